@@ -1,0 +1,1 @@
+//! Configuration: what is written in `cohost.toml`, and what it means.

@@ -1,0 +1,3 @@
+//! Applications in this process: libraries, loaded and called over the C ABI.
+
+pub mod preflight;

@@ -1,0 +1,5 @@
+//! Hands a routed request to its application and brings the answer back: one folder for each hosting model.
+
+pub mod in_process;
+#[cfg(feature = "out-of-process")]
+pub mod out_of_process;

@@ -1,0 +1,183 @@
+//! What is known of a request beyond HTTP: the connection, its number, the path base, the deadline.
+//!
+//! `http` makes [`Facts`] and puts them into the request's extensions; `router` adds the path base; the dispatchers
+//! hand them to the application. A request without facts (an embedding program's) gets [`Facts::unknown`].
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use bytes::Bytes;
+
+/// Facts of one request.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The connection it came on.
+    pub connection: Arc<Connection>,
+    /// Its number, unique in this process.
+    pub request_id: RequestId,
+    /// `http` or `https`, as the client sees it.
+    pub scheme: Scheme,
+    /// The target exactly as received, where the request's own URI is not that any more.
+    pub target: Option<Bytes>,
+    /// The application's path prefix, `""` at the root.
+    pub path_base: Arc<str>,
+    /// Whether the request's path still begins with `path_base`.
+    pub base: Base,
+    /// When the host will answer 504 itself.
+    pub deadline: Option<Instant>,
+}
+
+/// Where the path base is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Base {
+    /// Taken off the path already, by whoever mounted the application.
+    #[default]
+    Removed,
+    /// At the start of the path.
+    InPath,
+}
+
+impl Facts {
+    /// What can be said of a request that comes from a program of which we know nothing.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self::new(Connection::unknown())
+    }
+
+    /// Facts of the next request on `connection`.
+    #[must_use]
+    pub fn new(connection: Arc<Connection>) -> Self {
+        let scheme = if connection.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        Self {
+            connection,
+            request_id: RequestId::next(),
+            scheme,
+            target: None,
+            path_base: empty_base(),
+            base: Base::Removed,
+            deadline: None,
+        }
+    }
+}
+
+/// The path base of an application at the root, shared.
+#[must_use]
+pub fn empty_base() -> Arc<str> {
+    static EMPTY: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| Arc::from(""));
+    Arc::clone(&EMPTY)
+}
+
+/// The scheme a client used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// Clear text.
+    #[default]
+    Http,
+    /// TLS, here or at a trusted proxy.
+    Https,
+}
+
+impl Scheme {
+    /// As in a URI.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// Number of a request; shown as 16 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(pub u64);
+
+impl RequestId {
+    /// A number that no other request of this process has.
+    #[must_use]
+    pub fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Facts of one connection, the same for all its requests.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its number, unique in this process.
+    pub id: u64,
+    /// The client: behind a trusted proxy, the one the proxy names.
+    pub peer: End,
+    /// Our end.
+    pub local: End,
+    /// The binding, as configured.
+    pub binding: Arc<str>,
+    /// What TLS agreed on; `None` on clear text.
+    pub tls: Option<Tls>,
+}
+
+impl Connection {
+    /// A connection between `peer` and `local` on `binding`.
+    #[must_use]
+    pub fn new(peer: End, local: End, binding: Arc<str>, tls: Option<Tls>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), peer, local, binding, tls }
+    }
+
+    /// One of which nothing is known, shared by all such requests.
+    #[must_use]
+    pub fn unknown() -> Arc<Self> {
+        static UNKNOWN: std::sync::LazyLock<Arc<Connection>> = std::sync::LazyLock::new(|| {
+            Arc::new(Connection::new(End::Unknown, End::Unknown, empty_base(), None))
+        });
+        Arc::clone(&UNKNOWN)
+    }
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Not known.
+    Unknown,
+    /// A Unix socket, which has no address worth naming.
+    Unix,
+    /// TCP.
+    Ip(SocketAddr),
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("unknown"),
+            Self::Unix => f.write_str("unix:"),
+            Self::Ip(address) => address.fmt(f),
+        }
+    }
+}
+
+/// What TLS agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// As on the wire: 0x0303 for TLS 1.2, 0x0304 for 1.3.
+    pub version: u16,
+    /// Cipher suite, as on the wire.
+    pub cipher: u16,
+    /// Server name the client asked for; empty without SNI.
+    pub sni: Box<str>,
+    /// Protocol agreed on; empty without ALPN.
+    pub alpn: Bytes,
+    /// The client's certificates in DER, its own first.
+    pub client_chain: Vec<Bytes>,
+}

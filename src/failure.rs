@@ -1,0 +1,208 @@
+//! Why a request could not be answered by its application.
+//!
+//! A stage that says no returns a [`Failure`]; `http` makes the one response of it. Codes are stable: they stand in
+//! logs, metrics, responses, and one by one in `docs/failures.md`.
+
+use std::{fmt, time::Duration};
+
+use http::StatusCode;
+
+/// Why a request could not be answered.
+#[derive(Debug)]
+pub struct Failure {
+    /// The stable code.
+    pub code: Code,
+    /// What happened, for the operator: names the file, the limit, the application. Empty when the code says it all.
+    pub detail: String,
+    /// When to try again, for answers that carry `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// What the application last printed, for the error page in detailed mode.
+    pub output: Option<std::sync::Arc<str>>,
+    /// What led to it.
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Who has to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The client's request.
+    Client,
+    /// The application, or how it is configured.
+    Application,
+    /// The host, or its load.
+    Host,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])+ $name:ident = $text:literal, $status:ident, $blame:ident, $title:literal;)+) => {
+        /// The stable codes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Code { $($(#[$doc])+ $name,)+ }
+
+        impl Code {
+            /// Every code there is.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// As written in logs, metrics and responses.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text),+ }
+            }
+
+            /// The status a client gets.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status),+ }
+            }
+
+            /// Who has to act.
+            #[must_use]
+            pub const fn blame(self) -> Blame {
+                match self { $(Self::$name => Blame::$blame),+ }
+            }
+
+            /// One sentence for the page, telling a client nothing of the inside.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request violates HTTP in a way that the parser lets pass.
+    BadRequest = "bad_request", BAD_REQUEST, Client, "The request is malformed.";
+    /// The body is larger than `max_request_body`.
+    BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, Client, "The request body is too large.";
+    /// The client sent its body too slowly, or broke off.
+    BodyTimeout = "body_timeout", REQUEST_TIMEOUT, Client, "The request body did not arrive in time.";
+    /// No site has this authority.
+    UnknownAuthority = "unknown_authority", MISDIRECTED_REQUEST, Client, "This host serves no site of that name.";
+    /// The site has no application at this path.
+    NoApplication = "no_application", NOT_FOUND, Client, "There is no application at this path.";
+
+    /// The library or command does not exist, or may not be read.
+    FileMissing = "file_missing", SERVICE_UNAVAILABLE, Application, "The application could not be started.";
+    /// The file is not an ELF shared library.
+    NotALibrary = "not_a_library", SERVICE_UNAVAILABLE, Application, "The application could not be started.";
+    /// The file is cut short.
+    LibraryTruncated = "library_truncated", SERVICE_UNAVAILABLE, Application, "The application could not be started.";
+    /// Built for another machine or word size.
+    WrongArchitecture = "wrong_architecture", SERVICE_UNAVAILABLE, Application, "The application could not be started.";
+    /// A shared library, or a symbol, that it needs is not there.
+    DependencyMissing = "dependency_missing", SERVICE_UNAVAILABLE, Application, "The application could not be started.";
+    /// It does not export the entry symbol.
+    EntryMissing = "entry_missing", SERVICE_UNAVAILABLE, Application, "The application could not be started.";
+    /// Built for another version of the ABI.
+    AbiMismatch = "abi_mismatch", SERVICE_UNAVAILABLE, Application, "The application could not be started.";
+    /// It wants more static thread-local storage than is left (an allocator linked in, usually).
+    StaticTls = "static_tls", SERVICE_UNAVAILABLE, Application, "The application could not be started.";
+    /// The system's loader refused it for another reason.
+    LoadFailed = "load_failed", SERVICE_UNAVAILABLE, Application, "The application could not be started.";
+    /// Its constructor returned an error.
+    StartFailed = "start_failed", SERVICE_UNAVAILABLE, Application, "The application could not be started.";
+    /// Its constructor panicked.
+    StartPanicked = "start_panicked", SERVICE_UNAVAILABLE, Application, "The application could not be started.";
+    /// It was not ready within `startup_timeout`.
+    StartTimeout = "start_timeout", SERVICE_UNAVAILABLE, Application, "The application is still starting.";
+    /// The process ended before it was ready.
+    InstanceExited = "instance_exited", SERVICE_UNAVAILABLE, Application, "The application could not be started.";
+    /// The process could not be started at all.
+    SpawnFailed = "spawn_failed", SERVICE_UNAVAILABLE, Application, "The application could not be started.";
+    /// Somebody else listens on the instance's port.
+    PortTaken = "port_taken", SERVICE_UNAVAILABLE, Application, "The application could not be started.";
+    /// Too many generations of this library are mapped; the program has to be restarted.
+    TooManyGenerations = "too_many_generations", SERVICE_UNAVAILABLE, Host, "The application could not be started.";
+    /// It failed too often; it is left alone until the window has passed.
+    FailFast = "fail_fast", SERVICE_UNAVAILABLE, Application, "The application has failed too often and is paused.";
+
+    /// Too many requests wait for the application.
+    QueueFull = "queue_full", SERVICE_UNAVAILABLE, Host, "The application is overloaded.";
+    /// The application is being stopped, and there is no next generation.
+    Draining = "draining", SERVICE_UNAVAILABLE, Host, "The application is being stopped.";
+    /// The application said that it cannot serve this now.
+    ApplicationUnavailable = "application_unavailable", SERVICE_UNAVAILABLE, Application, "The application is not available.";
+    /// The application panicked.
+    ApplicationPanicked = "application_panicked", INTERNAL_SERVER_ERROR, Application, "The application failed.";
+    /// The application returned an error instead of a response.
+    ApplicationFailed = "application_failed", INTERNAL_SERVER_ERROR, Application, "The application failed.";
+    /// The application said it was done, or let go of the request, without a response.
+    NoResponse = "no_response", INTERNAL_SERVER_ERROR, Application, "The application failed.";
+    /// The application's response is not HTTP (status, field name, field value).
+    InvalidResponse = "invalid_response", INTERNAL_SERVER_ERROR, Application, "The application failed.";
+    /// No answer within `request_timeout`.
+    RequestTimeout = "request_timeout", GATEWAY_TIMEOUT, Application, "The application did not answer in time.";
+
+    /// The instance cannot be reached.
+    ConnectFailed = "connect_failed", BAD_GATEWAY, Application, "The application cannot be reached.";
+    /// The instance ended, or closed the connection, before it answered.
+    InstanceLost = "instance_lost", BAD_GATEWAY, Application, "The application ended before it answered.";
+    /// What the instance sent is not HTTP.
+    BadGateway = "bad_gateway", BAD_GATEWAY, Application, "The application sent an answer that is not HTTP.";
+    /// The instance did not begin to answer within `first_byte_timeout`.
+    FirstByteTimeout = "first_byte_timeout", GATEWAY_TIMEOUT, Application, "The application did not answer in time.";
+}
+
+impl Code {
+    /// Whether the answer carries `Retry-After`.
+    #[must_use]
+    pub fn may_retry(self) -> bool {
+        self.status() == StatusCode::SERVICE_UNAVAILABLE
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Failure {
+    /// A failure that its code describes fully.
+    #[must_use]
+    pub fn new(code: Code) -> Self {
+        Self { code, detail: String::new(), retry_after: None, output: None, source: None }
+    }
+
+    /// Says what happened, for the operator.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// Says what led to it.
+    #[must_use]
+    pub fn source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl From<Code> for Failure {
+    fn from(code: Code) -> Self {
+        Self::new(code)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        if self.detail.is_empty() { Ok(()) } else { write!(f, ": {}", self.detail) }
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

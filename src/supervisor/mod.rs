@@ -1,0 +1,1 @@
+//! Processes: how instances are started, watched and ended.
