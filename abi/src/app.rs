@@ -56,6 +56,10 @@ pub struct Init {
     pub generation: u32,
     /// Threads that may call `handle` at the same time.
     pub threads: u32,
+    /// Threads the application's own runtime should have, from the configuration; 0 for its default.
+    pub runtime_threads: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// The descriptor: the one thing that an application library exports, under [`ENTRY_SYMBOL`](crate::ENTRY_SYMBOL).
