@@ -1,3 +1,64 @@
 //! Applications in this process: libraries, loaded and called over the C ABI.
+//!
+//! In: a request. Out: the application's answer, or a [`Failure`]. Never: a task or a thread hop for an application
+//! that answers at once.
 
+mod dispatch;
+mod ffi;
+mod generation;
+mod library;
 pub mod preflight;
+mod threads;
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+pub use dispatch::Dispatch;
+pub use generation::{Ended, Generation, Lease, Running, Start};
+pub use library::Library;
+pub use preflight::LoadError;
+use tower_service::Service;
+
+use crate::{Body, Failure};
+
+/// Hands requests to one generation of an application.
+#[derive(Clone)]
+pub struct Dispatcher {
+    lease: Arc<Lease>,
+}
+
+impl Dispatcher {
+    /// A dispatcher to what `running` runs; it keeps that from ending.
+    #[must_use]
+    pub fn new(running: &Running) -> Self {
+        Self { lease: running.lease() }
+    }
+
+    /// The generation.
+    #[must_use]
+    pub fn generation(&self) -> &Generation {
+        &self.lease
+    }
+}
+
+impl Service<http::Request<Body>> for Dispatcher {
+    type Response = http::Response<Body>;
+    type Error = Failure;
+    type Future = Dispatch;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Dispatch {
+        Dispatch::new(Arc::clone(&self.lease), request)
+    }
+}
+
+impl std::fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dispatcher").field("generation", &**self.lease).finish()
+    }
+}

@@ -1,0 +1,216 @@
+//! The way of one request through an application in this process.
+//!
+//! `handle` is called in the first poll, so that an application that answers at once is done with it. Dropping the
+//! future is the cancellation: the task is dropped, or the token's holder told.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use cohost_abi::{Code, code};
+use http_body_util::BodyExt as _;
+
+use super::{
+    ffi::{Answer, Detached, Exchange, Handled, Step, Task},
+    generation::Lease,
+    threads,
+};
+use crate::{Body, Failure, failure};
+
+/// An answer to come.
+pub struct Dispatch {
+    state: State,
+    /// Away while the blocking pool has it.
+    exchange: Option<Exchange>,
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
+
+/// What the application is doing.
+enum State {
+    /// It has not seen the request.
+    New,
+    /// Its body is being collected.
+    Buffering(Boxed<Bytes>),
+    /// It runs on the blocking pool, with the exchange.
+    Blocking(Boxed<(Handled, Exchange)>),
+    /// It will be woken.
+    Task(Task),
+    /// It answers through a token.
+    Detached(Arc<Detached>),
+    Done,
+}
+
+impl Dispatch {
+    pub(super) fn new(lease: Arc<Lease>, request: http::Request<Body>) -> Self {
+        Self { state: State::New, exchange: Some(Exchange::new(lease, request)) }
+    }
+
+    /// Goes on until there is an answer or nothing to do but wait.
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, Failure>> {
+        loop {
+            let next = match &mut self.state {
+                State::New => self.begin(cx),
+                State::Buffering(collecting) => {
+                    let whole = ready!(collecting.as_mut().poll(cx))?;
+                    self.exchange().set_buffered(whole);
+                    self.call(cx)
+                }
+                State::Blocking(handling) => {
+                    let (handled, exchange) = ready!(handling.as_mut().poll(cx))?;
+                    self.exchange = Some(exchange);
+                    self.handled(handled)
+                }
+                State::Task(task) => {
+                    let exchange = self.exchange.as_mut().expect("only taken by the blocking pool");
+                    let facts = (exchange.lease().watch, exchange.facts().request_id);
+                    let code = ready!(threads::inside(facts.0, facts.1, || task.poll(exchange, cx)));
+                    self.handled(Handled::Ended(code))
+                }
+                State::Detached(detached) => return detached.poll(cx),
+                State::Done => return Poll::Pending,
+            };
+            match next {
+                Next::Answer(answer) => return Poll::Ready(answer),
+                Next::State(state) => self.state = state,
+            }
+        }
+    }
+
+    fn exchange(&mut self) -> &mut Exchange {
+        self.exchange.as_mut().expect("only taken by the blocking pool")
+    }
+
+    fn begin(&mut self, cx: &mut Context<'_>) -> Next {
+        let exchange = self.exchange();
+        let lease = Arc::clone(exchange.lease());
+        if !lease.is_ready() {
+            let failure = Failure::new(failure::Code::ApplicationUnavailable);
+            return Next::Answer(Err(failure.detail("the application says that it is not ready")));
+        }
+        let body = if lease.instance().wants_whole_bodies() { exchange.take_body() } else { Body::empty() };
+        if http_body::Body::is_end_stream(&body) {
+            return self.call(cx);
+        }
+        let limit = lease.start.max_request_body;
+        Next::State(State::Buffering(Box::pin(collect(body, limit))))
+    }
+
+    fn call(&mut self, cx: &mut Context<'_>) -> Next {
+        if self.exchange().lease().instance().is_blocking() {
+            let exchange = self.exchange.take().expect("only taken here");
+            return Next::State(State::Blocking(Box::pin(blocking(exchange, cx.waker().clone()))));
+        }
+        let exchange = self.exchange();
+        let lease = Arc::clone(exchange.lease());
+        let request = exchange.facts().request_id;
+        let handled = threads::inside(lease.watch, request, || lease.instance().handle(exchange, cx));
+        self.handled(handled)
+    }
+
+    fn handled(&mut self, handled: Handled) -> Next {
+        match handled {
+            Handled::Pending(task) => Next::State(State::Task(task)),
+            Handled::Ended(code) => {
+                self.state = State::Done;
+                match Step::after(code, self.exchange()) {
+                    Step::Answer(answer) => Next::Answer(answer),
+                    Step::Wait(detached) => Next::State(State::Detached(detached)),
+                }
+            }
+        }
+    }
+}
+
+enum Next {
+    Answer(Result<Answer, Failure>),
+    State(State),
+}
+
+/// Collects a whole body, up to the limit.
+async fn collect(body: Body, limit: Option<u64>) -> Result<Bytes, Failure> {
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    match http_body_util::Limited::new(body, limit).collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(Failure::new(failure::Code::BodyTooLarge))
+        }
+        Err(error) => Err(Failure::new(failure::Code::BodyTimeout).source(error)),
+    }
+}
+
+/// Calls an application that blocks, on a thread that may wait.
+///
+/// Dropping the future does not stop the call; its permit is kept until it returns.
+async fn blocking(mut exchange: Exchange, waker: std::task::Waker) -> Result<(Handled, Exchange), Failure> {
+    let generation = exchange.lease().generation();
+    let permit = generation.blocking.acquire().await.map_err(|_| Failure::new(failure::Code::Draining))?;
+    let handling = generation.runtime.spawn_blocking(move || {
+        let handled = generation.instance().handle(&mut exchange, &Context::from_waker(&waker));
+        drop(permit);
+        (handled, exchange)
+    });
+    handling.await.map_err(gone)
+}
+
+fn gone(error: tokio::task::JoinError) -> Failure {
+    Failure::new(failure::Code::ApplicationFailed).source(error)
+}
+
+impl Future for Dispatch {
+    type Output = Result<http::Response<Body>, Failure>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let answer = ready!(this.step(cx));
+        // Ends the task, if there was one, before the client sees the answer.
+        this.state = State::Done;
+        let exchange = this.exchange();
+        Poll::Ready(
+            answer.map(|answer| exchange.respond(answer)).inspect_err(|failure| note(exchange, failure)),
+        )
+    }
+}
+
+fn note(exchange: &Exchange, failure: &Failure) {
+    tracing::debug!(
+        application = %exchange.lease().name(),
+        request_id = %exchange.facts().request_id,
+        failure = failure.code.as_str(),
+        "application gave no answer"
+    );
+}
+
+impl Drop for Dispatch {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Detached(detached) => detached.cancel(self.why()),
+            State::Task(task) => {
+                let exchange = self.exchange();
+                let (watch, request) = (exchange.lease().watch, exchange.facts().request_id);
+                tracing::debug!(
+                    application = %exchange.lease().name(), request_id = %request, "request cancelled"
+                );
+                threads::inside(watch, request, || drop(task));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Dispatch {
+    /// Why nobody waits for the answer any more.
+    fn why(&mut self) -> Code {
+        let exchange = self.exchange();
+        let late = exchange.facts().deadline.is_some_and(|deadline| deadline <= std::time::Instant::now());
+        match late {
+            true => code::E_TIMEOUT,
+            false if exchange.lease().is_draining() => code::E_DRAINING,
+            false => code::E_GONE,
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The application's answer: from the contract's form to `http`'s, everything checked and copied or moved.
+#![expect(unsafe_code, reason = "the seam")]
+
+use std::sync::Arc;
+
+use cohost_abi as abi;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+
+use super::{bytes, io::Upgrade, names, objects::Object, push, stream};
+use crate::{Body, dispatcher::in_process::generation::Lease};
+
+/// A response, and what is to happen once the protocol has changed.
+pub(in crate::dispatcher::in_process) struct Answer {
+    pub(in crate::dispatcher::in_process) response: Response<Body>,
+    pub(super) upgrade: Option<Upgrade>,
+}
+
+/// What of the request decides which answers are allowed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// The connection can change its protocol.
+    pub(super) upgrade: bool,
+    /// Only the head is wanted: its Content-Length speaks of a body that is not there.
+    pub(super) head: bool,
+}
+
+/// Reads the application's answer. What it owns is moved in every case.
+///
+/// # Safety
+/// `theirs` is null or keeps the contract.
+pub(super) unsafe fn read(
+    theirs: *const abi::Response,
+    lease: &Arc<Lease>,
+    asked: Asked,
+) -> Result<Answer, abi::Code> {
+    // SAFETY: null is allowed for, the rest the caller promises.
+    let theirs = unsafe { theirs.as_ref() }.ok_or(abi::code::E_INVALID)?;
+    if theirs.size < size_of::<abi::Response>() {
+        return Err(abi::code::E_ABI);
+    }
+    // First what is owned, so that nothing leaks when something below is refused.
+    // SAFETY: says the caller.
+    let upgrade = unsafe { Upgrade::take(theirs.upgrade, lease) };
+    // SAFETY: says the caller.
+    let body = unsafe { Moved::take(theirs, lease) };
+    let status = StatusCode::from_u16(theirs.status).map_err(|_| abi::code::E_INVALID)?;
+    if status.is_informational() && (status != StatusCode::SWITCHING_PROTOCOLS || upgrade.is_none()) {
+        return Err(abi::code::E_INVALID);
+    }
+    if upgrade.is_some() && !asked.upgrade {
+        return Err(abi::code::E_UNSUPPORTED);
+    }
+    // SAFETY: says the caller.
+    let headers = unsafe { fields(theirs.headers, theirs.n_headers, upgrade.is_some()) }?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    // Before the body is made: making a sink writes a handle, which must not happen for an answer that is refused.
+    let declared = declared_length(response.headers())?.filter(|_| !asked.head);
+    *response.body_mut() = body?.into_body(declared, status, lease)?;
+    Ok(Answer { response, upgrade })
+}
+
+/// The body, ours from here on.
+enum Moved {
+    Empty,
+    Bytes(::bytes::Bytes),
+    Stream(stream::Foreign),
+    File(stream::File),
+    Push(*mut abi::Sink),
+}
+
+impl Moved {
+    /// # Safety
+    /// `theirs` keeps the contract.
+    unsafe fn take(theirs: &abi::Response, lease: &Arc<Lease>) -> Result<Self, abi::Code> {
+        match theirs.body_kind {
+            abi::body_kind::EMPTY => Ok(Self::Empty),
+            abi::body_kind::BYTES if !theirs.body.is_null() => {
+                // SAFETY: not null; moved out, the application does not use it again.
+                let body = unsafe { theirs.body.read() };
+                // SAFETY: the contract's.
+                Ok(Self::Bytes(unsafe { bytes::take(body, lease) }))
+            }
+            abi::body_kind::STREAM if !theirs.stream.is_null() => {
+                // SAFETY: not null; moved out, the application does not use it again.
+                let stream = unsafe { theirs.stream.read() };
+                stream::Foreign::new(stream, lease).map(Self::Stream)
+            }
+            abi::body_kind::PUSH if !theirs.sink.is_null() => Ok(Self::Push(theirs.sink)),
+            abi::body_kind::FILE if !theirs.file.is_null() => {
+                // SAFETY: not null, and readable during the call.
+                let file = unsafe { theirs.file.read() };
+                // SAFETY: the descriptor is the application's to give.
+                unsafe { stream::File::take(&file, lease) }.map(Self::File)
+            }
+            _ => Err(abi::code::E_INVALID),
+        }
+    }
+
+    fn into_body(
+        self,
+        declared: Option<u64>,
+        status: StatusCode,
+        lease: &Arc<Lease>,
+    ) -> Result<Body, abi::Code> {
+        let bodyless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+        match self {
+            Self::Empty => Ok(Body::empty()),
+            // What the client would take for the beginning of the next answer.
+            _ if bodyless => Ok(Body::empty()),
+            Self::Bytes(bytes) => match declared {
+                Some(length) if length != bytes.len() as u64 => Err(abi::code::E_INVALID),
+                _ => Ok(bytes.into()),
+            },
+            Self::Stream(stream) => Ok(Body::new(stream.declared(declared)?)),
+            Self::File(file) => Ok(Body::new(file.declared(declared)?)),
+            Self::Push(out) => {
+                let (sink, body) = push::channel(lease, declared);
+                let handle = lease.objects.insert(Object::Sink(sink)).ok_or(abi::code::E_NOMEM)?;
+                // SAFETY: not null; the application waits for the handle there.
+                unsafe { out.write(abi::Sink(handle)) };
+                Ok(Body::new(body))
+            }
+        }
+    }
+}
+
+fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, abi::Code> {
+    let Some(value) = headers.get(header::CONTENT_LENGTH) else { return Ok(None) };
+    let length = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    length.and_then(|text| text.parse().ok()).map(Some).ok_or(abi::code::E_INVALID)
+}
+
+/// Copies header fields.
+///
+/// # Safety
+/// The array keeps the contract.
+pub(super) unsafe fn fields(
+    theirs: *const abi::Header,
+    n: u32,
+    upgrade: bool,
+) -> Result<HeaderMap, abi::Code> {
+    // SAFETY: says the caller.
+    let theirs = unsafe { super::fields(theirs, n) };
+    let mut headers = HeaderMap::with_capacity(theirs.len());
+    for field in theirs {
+        // SAFETY: part of the array's contract.
+        let name = unsafe { name(field) }?;
+        if !upgrade && is_connection_specific(&name) {
+            // The host frames the response; an application that says how does not know the client's protocol.
+            continue;
+        }
+        // SAFETY: part of the array's contract.
+        let value = unsafe { value(field) }?;
+        if name == header::CONTENT_LENGTH && headers.contains_key(&name) {
+            return Err(abi::code::E_INVALID);
+        }
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+fn is_connection_specific(name: &HeaderName) -> bool {
+    // `Connection: close` too: when a connection ends is the host's to say.
+    matches!(*name, header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE)
+        || name == "keep-alive"
+        || name == "proxy-connection"
+}
+
+/// # Safety
+/// `field` keeps the contract.
+unsafe fn name(field: &abi::Header) -> Result<HeaderName, abi::Code> {
+    if let Some(name) = names::name(field.name_id) {
+        return Ok(name.clone());
+    }
+    let text = abi::Str { ptr: field.name, len: field.name_len as usize };
+    // SAFETY: says the caller.
+    HeaderName::from_bytes(unsafe { super::slice(text) }).map_err(|_| abi::code::E_INVALID)
+}
+
+/// # Safety
+/// `field` keeps the contract.
+unsafe fn value(field: &abi::Header) -> Result<HeaderValue, abi::Code> {
+    let text = abi::Str { ptr: field.value, len: field.value_len as usize };
+    // SAFETY: says the caller.
+    let text = unsafe { super::slice(text) };
+    if field.name_id == abi::header_id::CONTENT_TYPE
+        && let Some(known) = CONTENT_TYPES.iter().find(|known| known.as_bytes() == text)
+    {
+        return Ok(HeaderValue::from_static(known));
+    }
+    let mut value = HeaderValue::from_bytes(text).map_err(|_| abi::code::E_INVALID)?;
+    value.set_sensitive(field.flags & abi::header_flags::SENSITIVE != 0);
+    Ok(value)
+}
+
+/// Values that need no copy: what most answers say.
+const CONTENT_TYPES: [&str; 6] = [
+    "text/plain",
+    "text/plain; charset=utf-8",
+    "application/json",
+    "text/html; charset=utf-8",
+    "text/html",
+    "application/octet-stream",
+];

@@ -1,0 +1,107 @@
+//! One request and its answer, while `handle` or a task's `poll` runs: what a `cohost_req *` points at.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+
+use hyper::upgrade::OnUpgrade;
+
+use super::{
+    Answer, Detached,
+    answer::Asked,
+    detached::OnCancel,
+    objects::Object,
+    request_body::{Callback, RequestBody},
+};
+use crate::{Body, Failure, dispatcher::in_process::generation::Lease, facts::Facts};
+
+/// One request and, soon, its answer.
+pub(in crate::dispatcher::in_process) struct Exchange {
+    pub(super) lease: Arc<Lease>,
+    pub(super) facts: Facts,
+    pub(super) parts: Parts,
+    pub(super) body: Body,
+    /// The whole body, for an application that asked for it.
+    pub(super) buffered: Bytes,
+    /// What makes an upgrade possible.
+    on_upgrade: Option<OnUpgrade>,
+    pub(super) outcome: Outcome,
+}
+
+/// How far it is.
+pub(in crate::dispatcher::in_process) enum Outcome {
+    /// No answer yet.
+    Open,
+    /// Answered, well or not.
+    Answered(Result<Answer, Failure>),
+    /// In the hands of a token.
+    Detached(Arc<Detached>),
+}
+
+impl Exchange {
+    pub(in crate::dispatcher::in_process) fn new(lease: Arc<Lease>, request: http::Request<Body>) -> Self {
+        let (mut parts, body) = request.into_parts();
+        let facts = parts.extensions.remove().unwrap_or_else(Facts::unknown);
+        let on_upgrade = parts.extensions.remove();
+        Self { lease, facts, parts, body, buffered: Bytes::new(), on_upgrade, outcome: Outcome::Open }
+    }
+
+    pub(in crate::dispatcher::in_process) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    pub(in crate::dispatcher::in_process) fn lease(&self) -> &Arc<Lease> {
+        &self.lease
+    }
+
+    /// Takes the body, to put [`set_buffered`](Self::set_buffered) in its place.
+    pub(in crate::dispatcher::in_process) fn take_body(&mut self) -> Body {
+        std::mem::take(&mut self.body)
+    }
+
+    pub(in crate::dispatcher::in_process) fn set_buffered(&mut self, whole: Bytes) {
+        self.buffered = whole;
+    }
+
+    /// What has become of it; it is open again, to no use.
+    pub(in crate::dispatcher::in_process) fn take_outcome(&mut self) -> Outcome {
+        std::mem::replace(&mut self.outcome, Outcome::Open)
+    }
+
+    /// Puts the request into the hands of a token; what stays is what the answer needs.
+    pub(super) fn detach(&mut self, on_cancel: Option<Callback<OnCancel>>) -> Detached {
+        let nothing = http::Request::new(()).into_parts().0;
+        let parts = std::mem::replace(&mut self.parts, nothing);
+        let body = std::mem::take(&mut self.body);
+        let buffered = std::mem::take(&mut self.buffered);
+        Detached::new(&self.lease, self.asked(), (parts, self.facts.clone(), buffered), body, on_cancel)
+    }
+
+    /// What of the request decides which answers are allowed.
+    pub(super) fn asked(&self) -> Asked {
+        Asked { upgrade: self.on_upgrade.is_some(), head: self.parts.method == http::Method::HEAD }
+    }
+
+    /// The response; an upgrade goes on by itself once the response is on the wire.
+    pub(in crate::dispatcher::in_process) fn respond(&mut self, answer: Answer) -> http::Response<Body> {
+        if let (Some(upgrade), Some(on_upgrade)) = (answer.upgrade, self.on_upgrade.take()) {
+            self.lease.runtime.spawn(upgrade.wait(on_upgrade, self.facts.request_id));
+        }
+        answer.response
+    }
+
+    /// Makes the request body a handle; 0 when there is none or it was taken.
+    pub(super) fn body_handle(&mut self) -> usize {
+        body_handle(&self.lease, &mut self.body)
+    }
+}
+
+/// Makes a request body a handle; 0 when there is none or it was taken.
+pub(super) fn body_handle(lease: &Lease, body: &mut Body) -> usize {
+    if http_body::Body::is_end_stream(body) {
+        return 0;
+    }
+    let object = Object::Body(Arc::new(RequestBody::new(std::mem::take(body))));
+    lease.objects.insert(object).unwrap_or(0)
+}

@@ -1,0 +1,230 @@
+//! Response bodies that the host pulls: from the application, or from a file it opened.
+#![expect(unsafe_code, reason = "the seam")]
+
+use std::{
+    os::fd::{BorrowedFd, FromRawFd as _, OwnedFd},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use ::bytes::Bytes;
+use cohost_abi as abi;
+use http_body::{Frame, SizeHint};
+use tokio::task::JoinHandle;
+
+use super::{answer, bytes, waker};
+use crate::{
+    body::BodyError,
+    dispatcher::in_process::{generation::Lease, threads},
+    facts::RequestId,
+};
+
+/// How much of a file is read at a time.
+const FILE_CHUNK: usize = 128 * 1024;
+
+/// A body that the application makes as it is asked for it.
+pub(super) struct Foreign {
+    stream: abi::Stream,
+    lease: Arc<Lease>,
+    /// What is still to come, when the length is known.
+    left: Option<u64>,
+    ended: bool,
+}
+
+// SAFETY: the contract lets a stream be polled and dropped on any thread, one at a time.
+unsafe impl Send for Foreign {}
+
+impl Foreign {
+    pub(super) fn new(stream: abi::Stream, lease: &Arc<Lease>) -> Result<Self, abi::Code> {
+        let whole = stream.size >= size_of::<abi::Stream>() && stream.poll_frame.is_some();
+        let left = (stream.content_length != abi::NO_LENGTH).then_some(stream.content_length);
+        // Made before anything is refused: dropping it ends the application's stream.
+        let body = Self { stream, lease: Arc::clone(lease), left, ended: false };
+        if whole { Ok(body) } else { Err(abi::code::E_INVALID) }
+    }
+
+    /// Holds the stream to the length its head declares.
+    pub(super) fn declared(mut self, length: Option<u64>) -> Result<Self, abi::Code> {
+        match (self.left, length) {
+            (Some(own), Some(declared)) if own != declared => return Err(abi::code::E_INVALID),
+            (None, declared) => self.left = declared,
+            _ => {}
+        }
+        Ok(self)
+    }
+
+    fn poll(&self, cx: &Context<'_>, frame: &mut abi::Frame) -> abi::Code {
+        let poll = self.stream.poll_frame.expect("checked by new");
+        let waker = waker::lend(cx.waker());
+        threads::inside(self.lease.watch, RequestId(0), || {
+            // SAFETY: one at a time (&mut self of the caller), and not after the end.
+            unsafe { poll(self.stream.state, &raw const waker, frame) }
+        })
+    }
+
+    fn frame(&mut self, frame: abi::Frame) -> Result<Frame<Bytes>, BodyError> {
+        if frame.kind == abi::frame_kind::TRAILERS {
+            self.ended = true;
+            // SAFETY: trailers are valid until the next poll.
+            let trailers = unsafe { answer::fields(frame.headers, frame.n_headers, false) };
+            return match (trailers, self.left) {
+                (Ok(trailers), None | Some(0)) => Ok(Frame::trailers(trailers)),
+                (Ok(_), Some(left)) => Err(short(left)),
+                (Err(code), _) => Err(format!("trailers that are not HTTP (code {code})").into()),
+            };
+        }
+        // SAFETY: the frame is the application's, moved here.
+        let data = unsafe { bytes::take(frame.data, &self.lease) };
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(data.len() as u64).ok_or("more bytes than Content-Length says")?;
+        }
+        Ok(Frame::data(data))
+    }
+}
+
+fn short(left: u64) -> BodyError {
+    format!("the application ended its response {left} bytes short of its Content-Length").into()
+}
+
+impl http_body::Body for Foreign {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let mut frame = abi::Frame {
+            size: size_of::<abi::Frame>(),
+            kind: abi::frame_kind::DATA,
+            n_headers: 0,
+            data: bytes::none(),
+            headers: std::ptr::null(),
+        };
+        let result = match self.poll(cx, &mut frame) {
+            abi::code::PENDING => return Poll::Pending,
+            abi::code::DONE => Some(self.frame(frame)),
+            abi::code::EOF => self.left.filter(|left| *left > 0).map(|left| Err(short(left))),
+            code => Some(Err(format!("the application broke off its response (code {code})").into())),
+        };
+        self.ended |= !matches!(result, Some(Ok(_)));
+        Poll::Ready(result)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        if let Some(drop) = self.stream.drop.take() {
+            threads::inside(self.lease.watch, RequestId(0), || {
+                // SAFETY: once, because it was taken out.
+                unsafe { drop(self.stream.state) };
+            });
+        }
+    }
+}
+
+/// A piece of a file, read off the threads that serve connections.
+pub(super) struct File {
+    file: Arc<OwnedFd>,
+    at: u64,
+    left: u64,
+    reading: Option<JoinHandle<std::io::Result<Vec<u8>>>>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl File {
+    /// # Safety
+    /// The descriptor is the application's to give: open, and not used by it any more if it carries `CLOSE`.
+    pub(super) unsafe fn take(theirs: &abi::File, lease: &Lease) -> Result<Self, abi::Code> {
+        if theirs.size < size_of::<abi::File>() || theirs.fd < 0 {
+            return Err(abi::code::E_INVALID);
+        }
+        let file = if theirs.flags & abi::file_flags::CLOSE != 0 {
+            // SAFETY: given to us to close.
+            unsafe { OwnedFd::from_raw_fd(theirs.fd) }
+        } else {
+            // SAFETY: open during this call.
+            let lent = unsafe { BorrowedFd::borrow_raw(theirs.fd) };
+            lent.try_clone_to_owned().map_err(|_| abi::code::E_IO)?
+        };
+        let stat = rustix::fs::fstat(&file).map_err(|_| abi::code::E_IO)?;
+        if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
+            return Err(abi::code::E_INVALID);
+        }
+        Ok(Self {
+            file: Arc::new(file),
+            at: theirs.offset,
+            left: theirs.length,
+            reading: None,
+            runtime: lease.runtime.clone(),
+        })
+    }
+
+    pub(super) fn declared(self, length: Option<u64>) -> Result<Self, abi::Code> {
+        if length.is_some_and(|length| length != self.left) { Err(abi::code::E_INVALID) } else { Ok(self) }
+    }
+
+    fn read(&self) -> JoinHandle<std::io::Result<Vec<u8>>> {
+        let (file, at) = (Arc::clone(&self.file), self.at);
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(FILE_CHUNK);
+        self.runtime.spawn_blocking(move || {
+            let mut chunk = vec![0; wanted];
+            let read = rustix::io::retry_on_intr(|| rustix::io::pread(&*file, &mut chunk[..], at))?;
+            chunk.truncate(read);
+            Ok(chunk)
+        })
+    }
+}
+
+impl http_body::Body for File {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let mut reading = self.reading.take().unwrap_or_else(|| self.read());
+        let Poll::Ready(chunk) = Pin::new(&mut reading).poll(cx) else {
+            self.reading = Some(reading);
+            return Poll::Pending;
+        };
+        let chunk = match chunk.map_err(std::io::Error::other).flatten() {
+            Ok(chunk) if chunk.is_empty() => Err("the file became shorter while it was sent".into()),
+            other => other.map_err(BodyError::from),
+        };
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                self.left = 0;
+                return Poll::Ready(Some(Err(error)));
+            }
+        };
+        self.at += chunk.len() as u64;
+        self.left -= chunk.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(chunk.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
