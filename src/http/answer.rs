@@ -1,0 +1,139 @@
+//! The last place where a [`Failure`] is one: outside it there are only responses.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{HeaderMap, Request, Response};
+use tower_service::Service;
+
+use super::ErrorPage;
+use crate::{
+    Body, Failure,
+    facts::{Facts, RequestId},
+    failure,
+};
+
+/// Makes responses of failures.
+#[derive(Clone, Debug)]
+pub struct Answer<S> {
+    inner: S,
+    page: Arc<ErrorPage>,
+}
+
+impl<S> Answer<S> {
+    /// Answers for `inner` as `page` says.
+    pub fn new(inner: S, page: Arc<ErrorPage>) -> Self {
+        Self { inner, page }
+    }
+}
+
+impl<S> Service<Request<Body>> for Answer<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Error: Into<Failure>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answering<S::Future>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // The services of this crate are always ready; one that is not says so in its answer.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Answering<S::Future> {
+        let wants = Wants::of(&request);
+        Answering { inner: self.inner.call(request), page: Arc::clone(&self.page), wants }
+    }
+}
+
+/// What the client can show, and how the request is named.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wants {
+    pub(super) form: Form,
+    pub(super) request_id: Option<RequestId>,
+}
+
+/// A form of error page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// For people.
+    Html,
+    /// `application/problem+json`, RFC 9457.
+    Problem,
+}
+
+impl Wants {
+    fn of<B>(request: &Request<B>) -> Self {
+        let request_id = request.extensions().get::<Facts>().map(|facts| facts.request_id);
+        Self { form: Form::wanted(request.headers()), request_id }
+    }
+}
+
+impl Form {
+    /// HTML for whoever names it, the other for the rest.
+    fn wanted(headers: &HeaderMap) -> Self {
+        let accept = headers.get(http::header::ACCEPT);
+        let html =
+            accept.is_some_and(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some());
+        if html { Self::Html } else { Self::Problem }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A response to come.
+    pub struct Answering<F> {
+        #[pin]
+        inner: F,
+        page: Arc<ErrorPage>,
+        wants: Wants,
+    }
+}
+
+impl<F, E> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+    E: Into<Failure>,
+{
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        Poll::Ready(Ok(match ready!(this.inner.poll(cx)) {
+            Ok(response) => response,
+            Err(failure) => answer(&failure.into(), this.page, *this.wants),
+        }))
+    }
+}
+
+#[cold]
+fn answer(failure: &Failure, page: &ErrorPage, wants: Wants) -> Response<Body> {
+    note(failure, wants);
+    let mut response = page.response(failure, wants);
+    // The access record names it.
+    response.extensions_mut().insert(failure.code);
+    response
+}
+
+/// Writes the failure down once, here, where it is handled.
+fn note(failure: &Failure, wants: Wants) {
+    let request_id = wants.request_id.map(tracing::field::display);
+    let cause = failure.source.as_ref().map(tracing::field::display);
+    let (code, detail) = (failure.code.as_str(), &*failure.detail);
+    if failure.code.blame() == failure::Blame::Client {
+        tracing::debug!(request_id, failure = code, detail, cause, "request refused");
+    } else {
+        tracing::warn!(request_id, failure = code, detail, cause, "request failed");
+    }
+}
+
+impl From<Infallible> for Failure {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}

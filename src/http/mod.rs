@@ -1,0 +1,25 @@
+//! From byte streams to requests, and from answers to responses: what surrounds every request.
+//!
+//! In: connections from `listener`. Out: requests with their [`Facts`](crate::facts::Facts), in normal form; and the
+//! one place where a [`Failure`] becomes a response. Never: knows sites, or reads bodies.
+
+mod answer;
+#[cfg(feature = "server")]
+mod connection;
+mod page;
+#[cfg(feature = "server")]
+mod record;
+#[cfg(feature = "server")]
+mod target;
+
+pub use answer::{Answer, Answering};
+#[cfg(feature = "server")]
+pub(crate) use connection::{Connections, Limits};
+pub use page::ErrorPage;
+#[cfg(feature = "server")]
+pub use record::{Outgoing, Record, Recording};
+#[cfg(feature = "server")]
+pub use target::{NormalForm, Normalising};
+
+#[cfg(doc)]
+use crate::Failure;

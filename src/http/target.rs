@@ -1,0 +1,288 @@
+//! What hyper's parser lets pass and a host must not, and the one spelling of a path that all later stages see.
+//!
+//! Dot segments are removed, plain and escaped; everything else stays as the client sent it: `%2F` is not a slash,
+//! `//` is not `/`. The target as received is kept in the facts.
+
+use std::{
+    borrow::Cow,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
+use tower_service::Service;
+
+use crate::{Body, Failure, facts::Facts, failure::Code};
+
+/// Refuses requests that have no meaning, and brings the paths of the others into normal form.
+#[derive(Clone, Debug)]
+pub struct NormalForm<S> {
+    inner: S,
+}
+
+impl<S> NormalForm<S> {
+    /// In front of `inner`.
+    pub fn new(inner: S) -> Self {
+        Self { inner }
+    }
+}
+
+impl<S> Service<Request<Body>> for NormalForm<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Failure>,
+{
+    type Response = Response<Body>;
+    type Error = Failure;
+    type Future = Normalising<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Normalising<S::Future> {
+        match check(&request).and_then(|()| normalise(&mut request)) {
+            Ok(()) => Normalising { inner: Some(self.inner.call(request)), why: "" },
+            Err(why) => Normalising { inner: None, why },
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// The inner answer, or the refusal.
+    pub struct Normalising<F> {
+        // None: it did not go on.
+        #[pin]
+        inner: Option<F>,
+        why: &'static str,
+    }
+}
+
+impl<F: Future<Output = Result<Response<Body>, Failure>>> Future for Normalising<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.inner.as_pin_mut() {
+            Some(inner) => inner.poll(cx),
+            None => Poll::Ready(Err(Failure::new(Code::BadRequest).detail(*this.why))),
+        }
+    }
+}
+
+/// What is wrong with the request as a whole.
+fn check<B>(request: &Request<B>) -> Result<(), &'static str> {
+    let (uri, headers) = (request.uri(), request.headers());
+    match (request.method(), request.version()) {
+        (&Method::CONNECT, Version::HTTP_2) if uri.path_and_query().is_some() => {}
+        (&Method::CONNECT, _) => return Err("this host is no proxy: CONNECT is refused"),
+        _ => {}
+    }
+    if uri.path() == "*" && request.method() != Method::OPTIONS {
+        return Err("the target `*` goes with OPTIONS only");
+    }
+    if uri.scheme().is_none() && uri.authority().is_some() {
+        return Err("a target without a path goes with CONNECT only");
+    }
+    authority(uri, headers, request.version())
+}
+
+/// There is one authority, and it is one.
+fn authority(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<(), &'static str> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err("there is more than one Host field");
+    }
+    match (host, uri.authority()) {
+        (Some(host), None) => host_value(host),
+        (Some(host), Some(authority))
+            if host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
+            host_value(host)
+        }
+        (Some(_), Some(_)) => Err("the Host field differs from the target's authority"),
+        (None, Some(authority)) if authority.as_str().contains('@') => Err("an authority names no user"),
+        (None, Some(_)) => Ok(()),
+        (None, None) if version == Version::HTTP_11 => Err("there is no Host field"),
+        (None, None) if version == Version::HTTP_2 => Err("there is no authority"),
+        (None, None) => Ok(()),
+    }
+}
+
+/// RFC 9110, section 7.2: a host and perhaps a port, nothing else.
+fn host_value(value: &HeaderValue) -> Result<(), &'static str> {
+    const WRONG: &str = "the Host field is not a host name";
+    let value = value.as_bytes();
+    let (name, port) = match value {
+        [b'[', ..] => {
+            let end = value.iter().position(|byte| *byte == b']').ok_or(WRONG)?;
+            let inside = &value[1..end];
+            if inside.is_empty() || !inside.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))
+            {
+                return Err(WRONG);
+            }
+            (&b"v6"[..], &value[end + 1..])
+        }
+        _ => value.split_at(value.iter().position(|byte| *byte == b':').unwrap_or(value.len())),
+    };
+    let plain =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b'!');
+    let port = match port {
+        [] | [b':'] => Some(0),
+        [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
+            std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u16>().ok())
+        }
+        _ => None,
+    };
+    if name.is_empty() || !name.iter().all(plain) || port.is_none() { Err(WRONG) } else { Ok(()) }
+}
+
+/// Brings the path into normal form, and keeps the target as received if that changed it.
+fn normalise(request: &mut Request<Body>) -> Result<(), &'static str> {
+    let Some(target) = request.uri().path_and_query() else { return Ok(()) };
+    let path = target.path();
+    check_bytes(target)?;
+    let Cow::Owned(mut normal) = without_dots(path) else { return Ok(()) };
+    let before = Bytes::copy_from_slice(target.as_str().as_bytes());
+    if let Some(query) = target.query() {
+        normal.push('?');
+        normal.push_str(query);
+    }
+    let normal = PathAndQuery::from_maybe_shared(Bytes::from(normal)).map_err(|_| "the path is malformed")?;
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.path_and_query = Some(normal);
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| "the target is malformed")?;
+    if let Some(facts) = request.extensions_mut().get_mut::<Facts>() {
+        facts.target = Some(before);
+    }
+    Ok(())
+}
+
+fn check_bytes(target: &PathAndQuery) -> Result<(), &'static str> {
+    if target.as_str().bytes().any(|byte| byte <= b' ' || byte >= 0x7f) {
+        return Err("the target has bytes that must be percent-encoded");
+    }
+    let path = target.path().as_bytes();
+    if !path.contains(&b'%') {
+        return Ok(());
+    }
+    let control = |triple: &[u8]| {
+        triple[0] == b'%'
+            && (matches!(triple[1], b'0' | b'1') && triple[2].is_ascii_hexdigit()
+                || triple[1] == b'7' && triple[2].eq_ignore_ascii_case(&b'f'))
+    };
+    if path.windows(3).any(control) { Err("the path has control characters") } else { Ok(()) }
+}
+
+/// RFC 3986, section 5.2.4, which also takes `%2e` for a dot.
+fn without_dots(path: &str) -> Cow<'_, str> {
+    if !path.split('/').any(|segment| dots(segment).is_some()) {
+        return Cow::Borrowed(path);
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        match dots(segment) {
+            None => kept.push(segment),
+            Some(count) => {
+                if count == 2 {
+                    kept.pop();
+                }
+                if last {
+                    // `/a/.` and `/a/b/..` are directories.
+                    kept.push("");
+                }
+            }
+        }
+    }
+    Cow::Owned(format!("/{}", kept.join("/")))
+}
+
+/// Whether a segment is one dot or two, however they are spelled.
+fn dots(segment: &str) -> Option<usize> {
+    let mut rest = segment.as_bytes();
+    let mut count = 0;
+    while !rest.is_empty() {
+        rest = match rest {
+            [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
+            _ => return None,
+        };
+        count += 1;
+    }
+    matches!(count, 1 | 2).then_some(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn dot_segments_go_and_everything_else_stays() {
+        for (sent, seen) in [
+            ("/", "/"),
+            ("/a/./b", "/a/b"),
+            ("/a/../b", "/b"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a/.%2e/b", "/b"),
+            ("/../../etc", "/etc"),
+            ("/a/b/..", "/a/"),
+            ("/a/.", "/a/"),
+            ("/..", "/"),
+            ("/a%2Fb/..%2fc", "/a%2Fb/..%2fc"),
+            ("//a//b", "//a//b"),
+            ("/a//../b", "/a/b"),
+            ("/...", "/..."),
+            ("/a+b", "/a+b"),
+        ] {
+            assert_eq!(without_dots(sent), seen, "{sent}");
+        }
+    }
+
+    fn refused(request: http::request::Builder) -> bool {
+        let mut request = request.body(Body::empty()).expect("http lets it pass");
+        check(&request).and_then(|()| normalise(&mut request)).is_err()
+    }
+
+    #[test]
+    fn host_fields_that_are_none_are_refused() {
+        for host in ["", "a, b", "u@a", "a/b", "a:99999", "[::1", "a b", "a\tb", "[]", ":80", "a:b", "[::1]x"]
+        {
+            assert!(refused(Request::builder().uri("/").header("host", host)), "{host}");
+        }
+        for host in ["a", "a:80", "[::1]", "[::1]:80", "127.0.0.1:8080", "xn--bcher-kva.example", "a_b", "a:"]
+        {
+            assert!(!refused(Request::builder().uri("/").header("host", host)), "{host}");
+        }
+        assert!(refused(Request::builder().uri("/")));
+        assert!(refused(Request::builder().uri("/").header("host", "a").header("host", "a")));
+        assert!(refused(Request::builder().uri("http://b/").header("host", "a")));
+        assert!(!refused(Request::builder().uri("http://A/").header("host", "a")));
+        assert!(!refused(Request::builder().uri("/").version(Version::HTTP_10)));
+    }
+
+    #[test]
+    fn targets_without_a_meaning_are_refused() {
+        for (method, target) in
+            [("GET", "*"), ("CONNECT", "a:443"), ("GET", "a:80"), ("GET", "/%00"), ("GET", "/a%0d%0ab")]
+        {
+            assert!(refused(Request::builder().method(method).uri(target).header("host", "a")), "{target}");
+        }
+        assert!(!refused(Request::builder().method("OPTIONS").uri("*").header("host", "a")));
+        assert!(!refused(Request::builder().uri("/a?x=%0a%00").header("host", "a")));
+    }
+
+    proptest! {
+        #[test]
+        fn a_normal_path_has_no_dot_segments_and_stays_as_it_is(path in "(/(\\.|%2e|%2E|a|%2F){0,4}){1,8}") {
+            let once = without_dots(&path).into_owned();
+            prop_assert!(once.starts_with('/'));
+            prop_assert!(!once.split('/').any(|segment| dots(segment).is_some()), "{}", once);
+            prop_assert_eq!(&*without_dots(&once), &*once);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Sockets that accept.
+//!
+//! In: addresses. Out: byte streams with the two ends' addresses. Never: knows HTTP, or fails to accept: what can go
+//! wrong with one connection, or with too many, does not end the listening.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    os::{fd::OwnedFd, unix::fs::FileTypeExt as _},
+    path::PathBuf,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream},
+};
+
+use crate::facts::End;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 4096;
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A Unix socket. One that is left over is replaced if nobody listens on it.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+/// An address could not be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}{hint}", hint = hint(source))]
+pub struct ListenError {
+    /// The address.
+    pub address: Address,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; stop what listens there, or choose another address",
+        io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need CAP_NET_BIND_SERVICE, sockets a writable directory"
+        }
+        _ => "",
+    }
+}
+
+/// A socket that accepts.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    address: Address,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Listens on `address`. Port 0 becomes a free one, which [`address`](Self::address) tells.
+    ///
+    /// # Errors
+    /// Returns what the system says, and the address.
+    pub fn bind(address: Address) -> Result<Self, ListenError> {
+        let socket = match &address {
+            Address::Tcp(address) => bind_tcp(*address).map(Socket::Tcp),
+            Address::Unix(path) => bind_unix(path).map(Socket::Unix),
+        };
+        let socket = socket.map_err(|source| ListenError { address: address.clone(), source })?;
+        let address = match &socket {
+            Socket::Tcp(socket) => socket.local_addr().map_or(address, Address::Tcp),
+            Socket::Unix(_) => address,
+        };
+        Ok(Self { socket, address })
+    }
+
+    /// Listens on a Unix socket that somebody else has bound.
+    ///
+    /// # Errors
+    /// Returns what the system says.
+    pub fn inherited(socket: OwnedFd) -> io::Result<Self> {
+        let socket = std::os::unix::net::UnixListener::from(socket);
+        socket.set_nonblocking(true)?;
+        let path = socket.local_addr()?.as_pathname().map(PathBuf::from).unwrap_or_default();
+        Ok(Self { socket: Socket::Unix(UnixListener::from_std(socket)?), address: Address::Unix(path) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The next connection. Waits through errors: most are of one connection, and want of descriptors passes.
+    pub async fn accept(&self) -> Accepted {
+        loop {
+            let accepted = match &self.socket {
+                Socket::Tcp(socket) => socket.accept().await.and_then(|(stream, peer)| {
+                    stream.set_nodelay(true)?;
+                    let local = stream.local_addr()?;
+                    Ok(Accepted { stream: Stream::Tcp(stream), peer: End::Ip(peer), local: End::Ip(local) })
+                }),
+                Socket::Unix(socket) => socket.accept().await.map(|(stream, _)| Accepted {
+                    stream: Stream::Unix(stream),
+                    peer: End::Unix,
+                    local: End::Unix,
+                }),
+            };
+            match accepted {
+                Ok(accepted) => return accepted,
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(address = %self.address, %error, "cannot accept connections; trying again");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // So that a restart does not wait for the last connections of its predecessor.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn bind_unix(path: &PathBuf) -> io::Result<UnixListener> {
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_over(path) => {
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        other => other,
+    }
+}
+
+/// A socket's file without anybody behind it.
+fn is_left_over(path: &PathBuf) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    let refused = std::os::unix::net::UnixStream::connect(path).err();
+    is_socket && refused.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::InvalidInput
+    )
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Its bytes.
+    pub stream: Stream,
+    /// The client's end.
+    pub peer: End,
+    /// Our end.
+    pub local: End,
+}
+
+/// A connection's bytes.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
+    Tcp(TcpStream),
+    /// Unix.
+    Unix(UnixStream),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, into),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, from),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, from),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, from),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, from),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

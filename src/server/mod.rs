@@ -1,0 +1,190 @@
+//! Serves a service on listeners, until it is told to stop.
+//!
+//! [`Server`] is for any service; [`stack`] is the order in which requests go through ours.
+
+mod stop;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::task::JoinSet;
+use tower_service::Service;
+
+pub use stop::{Stop, Stopping};
+
+use crate::{
+    Body, Failure,
+    facts::Connection,
+    http::{Answer, Connections, ErrorPage, Limits, NormalForm, Outgoing, Record},
+    listener::{Accepted, Address, ListenError, Listener},
+};
+
+/// What a server does besides handing on requests.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How failures are shown.
+    pub error_page: ErrorPage,
+    /// Whether every request leaves a record in the log.
+    pub access: bool,
+    /// How long a request's head may take to arrive.
+    pub header_timeout: Duration,
+    /// How long requests in flight may take after a stop.
+    pub shutdown_timeout: Duration,
+    /// Connections at a time; more wait in the kernel's queue.
+    pub max_connections: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            error_page: ErrorPage::default(),
+            access: true,
+            header_timeout: Limits::default().header_timeout,
+            shutdown_timeout: Duration::from_secs(10),
+            max_connections: 65_536,
+        }
+    }
+}
+
+/// How serving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Every request had its answer.
+    Gracefully,
+    /// Requests were cut off, by the deadline or by a second order to stop.
+    Forced,
+}
+
+/// Serves one service on any number of listeners.
+#[derive(Debug)]
+pub struct Server<S> {
+    service: S,
+    options: Options,
+    listeners: Vec<Listener>,
+}
+
+impl<S> Server<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Error: Into<Failure>,
+    S::Future: Send + 'static,
+{
+    /// A server for `service` that listens nowhere yet.
+    pub fn new(service: S) -> Self {
+        Self { service, options: Options::default(), listeners: Vec::new() }
+    }
+
+    /// Changes what it does besides.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Listens on one more address.
+    ///
+    /// # Errors
+    /// Returns the address and what the system says.
+    pub fn bind(self, address: impl Into<Address>) -> Result<Self, ListenError> {
+        Listener::bind(address.into()).map(|listener| self.listener(listener))
+    }
+
+    /// Takes one more listener.
+    #[must_use]
+    pub fn listener(mut self, listener: Listener) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.listeners.iter().map(Listener::address)
+    }
+
+    /// Serves until `stopping` says otherwise, then finishes what is in flight.
+    pub async fn serve(self, stopping: Stopping) -> Stopped {
+        let limits = Limits { header_timeout: self.options.header_timeout, ..Limits::default() };
+        let stack = stack(self.service, &self.options);
+        let connections = Connections::new(stack, &limits, stopping.watch());
+        let places = Arc::new(tokio::sync::Semaphore::new(self.options.max_connections));
+        let mut accepting = JoinSet::new();
+        for listener in self.listeners {
+            accepting.spawn(accept(listener, connections.clone(), Arc::clone(&places), stopping.clone()));
+        }
+        drop(connections);
+        let mut open = JoinSet::new();
+        while let Some(ended) = accepting.join_next().await {
+            // One that panicked has lost its connections with it; the others go on.
+            let connections: JoinSet<()> = ended.unwrap_or_default();
+            open.spawn(finish(connections));
+        }
+        let mut all = std::pin::pin!(async { while open.join_next().await.is_some() {} });
+        tokio::select! {
+            () = all.as_mut() => Stopped::Gracefully,
+            () = stopping.now() => Stopped::Forced,
+            () = tokio::time::sleep(self.options.shutdown_timeout) => Stopped::Forced,
+        }
+    }
+}
+
+/// The way of a request, outermost first.
+fn stack<S>(
+    service: S,
+    options: &Options,
+) -> impl Service<Request<Body>, Response = Response<Outgoing>, Error = Infallible, Future: Send + 'static>
++ Clone
++ Send
++ 'static
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Error: Into<Failure>,
+    S::Future: Send + 'static,
+{
+    let page = Arc::new(options.error_page.clone());
+    // Closest to the application: all stages behind it see one spelling of a path.
+    let normal = NormalForm::new(stop::Failing::new(service));
+    // The last place where a failure is one; outside it there are only responses.
+    let answer = Answer::new(normal, page);
+    // Outermost: sees every answer, also those made by the two above.
+    Record::new(answer, options.access)
+}
+
+/// Accepts connections until the stop; gives back those that are open then.
+async fn accept<S>(
+    listener: Listener,
+    connections: Connections<S>,
+    places: Arc<tokio::sync::Semaphore>,
+    stopping: Stopping,
+) -> JoinSet<()>
+where
+    S: Service<Request<Body>, Response = Response<Outgoing>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let binding: Arc<str> = listener.address().to_string().into();
+    let mut open = JoinSet::new();
+    let mut stopped = std::pin::pin!(stopping.asked());
+    loop {
+        let place = tokio::select! {
+            place = Arc::clone(&places).acquire_owned() => place.expect("never closed"),
+            () = stopped.as_mut() => return open,
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stopped.as_mut() => return open,
+        };
+        // Those that have ended; otherwise the set grows for as long as the listener lives.
+        while open.try_join_next().is_some() {}
+        let Accepted { stream, peer, local } = accepted;
+        let connection = Connection::new(peer, local, Arc::clone(&binding), None);
+        let serving = connections.clone().serve(TokioIo::new(stream), connection);
+        open.spawn(async move {
+            serving.await;
+            drop(place);
+        });
+    }
+}
+
+async fn finish(mut connections: JoinSet<()>) {
+    while connections.join_next().await.is_some() {}
+}

@@ -1,0 +1,94 @@
+//! The order to stop, and its second, more urgent form.
+
+use std::task::{Context, Poll};
+
+use futures_util::future::MapErr;
+use http::{Request, Response};
+use tokio::sync::watch;
+use tower_service::Service;
+
+use crate::{Body, Failure};
+
+/// What a server is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// Serve.
+    Run,
+    /// Finish what is in flight.
+    Gracefully,
+    /// Leave at once.
+    Now,
+}
+
+/// The order to stop: one gives it, servers and connections hear it.
+#[derive(Clone, Debug)]
+pub struct Stopping {
+    order: watch::Sender<Stop>,
+}
+
+impl Default for Stopping {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Stopping {
+    /// Nobody has to stop yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { order: watch::Sender::new(Stop::Run) }
+    }
+
+    /// Orders to stop gracefully; the second time, at once.
+    pub fn stop(&self) {
+        self.order.send_modify(|stop| *stop = if *stop == Stop::Run { Stop::Gracefully } else { Stop::Now });
+    }
+
+    /// Waits for the order.
+    pub async fn asked(&self) {
+        self.at_least(Stop::Gracefully).await;
+    }
+
+    /// Waits for the second order.
+    pub async fn now(&self) {
+        self.at_least(Stop::Now).await;
+    }
+
+    async fn at_least(&self, wanted: Stop) {
+        let mut order = self.order.subscribe();
+        // The sender is `self`, so it cannot end.
+        let _ = order.wait_for(|stop| *stop >= wanted).await;
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Stop> {
+        self.order.subscribe()
+    }
+}
+
+/// A service whose errors are failures.
+#[derive(Clone, Debug)]
+pub(super) struct Failing<S>(S);
+
+impl<S> Failing<S> {
+    pub(super) fn new(inner: S) -> Self {
+        Self(inner)
+    }
+}
+
+impl<S> Service<Request<Body>> for Failing<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Error: Into<Failure>,
+{
+    type Response = Response<Body>;
+    type Error = Failure;
+    type Future = MapErr<S::Future, fn(S::Error) -> Failure>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.0.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        futures_util::TryFutureExt::map_err(self.0.call(request), Into::into)
+    }
+}
