@@ -1,1 +1,0 @@
-//! What an ELF file says of itself, read before any of its code runs.
