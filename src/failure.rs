@@ -206,3 +206,45 @@ impl std::error::Error for Failure {
         self.source.as_deref().map(|source| source as _)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use super::{Blame, Code};
+
+    const PAGE: &str = include_str!("../docs/failures.md");
+
+    /// What stands below each heading, by heading.
+    fn sections() -> Vec<(&'static str, &'static str)> {
+        let sections = PAGE.split("\n## ").skip(1);
+        sections.map(|section| section.split_once('\n').expect("a heading is a line")).collect()
+    }
+
+    #[test]
+    fn every_code_is_explained_once_with_its_status_and_who_has_to_act() {
+        let sections: HashMap<_, _> = sections().into_iter().collect();
+        for code in Code::ALL {
+            let text =
+                sections.get(&*format!("`{code}`")).unwrap_or_else(|| panic!("`{code}` is not explained"));
+            let who = match code.blame() {
+                Blame::Client => "client",
+                Blame::Application => "application",
+                Blame::Host => "host",
+            };
+            let line = format!("{} · {who}", code.status());
+            assert_eq!(text.trim_start().lines().next(), Some(line.as_str()), "first line of `{code}`");
+            assert!(text.contains("\n**What to do.** "), "`{code}` leaves the reader alone");
+        }
+    }
+
+    #[test]
+    fn every_heading_is_a_code() {
+        let codes: HashSet<_> = Code::ALL.iter().map(|code| format!("`{code}`")).collect();
+        assert_eq!(codes.len(), Code::ALL.len(), "two codes have one name");
+        for (heading, _) in sections() {
+            assert!(codes.contains(heading), "{heading} is no code");
+        }
+        assert_eq!(sections().len(), codes.len(), "a code is explained twice");
+    }
+}
