@@ -6,8 +6,12 @@ pub mod config;
 pub mod dispatcher;
 pub mod facts;
 pub mod failure;
+mod hosting_model;
+pub mod options;
 #[cfg(feature = "out-of-process")]
 pub mod supervisor;
 
 pub use body::Body;
 pub use failure::Failure;
+pub use hosting_model::{HostingModel, UnknownHostingModel};
+pub use options::Options;
