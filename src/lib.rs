@@ -6,15 +6,18 @@ pub mod config;
 pub mod dispatcher;
 pub mod facts;
 pub mod failure;
+mod hosting_model;
 pub mod http;
 #[cfg(feature = "server")]
 pub mod listener;
+pub mod options;
 #[cfg(feature = "server")]
 pub mod server;
-#[cfg(feature = "out-of-process")]
 pub mod supervisor;
 
 pub use body::Body;
 pub use failure::Failure;
+pub use hosting_model::{HostingModel, UnknownHostingModel};
+pub use options::Options;
 #[cfg(feature = "server")]
 pub use server::Server;

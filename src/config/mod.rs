@@ -1,1 +1,263 @@
 //! Configuration: what is written in `cohost.toml`, and what it means.
+//!
+//! In: the text of the file, its name, and a way to look variables up. Out: a [`Config`], in which everything has a
+//! value and nothing is out of bounds, or else every [`Fault`] at once, with line and column.
+//! Never: reads an environment variable by itself, looks whether a library exists, or changes anything.
+//!
+//! Every key is described in `docs/configuration.md`.
+
+mod application;
+mod binding;
+mod expand;
+mod fault;
+mod keys;
+mod server;
+mod settings;
+mod site;
+#[cfg(test)]
+mod tests;
+mod values;
+mod written;
+
+use std::{
+    io::Read as _,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+pub use self::{
+    binding::{Authority, Binding, BindingError, Listen},
+    fault::{Fault, Faults},
+};
+use self::{
+    fault::Refusal,
+    written::{Reading, Section},
+};
+use crate::{
+    HostingModel,
+    options::{Options, ProcessOptions},
+};
+
+/// Reads the configuration file at `path`. See [`parse`].
+///
+/// # Errors
+///
+/// Every fault in it; a file that cannot be read is one.
+pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Faults> {
+    match text_of(path) {
+        Ok(text) => parse(&text, path, env),
+        Err(message) => Err(Faults::new(vec![Fault {
+            file: path.into(),
+            line: 0,
+            column: 0,
+            key: String::new(),
+            message,
+            suggestion: None,
+        }])),
+    }
+}
+
+/// Reads a configuration. `file` is named in faults, and relative paths are seen from its folder; `env` looks up the
+/// variables in `${NAME}`.
+///
+/// # Errors
+///
+/// Every fault in it, in the order of the text.
+pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Faults> {
+    let reading = Reading::new(text, file, env);
+    let config = tree(&reading, text).map(|tree| {
+        let top = Section::new(&reading, String::new(), 0..0, tree.get_ref(), &keys::TOP);
+        Config { log: server::log(&top), server: server::server(&top), sites: site::read_all(&reading, &top) }
+    });
+    reading.finish(config)
+}
+
+/// What the host shall do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// What is logged, and how.
+    pub log: Log,
+    /// What holds for all sites.
+    pub server: Server,
+    /// The sites, in the order of the file. The first on a port is its default.
+    pub sites: Vec<Site>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// A level, or levels by target: `info,app::db=debug`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+    /// Whether each request leaves a line.
+    pub access: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Auto, access: true }
+    }
+}
+
+/// How lines of the log look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// For people on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What holds for all sites.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Threads that serve. `None`: one for each core.
+    pub threads: Option<NonZeroUsize>,
+    /// Connections at a time. `None`: as many as the system allows.
+    pub max_connections: Option<usize>,
+    /// How long a client may take to send the head of a request.
+    pub header_timeout: Duration,
+    /// How long a connection may stay open without a request.
+    pub keep_alive_timeout: Duration,
+    /// How long requests in flight may go on when the host stops.
+    pub shutdown_timeout: Duration,
+    /// What a request gets whose authority no site has.
+    pub unknown_authority: UnknownAuthority,
+    /// Proxies whose word on the client's address and scheme is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Whether failures get a page; without it, a status and no body.
+    pub error_page: bool,
+    /// Whether that page tells what happened inside.
+    pub detailed_errors: bool,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            threads: None,
+            max_connections: None,
+            header_timeout: Duration::from_secs(30),
+            keep_alive_timeout: Duration::from_secs(75),
+            shutdown_timeout: Duration::from_secs(10),
+            unknown_authority: UnknownAuthority::DefaultSite,
+            trusted_proxies: Vec::new(),
+            error_page: true,
+            detailed_errors: false,
+        }
+    }
+}
+
+/// What a request gets whose authority no site has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnknownAuthority {
+    /// The first site that is bound where the request came in.
+    #[default]
+    DefaultSite,
+    /// 421 Misdirected Request.
+    Misdirected,
+    /// 404 Not Found.
+    NotFound,
+}
+
+/// A named set of bindings and applications.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Site {
+    /// Unlike every other site's.
+    pub name: Arc<str>,
+    /// Where it is reached; at least one.
+    pub bindings: Vec<Binding>,
+    /// Its applications, in the order of the file; at least one.
+    pub applications: Vec<Application>,
+}
+
+/// An application, at a path of a site.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Application {
+    /// Unlike every other application's, on other sites too.
+    pub name: Arc<str>,
+    /// Its path base: `""` at the root, else `/shop`, without a slash at the end.
+    pub path: String,
+    /// What it is made of.
+    pub artifact: Artifact,
+    /// Where it runs. Never in process for a command.
+    pub hosting_model: HostingModel,
+    /// Where its own files are; the working directory of a process.
+    pub content_root: PathBuf,
+    /// What it was told itself; an object.
+    pub settings: serde_json::Value,
+    /// Its limits.
+    pub options: Options,
+    /// What it has in a process of its own.
+    pub process: ProcessOptions,
+}
+
+impl Application {
+    /// An application at the root of its site, with the defaults for everything else.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>, artifact: Artifact) -> Self {
+        let hosting_model = match artifact {
+            Artifact::Library(_) => HostingModel::InProcess,
+            Artifact::Command(_) => HostingModel::OutOfProcess,
+        };
+        Self {
+            name: name.into(),
+            path: String::new(),
+            artifact,
+            hosting_model,
+            content_root: PathBuf::from("."),
+            settings: Self::no_settings(),
+            options: Options::default(),
+            process: ProcessOptions::default(),
+        }
+    }
+
+    fn no_settings() -> serde_json::Value {
+        serde_json::Value::Object(serde_json::Map::new())
+    }
+}
+
+/// What an application is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Artifact {
+    /// An application library, for either hosting model. The file may be missing: the host comes up without it.
+    Library(PathBuf),
+    /// A program and its arguments. A program without a slash is looked up where the system looks for programs.
+    Command(Vec<String>),
+}
+
+/// The tree of the text; `None` when it is not TOML, which is noted.
+fn tree<'a>(reading: &Reading<'a>, text: &'a str) -> Option<toml::Spanned<toml::de::DeTable<'a>>> {
+    let (tree, errors) = toml::de::DeTable::parse_recoverable(text);
+    // What is left of a broken text looks like faults that nobody made, so those of the syntax stand alone.
+    for error in &errors {
+        reading.refuse(&error.span().unwrap_or(0..0), "", Refusal::new(error.message()));
+    }
+    errors.is_empty().then_some(tree)
+}
+
+/// The text of a file, or what is wrong with the file as a whole.
+fn text_of(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| format!("cannot be opened: {error}"))?;
+    file.take(LARGEST_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(format!("is larger than {} MiB, which no configuration is", LARGEST_FILE >> 20));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+        format!("is not UTF-8 (line {line})")
+    })
+}
+
+const LARGEST_FILE: u64 = 4 << 20;

@@ -1,0 +1,88 @@
+//! Every key there is, by table. What stands here is read, and is described in `docs/configuration.md`.
+
+/// The keys of one table.
+#[derive(Debug)]
+pub(super) struct Keys {
+    /// The table's header, as it is written; empty for the top of the file.
+    pub(super) header: &'static str,
+    pub(super) names: &'static [&'static str],
+}
+
+/// All tables with keys of ours. `settings` and `environment` belong to the application.
+pub(super) const ALL: [&Keys; 5] = [&TOP, &LOG, &SERVER, &SITE, &APPLICATION];
+
+pub(super) const TOP: Keys = Keys { header: "", names: &["log", "server", "site"] };
+
+pub(super) const LOG: Keys = Keys { header: "[log]", names: &["level", "format", "access"] };
+
+pub(super) const SERVER: Keys = Keys {
+    header: "[server]",
+    names: &[
+        "threads",
+        "max_connections",
+        "header_timeout",
+        "keep_alive_timeout",
+        "shutdown_timeout",
+        "unknown_authority",
+        "trusted_proxies",
+        "error_page",
+        "detailed_errors",
+    ],
+};
+
+pub(super) const SITE: Keys = Keys { header: "[[site]]", names: &["name", "bindings", "application"] };
+
+pub(super) const APPLICATION: Keys = Keys {
+    header: "[[site.application]]",
+    names: &[
+        "path",
+        "name",
+        "library",
+        "command",
+        "hosting_model",
+        "content_root",
+        "preload",
+        "startup_timeout",
+        "shutdown_timeout",
+        "request_timeout",
+        "connect_timeout",
+        "first_byte_timeout",
+        "idle_timeout",
+        "max_request_body",
+        "queue_limit",
+        "rapid_fails_per_minute",
+        "runtime_threads",
+        "blocking_threads",
+        "listen",
+        "port",
+        "protocol",
+        "ready",
+        "health",
+        "environment",
+        "inherit_environment",
+        "settings",
+    ],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_described_in_the_documentation() {
+        let page = include_str!("../../docs/configuration.md");
+        for table in ALL {
+            let described = page
+                .split("\n## ")
+                .find(|part| part.lines().next().is_some_and(|title| title == format!("`{}`", table.header)));
+            for name in table.names.iter().filter(|_| !table.header.is_empty()) {
+                let row = format!("| `{name}` |");
+                assert!(
+                    described.is_some_and(|part| part.contains(&row)) || *name == "application",
+                    "{name} of {} is missing from docs/configuration.md",
+                    table.header
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The tables `[log]` and `[server]`.
+
+use super::{
+    Log, LogFormat, Server, UnknownAuthority,
+    fault::{Quote, Refusal},
+    keys,
+    values::{boolean, count, count_or_none, duration, network, one_of},
+    written::{Section, Value},
+};
+
+/// What `[log]` says, and defaults for the rest.
+pub(super) fn log(top: &Section<'_>) -> Log {
+    let mut log = Log::default();
+    let Some(section) = table(top, "log", &keys::LOG) else { return log };
+    section.set(&mut log.level, "level", filter);
+    let formats = [("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)];
+    section.set(&mut log.format, "format", one_of(&formats));
+    section.set(&mut log.access, "access", boolean);
+    log
+}
+
+/// What `[server]` says, and defaults for the rest.
+pub(super) fn server(top: &Section<'_>) -> Server {
+    let mut server = Server::default();
+    let Some(section) = table(top, "server", &keys::SERVER) else { return server };
+    section.set(&mut server.threads, "threads", |value| {
+        count(MOST_THREADS)(value).map(std::num::NonZeroUsize::new)
+    });
+    section.set(&mut server.max_connections, "max_connections", count_or_none(u32::MAX.into()));
+    section.set(&mut server.header_timeout, "header_timeout", duration);
+    section.set(&mut server.keep_alive_timeout, "keep_alive_timeout", duration);
+    section.set(&mut server.shutdown_timeout, "shutdown_timeout", duration);
+    let answers = [
+        ("default", UnknownAuthority::DefaultSite),
+        ("misdirected", UnknownAuthority::Misdirected),
+        ("not_found", UnknownAuthority::NotFound),
+    ];
+    section.set(&mut server.unknown_authority, "unknown_authority", one_of(&answers));
+    if let Some(proxies) = section.read_each("trusted_proxies", network) {
+        server.trusted_proxies = proxies.into_iter().map(|(network, _)| network).collect();
+    }
+    section.set(&mut server.error_page, "error_page", boolean);
+    section.set(&mut server.detailed_errors, "detailed_errors", boolean);
+    server
+}
+
+fn table<'a>(top: &Section<'a>, key: &'static str, keys: &'static keys::Keys) -> Option<Section<'a>> {
+    let at = top.value(key)?.at();
+    let table = top.read(key, Value::table)?;
+    Some(Section::new(top.reading, key.to_owned(), at, table, keys))
+}
+
+/// A level, or levels by target: `"info"`, `"info,app::db=debug"`.
+fn filter(value: &Value<'_>) -> Result<String, Refusal> {
+    let filter = value.text()?;
+    for directive in filter.split(',').map(str::trim) {
+        let level = match directive.split_once('=') {
+            Some(("", _)) => {
+                return Err(Refusal::new(format!("a target is missing before \"=\" (is {filter:?})")));
+            }
+            Some((target, level)) if target.bytes().all(is_target) => level,
+            Some((target, _)) => {
+                return Err(Refusal::new(format!(
+                    "{target:?} is no target, as \"app::db\" is (is {filter:?})"
+                )));
+            }
+            None => directive,
+        };
+        if !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+            return Err(Refusal::new(format!(
+                "must be {}, or levels by target, as \"info,app::db=debug\" (is {filter:?})",
+                super::values::alternatives(&LEVELS)
+            ))
+            .suggest_nearest(&filter, &LEVELS, Quote::Value));
+        }
+    }
+    Ok(filter)
+}
+
+fn is_target(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_:-.".contains(&byte)
+}
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+const MOST_THREADS: u64 = 4096;

@@ -1,0 +1,153 @@
+//! What a file without faults means.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::parse;
+use crate::{
+    HostingModel,
+    config::{Application, Artifact, Config, Listen, LogFormat, UnknownAuthority},
+    options::{Options, ProcessListen, ProcessOptions, Protocol, Ready},
+};
+
+/// The smallest configuration, with `more` in its only application.
+fn application(more: &str) -> Application {
+    let text =
+        format!("site = [{{ name = 'shop', bindings = ['http://*:80'], application = [{{ {more} }}] }}]");
+    parse(&text).unwrap().sites.remove(0).applications.remove(0)
+}
+
+#[test]
+fn what_is_not_written_has_its_default() {
+    let expected = Application {
+        content_root: PathBuf::from("/etc/shop"),
+        ..Application::new("shop", Artifact::Library(PathBuf::from("/etc/shop/libshop.so")))
+    };
+    assert_eq!(application("library = 'libshop.so'"), expected);
+    assert_eq!(expected.options, Options::default());
+    assert_eq!(expected.process, ProcessOptions::default());
+    assert_eq!(expected.settings, serde_json::json!({}));
+
+    let config =
+        parse("site = [{ name = 'a', bindings = ['http://*'], application = [{ library = 'x' }] }]").unwrap();
+    assert_eq!(config, Config { sites: config.sites.clone(), ..Config::default() });
+}
+
+#[test]
+fn everything_that_is_written_is_used() {
+    let config = parse(include_str!("everything.toml")).unwrap();
+    assert_eq!((config.log.level.as_str(), config.log.format), ("info,app::db=debug", LogFormat::Json));
+    assert!(!config.log.access);
+    let server = &config.server;
+    assert_eq!(server.threads.map(std::num::NonZeroUsize::get), Some(2));
+    assert_eq!(server.max_connections, Some(1000));
+    assert_eq!(server.header_timeout, Duration::from_secs(20));
+    assert_eq!(server.keep_alive_timeout, Duration::from_secs(90));
+    assert_eq!(server.shutdown_timeout, Duration::from_millis(1500));
+    assert_eq!(server.unknown_authority, UnknownAuthority::Misdirected);
+    assert_eq!(server.trusted_proxies, ["10.0.0.0/8", "::1/128"].map(|network| network.parse().unwrap()));
+    assert!(!server.error_page && server.detailed_errors);
+
+    let [shop, api] = &config.sites[..] else { panic!("two sites") };
+    assert_eq!(
+        shop.bindings.iter().map(|binding| &*binding.text).collect::<Vec<_>>(),
+        ["http://shop.example", "http://*.shop.example", "unix:shop.sock"]
+    );
+    assert_eq!(shop.bindings[2].listen, Listen::Unix("/etc/shop/shop.sock".into()));
+
+    let cart = &shop.applications[0];
+    assert_eq!((&*cart.name, cart.path.as_str()), ("basket", "/cart"));
+    assert_eq!(cart.artifact, Artifact::Library("/srv/lib/libcart.so".into()));
+    assert_eq!(cart.hosting_model, HostingModel::OutOfProcess);
+    assert_eq!(cart.content_root, PathBuf::from("/etc/shop/cart"));
+    assert_eq!(
+        cart.options,
+        Options {
+            preload: true,
+            startup_timeout: Duration::from_secs(90),
+            shutdown_timeout: Duration::from_secs(5),
+            request_timeout: Some(Duration::from_secs(60)),
+            connect_timeout: Duration::from_secs(1),
+            first_byte_timeout: Duration::from_secs(30),
+            idle_timeout: Some(Duration::from_secs(120)),
+            max_request_body: None,
+            queue_limit: 10,
+            rapid_fails_per_minute: 3,
+            runtime_threads: 4,
+            blocking_threads: 8,
+        }
+    );
+    assert_eq!(cart.process.ready, Ready::Health("/health".to_owned()));
+    assert!(!cart.process.inherit_environment);
+    assert_eq!(cart.process.environment["PRICE"], "$5 or /srv/lib");
+    let settings = serde_json::json!({
+        "greeting": "hello from /srv/lib", "limits": { "items": 255, "ratio": 0.5 },
+        "since": "2026-01-01", "on": true, "list": [1, "two"],
+    });
+    assert_eq!(cart.settings, settings);
+
+    let node = &api.applications[0];
+    let command = ["/etc/shop/bin/serve", "--title", "two words", "ümlaut"];
+    assert_eq!(node.artifact, Artifact::Command(command.map(str::to_owned).to_vec()));
+    assert_eq!((&*node.name, node.hosting_model), ("api", HostingModel::OutOfProcess));
+    assert_eq!(node.process.listen, ProcessListen::Port(9000.try_into().unwrap()));
+    assert_eq!((node.process.protocol, &node.process.ready), (Protocol::H2c, &Ready::Notify));
+    assert_eq!(&*api.applications[1].name, "api/v2");
+    assert_eq!(api.applications[1].process.listen, ProcessListen::Socket);
+}
+
+#[test]
+fn the_example_of_the_documentation_is_a_configuration() {
+    let page = include_str!("../../../docs/configuration.md");
+    let examples: Vec<_> =
+        page.split("```toml\n").skip(1).filter_map(|part| part.split("```").next()).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        if let Err(faults) = parse(example) {
+            panic!("{example}\n{faults}");
+        }
+    }
+}
+
+#[test]
+fn paths_are_mounted_without_the_slash_at_the_end() {
+    for (written, mounted) in [("/", ""), ("/shop", "/shop"), ("/shop/", "/shop"), ("/a/b.c/~d", "/a/b.c/~d")]
+    {
+        assert_eq!(application(&format!("library = 'x', path = '{written}'")).path, mounted);
+    }
+}
+
+#[test]
+fn a_hosting_model_is_read_in_upper_and_lower_case() {
+    let model = |written| application(&format!("library = 'x', hosting_model = '{written}'")).hosting_model;
+    assert_eq!(model("InProcess"), HostingModel::InProcess);
+    assert_eq!(model("OutOfProcess"), HostingModel::OutOfProcess);
+}
+
+#[test]
+fn a_size_is_decimal_or_binary_as_its_unit_says() {
+    for (written, bytes) in [
+        ("'30MB'", 30_000_000),
+        ("'30MiB'", 31_457_280),
+        ("'1.5 kB'", 1500),
+        ("'7B'", 7),
+        ("'7'", 7),
+        ("4096", 4096),
+        ("0x10", 16),
+    ] {
+        let options = application(&format!("library = 'x', max_request_body = {written}")).options;
+        assert_eq!(options.max_request_body, Some(bytes), "{written}");
+    }
+}
+
+#[test]
+fn a_number_in_quotes_may_come_from_a_variable() {
+    let options =
+        application("library = 'x', queue_limit = '${LIMIT:-50}', preload = '${PRELOAD:-true}'").options;
+    assert_eq!((options.queue_limit, options.preload), (50, true));
+}
+
+#[test]
+fn a_program_without_arguments_needs_no_list() {
+    let artifact = application("command = 'serve'").artifact;
+    assert_eq!(artifact, Artifact::Command(vec!["serve".to_owned()]));
+}

@@ -1,0 +1,130 @@
+//! What can be set for each application, however it is hosted, and the defaults.
+//!
+//! A leaf: the configuration file fills these in, and so does a program that embeds the library without one.
+
+use std::{collections::BTreeMap, num::NonZeroU16, time::Duration};
+
+/// Limits of one application, in either hosting model.
+///
+/// Fields are added as the host learns more, so write `Options { preload: true, ..Options::default() }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Starts the application with the host instead of with its first request.
+    pub preload: bool,
+    /// How long a start may take until the requests that wait for it get 503.
+    pub startup_timeout: Duration,
+    /// How long requests in flight may go on when the application stops; then they are cancelled.
+    pub shutdown_timeout: Duration,
+    /// How long a request may take until its answer begins; 504 after that. `None`: as long as it likes.
+    pub request_timeout: Option<Duration>,
+    /// How long connecting to an instance may take; 502 after that.
+    pub connect_timeout: Duration,
+    /// How long an instance may take to begin its answer; 504 after that.
+    pub first_byte_timeout: Duration,
+    /// How long an instance may stay silent within an answer until it is cut off. `None`: for ever.
+    pub idle_timeout: Option<Duration>,
+    /// Largest request body in bytes; 413 above it. `None`: no limit. Upgraded connections have none either.
+    pub max_request_body: Option<u64>,
+    /// Requests that may wait while the application starts; 503 for more.
+    pub queue_limit: usize,
+    /// Failures within a minute after which the application is left alone until that minute has passed.
+    pub rapid_fails_per_minute: u32,
+    /// Threads of the application's own async runtime.
+    pub runtime_threads: u32,
+    /// Most threads that the application's runtime may start for blocking work.
+    pub blocking_threads: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            preload: false,
+            startup_timeout: Duration::from_secs(120),
+            shutdown_timeout: Duration::from_secs(10),
+            request_timeout: None,
+            connect_timeout: Duration::from_secs(5),
+            first_byte_timeout: Duration::from_secs(120),
+            idle_timeout: None,
+            max_request_body: Some(30_000_000),
+            queue_limit: 1000,
+            rapid_fails_per_minute: 10,
+            runtime_threads: 1,
+            blocking_threads: 512,
+        }
+    }
+}
+
+/// What only an application in a process of its own has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessOptions {
+    /// Variables that the process gets; they win over inherited ones.
+    pub environment: BTreeMap<String, String>,
+    /// Whether the process sees the host's environment as well.
+    pub inherit_environment: bool,
+    /// Where the process listens. Our own runner always has a socket, whatever stands here.
+    pub listen: ProcessListen,
+    /// What it speaks there.
+    pub protocol: Protocol,
+    /// When it counts as started.
+    pub ready: Ready,
+}
+
+impl Default for ProcessOptions {
+    fn default() -> Self {
+        Self {
+            environment: BTreeMap::new(),
+            inherit_environment: true,
+            listen: ProcessListen::AnyPort,
+            protocol: Protocol::Http1,
+            ready: Ready::Accepts,
+        }
+    }
+}
+
+/// Where a command is told to listen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProcessListen {
+    /// On a free loopback port that the host picks.
+    #[default]
+    AnyPort,
+    /// On this loopback port, for programs that cannot be told.
+    Port(NonZeroU16),
+    /// On a Unix socket in a private directory.
+    Socket,
+}
+
+/// What a process speaks to the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 in clear text, known beforehand; gRPC needs it.
+    H2c,
+}
+
+impl Protocol {
+    /// As written in configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "http1",
+            Self::H2c => "h2c",
+        }
+    }
+}
+
+/// When a process counts as started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ready {
+    /// As soon as it accepts a connection.
+    #[default]
+    Accepts,
+    /// When this path, under the application's own, answers with a status below 400.
+    Health(String),
+    /// When it says so: `READY=1` to `$NOTIFY_SOCKET`.
+    Notify,
+}
