@@ -80,6 +80,8 @@ codes! {
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, Client, "The request body did not arrive in time.";
     /// No site has this authority.
     UnknownAuthority = "unknown_authority", MISDIRECTED_REQUEST, Client, "This host serves no site of that name.";
+    /// No site has this authority, and the configuration wants 404 for that.
+    UnknownSite = "unknown_site", NOT_FOUND, Client, "There is no such site.";
     /// The site has no application at this path.
     NoApplication = "no_application", NOT_FOUND, Client, "There is no application at this path.";
 

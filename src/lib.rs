@@ -11,6 +11,8 @@ pub mod http;
 #[cfg(feature = "server")]
 pub mod listener;
 pub mod options;
+pub mod pipeline;
+pub mod router;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod supervisor;

@@ -1,0 +1,134 @@
+//! A request has its answer in time, or 504.
+//!
+//! The deadline is in the request's facts, so that the application knows it. When it passes, the inner future is
+//! dropped, which cancels the application's work. An answer that has begun is not cut.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use http::{Request, Response};
+use tokio::time::Sleep;
+use tower_service::Service;
+
+use crate::{Body, Failure, facts::Facts, failure::Code};
+
+/// Gives the requests of `inner` a deadline.
+#[derive(Clone, Debug)]
+pub struct Deadline<S> {
+    inner: S,
+    limit: Option<Duration>,
+}
+
+impl<S> Deadline<S> {
+    /// In front of `inner`; `None` for no deadline but the one a request may have already, which costs nothing.
+    pub fn new(inner: S, limit: Option<Duration>) -> Self {
+        Self { inner, limit }
+    }
+}
+
+impl<S> Service<Request<Body>> for Deadline<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Failure>,
+{
+    type Response = Response<Body>;
+    type Error = Failure;
+    type Future = Timing<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Timing<S::Future> {
+        let own = self.limit.map(|limit| Instant::now() + limit);
+        let facts = request.extensions_mut().get_mut::<Facts>();
+        let deadline = match facts {
+            Some(facts) => {
+                // The earlier one: a host in front of this process may have set one.
+                facts.deadline = [facts.deadline, own].into_iter().flatten().min();
+                facts.deadline
+            }
+            None if own.is_some() => {
+                let facts = Facts { deadline: own, ..Facts::unknown() };
+                request.extensions_mut().insert(facts);
+                own
+            }
+            None => None,
+        };
+        Timing { inner: self.inner.call(request), deadline, sleep: None }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// An answer to come.
+    pub struct Timing<F> {
+        #[pin]
+        inner: F,
+        deadline: Option<Instant>,
+        #[pin]
+        sleep: Option<Sleep>,
+    }
+}
+
+impl<F: Future<Output = Result<Response<Body>, Failure>>> Future for Timing<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if let Poll::Ready(answer) = this.inner.poll(cx) {
+            return Poll::Ready(answer);
+        }
+        let Some(deadline) = *this.deadline else { return Poll::Pending };
+        // No timer for an application that answers at once.
+        if this.sleep.is_none() {
+            this.sleep.set(Some(tokio::time::sleep_until(deadline.into())));
+        }
+        let sleep = this.sleep.as_pin_mut().expect("just set");
+        sleep.poll(cx).map(|()| Err(Code::RequestTimeout.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone)]
+    struct Never;
+
+    impl Service<Request<Body>> for Never {
+        type Response = Response<Body>;
+        type Error = Failure;
+        type Future = std::future::Pending<Result<Response<Body>, Failure>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<Body>) -> Self::Future {
+            std::future::pending()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_application_that_never_answers_gets_504() {
+        let mut service = Deadline::new(Never, Some(Duration::from_secs(3)));
+        let began = tokio::time::Instant::now();
+        let failure = service.call(Request::new(Body::empty())).await.expect_err("never answered");
+        assert_eq!(failure.code, Code::RequestTimeout);
+        assert_eq!(began.elapsed().as_secs(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_earlier_deadline_of_the_request_stays() {
+        let mut service = Deadline::new(Never, Some(Duration::from_secs(30)));
+        let mut request = Request::new(Body::empty());
+        let deadline = Some(Instant::now() + Duration::from_secs(1));
+        request.extensions_mut().insert(Facts { deadline, ..Facts::unknown() });
+        let began = tokio::time::Instant::now();
+        assert!(service.call(request).await.is_err());
+        assert!(began.elapsed() < Duration::from_secs(2));
+    }
+}

@@ -1,0 +1,8 @@
+//! What happens to every request of an application before it gets there: one effect a file, each a tower service
+//! around the next. None of them knows how the application is hosted.
+
+mod body_limit;
+mod deadline;
+
+pub use body_limit::{BodyLimit, Limiting};
+pub use deadline::{Deadline, Timing};

@@ -1,0 +1,342 @@
+//! Which application a request is for.
+//!
+//! In: a request and the binding it came through. Out: the same request, on the way to its application.
+//! Never: reads the body, changes the path, or knows how an application is hosted.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response, header};
+use tower_service::Service;
+
+use crate::{
+    Body, Failure,
+    facts::{Base, Facts},
+    failure::Code,
+};
+
+/// A site: applications by path, reached through bindings.
+#[derive(Clone, Debug)]
+pub struct Site<S> {
+    /// For error messages.
+    pub name: Arc<str>,
+    /// Where it is reached.
+    pub bindings: Vec<Binding>,
+    /// Its applications by path base: `""`, `/shop`.
+    pub applications: Vec<(Arc<str>, S)>,
+}
+
+/// A listener, and which of the requests that come in there are meant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Binding {
+    /// The listener's address, as connections name it; see [`Connection::binding`](crate::facts::Connection::binding).
+    pub listener: Arc<str>,
+    /// Which of its requests.
+    pub authority: Authority,
+}
+
+/// Which requests are for a site, by the host name that the client asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Authority {
+    /// All that no other site claims.
+    Any,
+    /// Those for this name: lower case, without port.
+    Exact(Arc<str>),
+    /// Those for names that end in a dot and this one.
+    Wildcard(Arc<str>),
+}
+
+/// What a request gets whose authority no site claims.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unknown {
+    /// The first site on that listener.
+    #[default]
+    FirstSite,
+    /// 421.
+    Misdirected,
+    /// 404.
+    NotFound,
+}
+
+/// Hands requests to the applications of sites.
+#[derive(Debug)]
+pub struct Router<S> {
+    table: Arc<Table<S>>,
+}
+
+impl<S> Clone for Router<S> {
+    fn clone(&self) -> Self {
+        Self { table: Arc::clone(&self.table) }
+    }
+}
+
+#[derive(Debug)]
+struct Table<S> {
+    sites: Vec<Applications<S>>,
+    listeners: Vec<(Arc<str>, Sites)>,
+    unknown: Unknown,
+}
+
+/// Longest path first.
+#[derive(Debug)]
+struct Applications<S>(Vec<(Arc<str>, S)>);
+
+/// The sites on one listener, by their places in the table.
+#[derive(Debug, Default)]
+struct Sites {
+    exact: HashMap<Arc<str>, usize>,
+    /// Longest first.
+    wildcard: Vec<(Arc<str>, usize)>,
+    any: Option<usize>,
+    first: usize,
+}
+
+impl<S> Router<S> {
+    /// A router to `sites`.
+    #[must_use]
+    pub fn new(sites: Vec<Site<S>>, unknown: Unknown) -> Self {
+        let mut listeners: Vec<(Arc<str>, Sites)> = Vec::new();
+        for (place, site) in sites.iter().enumerate() {
+            for binding in &site.bindings {
+                let known = listeners.iter().position(|(listener, _)| *listener == binding.listener);
+                let known = known.unwrap_or_else(|| {
+                    listeners
+                        .push((Arc::clone(&binding.listener), Sites { first: place, ..Sites::default() }));
+                    listeners.len() - 1
+                });
+                listeners[known].1.add(&binding.authority, place);
+            }
+        }
+        let sites = sites.into_iter().map(|site| Applications::new(site.applications)).collect();
+        Self { table: Arc::new(Table { sites, listeners, unknown }) }
+    }
+}
+
+impl Sites {
+    fn add(&mut self, authority: &Authority, site: usize) {
+        match authority {
+            Authority::Any => {
+                self.any.get_or_insert(site);
+            }
+            Authority::Exact(name) => {
+                self.exact.entry(Arc::clone(name)).or_insert(site);
+            }
+            Authority::Wildcard(suffix) => {
+                self.wildcard.push((Arc::clone(suffix), site));
+                self.wildcard.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+            }
+        }
+    }
+
+    /// Exact before wildcard before any.
+    fn find(&self, request: &Request<Body>) -> Option<usize> {
+        if self.exact.is_empty() && self.wildcard.is_empty() {
+            return self.any;
+        }
+        let name = host_name(request).to_ascii_lowercase();
+        let exact = self.exact.get(&*name).copied();
+        let wildcard =
+            || self.wildcard.iter().find(|(suffix, _)| is_below(&name, suffix)).map(|(_, site)| *site);
+        exact.or_else(wildcard).or(self.any)
+    }
+}
+
+fn is_below(name: &str, suffix: &str) -> bool {
+    name.strip_suffix(suffix).is_some_and(|label| label.len() > 1 && label.ends_with('.'))
+}
+
+/// The host name a client asked for, without port and final dot.
+fn host_name(request: &Request<Body>) -> &str {
+    let field = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority =
+        request.uri().authority().map(http::uri::Authority::as_str).or_else(field).unwrap_or_default();
+    let name = match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next(),
+        None => authority.split(':').next(),
+    };
+    let name = name.unwrap_or_default();
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+impl<S> Applications<S> {
+    fn new(mut applications: Vec<(Arc<str>, S)>) -> Self {
+        applications.sort_by_key(|(base, _)| std::cmp::Reverse(base.len()));
+        Self(applications)
+    }
+
+    /// The longest path base that is a whole number of the path's first segments.
+    fn find(&self, path: &str) -> Option<&(Arc<str>, S)> {
+        self.0.iter().find(|(base, _)| {
+            path.strip_prefix(&**base)
+                .is_some_and(|rest| base.is_empty() || rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+}
+
+impl<S> Table<S> {
+    fn find(&self, request: &Request<Body>) -> Result<&(Arc<str>, S), Failure> {
+        let listener = match request.extensions().get::<Facts>() {
+            Some(facts) if self.listeners.len() > 1 => {
+                let binding = &facts.connection.binding;
+                self.listeners.iter().find(|(listener, _)| listener == binding)
+            }
+            _ => self.listeners.first(),
+        };
+        let (_, sites) = listener.ok_or_else(|| Failure::new(Code::UnknownAuthority))?;
+        let site =
+            sites.find(request).or_else(|| (self.unknown == Unknown::FirstSite).then_some(sites.first));
+        let unknown = || match self.unknown {
+            Unknown::NotFound => Failure::new(Code::UnknownSite),
+            _ => Failure::new(Code::UnknownAuthority),
+        };
+        let site = site.ok_or_else(unknown)?;
+        self.sites[site].find(request.uri().path()).ok_or_else(|| Failure::new(Code::NoApplication))
+    }
+}
+
+impl<S> Service<Request<Body>> for Router<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Failure> + Clone,
+{
+    type Response = Response<Body>;
+    type Error = Failure;
+    type Future = Routing<S::Future>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Routing<S::Future> {
+        match self.table.find(&request) {
+            Ok((base, application)) => {
+                if !base.is_empty()
+                    && let Some(facts) = request.extensions_mut().get_mut::<Facts>()
+                {
+                    facts.path_base = Arc::clone(base);
+                    facts.base = Base::InPath;
+                }
+                Routing { inner: Some(application.clone().call(request)), why: None }
+            }
+            Err(failure) => Routing { inner: None, why: Some(Box::new(failure)) },
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// An answer to come.
+    pub struct Routing<F> {
+        // None: there is no such application.
+        #[pin]
+        inner: Option<F>,
+        why: Option<Box<Failure>>,
+    }
+}
+
+impl<F: Future<Output = Result<Response<Body>, Failure>>> Future for Routing<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.inner.as_pin_mut() {
+            Some(inner) => inner.poll(cx),
+            None => {
+                let failure = this.why.take().expect("polled after it was ready");
+                Poll::Ready(Err(*failure))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says its own name.
+    #[derive(Clone, Debug)]
+    struct Named(&'static str);
+
+    impl Service<Request<Body>> for Named {
+        type Response = Response<Body>;
+        type Error = Failure;
+        type Future = std::future::Ready<Result<Response<Body>, Failure>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Self::Future {
+            let base = request.extensions().get::<Facts>().map_or("", |facts| &*facts.path_base);
+            let response = Response::builder().header("name", self.0).header("base", base);
+            std::future::ready(Ok(response.body(Body::empty()).expect("valid")))
+        }
+    }
+
+    fn site(name: &str, authorities: &[Authority], applications: &[(&str, &'static str)]) -> Site<Named> {
+        let binding =
+            |authority: &Authority| Binding { listener: "http://a".into(), authority: authority.clone() };
+        Site {
+            name: name.into(),
+            bindings: authorities.iter().map(binding).collect(),
+            applications: applications.iter().map(|(base, name)| ((*base).into(), Named(name))).collect(),
+        }
+    }
+
+    async fn route(router: &Router<Named>, host: &str, path: &str) -> Result<String, Code> {
+        let mut request =
+            Request::builder().uri(path).header("host", host).body(Body::empty()).expect("valid");
+        request.extensions_mut().insert(Facts::unknown());
+        let answer = router.clone().call(request).await.map_err(|failure| failure.code)?;
+        let of = |name| answer.headers()[name].to_str().expect("text").to_owned();
+        Ok(format!("{}@{}", of("name"), of("base")))
+    }
+
+    #[tokio::test]
+    async fn the_longest_path_wins_and_only_whole_segments_count() {
+        let applications = [("", "root"), ("/shop", "shop"), ("/shop/cart", "cart")];
+        let router = Router::new(vec![site("s", &[Authority::Any], &applications)], Unknown::default());
+        for (path, found) in [
+            ("/", "root@"),
+            ("/shopping", "root@"),
+            ("/shop", "shop@/shop"),
+            ("/shop/", "shop@/shop"),
+            ("/shop/cart/x", "cart@/shop/cart"),
+            ("/shop/carts", "shop@/shop"),
+            ("/Shop", "root@"),
+        ] {
+            assert_eq!(route(&router, "a", path).await.as_deref(), Ok(found), "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn exact_comes_before_wildcard_before_any() {
+        let sites = vec![
+            site("d", &[Authority::Any], &[("", "default")]),
+            site("w", &[Authority::Wildcard("example.com".into())], &[("", "wild")]),
+            site("e", &[Authority::Exact("www.example.com".into())], &[("/only", "exact")]),
+        ];
+        let router = Router::new(sites, Unknown::Misdirected);
+        assert_eq!(route(&router, "WWW.Example.com:80", "/only").await.as_deref(), Ok("exact@/only"));
+        assert_eq!(route(&router, "www.example.com", "/").await, Err(Code::NoApplication));
+        assert_eq!(route(&router, "a.b.example.com.", "/").await.as_deref(), Ok("wild@"));
+        assert_eq!(route(&router, "example.com", "/").await.as_deref(), Ok("default@"));
+        assert_eq!(route(&router, "notexample.com", "/").await.as_deref(), Ok("default@"));
+    }
+
+    #[tokio::test]
+    async fn an_authority_nobody_claims_gets_what_is_configured() {
+        let sites = || vec![site("e", &[Authority::Exact("a".into())], &[("", "a")])];
+        for (unknown, found) in [
+            (Unknown::FirstSite, Ok("a@".to_owned())),
+            (Unknown::Misdirected, Err(Code::UnknownAuthority)),
+            (Unknown::NotFound, Err(Code::UnknownSite)),
+        ] {
+            assert_eq!(route(&Router::new(sites(), unknown), "b", "/").await, found);
+        }
+    }
+}
