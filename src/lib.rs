@@ -8,6 +8,8 @@ pub mod facts;
 pub mod failure;
 #[cfg(feature = "out-of-process")]
 pub mod supervisor;
+#[cfg(feature = "out-of-process")]
+mod sys;
 
 pub use body::Body;
 pub use failure::Failure;
