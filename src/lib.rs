@@ -16,6 +16,8 @@ pub mod router;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod supervisor;
+#[cfg(feature = "out-of-process")]
+mod sys;
 
 pub use body::Body;
 pub use failure::Failure;

@@ -1,5 +1,35 @@
-//! Processes: how instances are started, watched and ended.
+//! Processes: how instances are started, watched and ended, and when to try again.
+//!
+//! ```text
+//! host ── guard (a process of our own, tiny) ── instance ── whatever it starts
+//! ```
+//!
+//! [`Launch`] says what to start, [`Instance`] is one that runs, [`life::Life`] decides when a start is due. Between
+//! host and instance stands the [`guard`], so that nothing survives the host, however it ends.
 
+#[cfg(feature = "out-of-process")]
 mod endpoint;
+#[cfg(feature = "out-of-process")]
+mod environment;
+#[cfg(feature = "out-of-process")]
+pub mod guard;
+#[cfg(feature = "out-of-process")]
+mod instance;
+#[cfg(feature = "out-of-process")]
+mod launch;
+pub mod life;
+#[cfg(feature = "out-of-process")]
+mod runner;
 
+#[cfg(feature = "out-of-process")]
 pub use endpoint::Endpoint;
+#[cfg(feature = "out-of-process")]
+pub use environment::{Environment, Precedence};
+#[cfg(feature = "out-of-process")]
+pub use guard::Exit;
+#[cfg(feature = "out-of-process")]
+pub use instance::{End, Instance, StartError};
+#[cfg(feature = "out-of-process")]
+pub use launch::{Launch, Listen, Program, Ready, Shutdown};
+#[cfg(feature = "out-of-process")]
+pub use runner::{AppArguments, ArgumentError, Runner, enter_if_asked};

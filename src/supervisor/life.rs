@@ -1,0 +1,412 @@
+//! When an application may be started: one machine for both hosting models.
+//!
+//! In: what happened to the application, and the time. Out: what to do with a request for it. Never: waits, starts
+//! anything, or looks at a clock.
+//!
+//! Every [`Outcome::Start`] is answered by exactly one of [`Life::started`], [`Life::start_failed`], [`Life::ended`];
+//! every `started` by one of [`Life::exited`], [`Life::ended`].
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+/// How patient one is with an application that fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// With more failures than this within a minute, the application is left alone until they are a minute old.
+    pub rapid_fails_per_minute: u32,
+    /// How long after a failed start the next one waits; doubled with each further failure.
+    pub backoff_initial: Duration,
+    /// How long it waits at most.
+    pub backoff_max: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            rapid_fails_per_minute: 10,
+            backoff_initial: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The life of one application.
+#[derive(Clone, Debug)]
+pub struct Life {
+    policy: Policy,
+    phase: Phase,
+    gate: Gate,
+    /// When it failed, oldest first; only as many as the policy needs.
+    failures: VecDeque<Instant>,
+    /// Failed starts in a row.
+    streak: u32,
+    /// After a failed start: no other before.
+    not_before: Option<Instant>,
+    /// Forgiven while a start was under way: if it fails, that is of the past, too.
+    forgiven: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Starting,
+    Ready,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    Open,
+    Stopped,
+}
+
+/// What to do with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Start the application; the request waits for it.
+    Start,
+    /// It is being started; the request waits with the others.
+    Join,
+    /// It is there.
+    Serve,
+    /// Not now.
+    Refuse {
+        /// When it will be tried again, if nothing happens in between.
+        until: Instant,
+        /// Why not now.
+        why: Why,
+    },
+    /// It was stopped on purpose, and stays so until [`Life::reset`].
+    Stopped,
+}
+
+/// Why an application is not started now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The last start failed, and it is too early for the next.
+    BackingOff,
+    /// It failed too often within a minute.
+    FailFast,
+}
+
+impl Life {
+    /// An application of which nothing has run yet.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            phase: Phase::Idle,
+            gate: Gate::Open,
+            failures: VecDeque::new(),
+            streak: 0,
+            not_before: None,
+            forgiven: false,
+        }
+    }
+
+    /// Somebody wants it: a request, or the host that keeps it running.
+    pub fn wanted(&mut self, now: Instant) -> Outcome {
+        match (self.gate, self.phase) {
+            (Gate::Stopped, _) => Outcome::Stopped,
+            (Gate::Open, Phase::Starting) => Outcome::Join,
+            (Gate::Open, Phase::Ready) => Outcome::Serve,
+            (Gate::Open, Phase::Idle) => match self.refused(now) {
+                Some((until, why)) => Outcome::Refuse { until, why },
+                None => {
+                    self.phase = Phase::Starting;
+                    self.forgiven = false;
+                    Outcome::Start
+                }
+            },
+        }
+    }
+
+    /// It is ready.
+    pub fn started(&mut self) {
+        if self.phase == Phase::Starting {
+            self.phase = Phase::Ready;
+            self.streak = 0;
+            self.not_before = None;
+        }
+    }
+
+    /// It could not be started, or ended before it was ready.
+    pub fn start_failed(&mut self, now: Instant) {
+        if self.phase != Phase::Starting {
+            return;
+        }
+        self.phase = Phase::Idle;
+        if self.forgiven || self.gate == Gate::Stopped {
+            return;
+        }
+        self.note(now);
+        self.streak = self.streak.saturating_add(1);
+        self.not_before = now.checked_add(self.backoff());
+    }
+
+    /// It ended without being asked, after it was ready. The next start need not wait.
+    pub fn exited(&mut self, now: Instant) {
+        if self.phase != Phase::Ready {
+            return;
+        }
+        self.phase = Phase::Idle;
+        if self.gate == Gate::Open {
+            self.note(now);
+        }
+    }
+
+    /// It was ended on purpose: idle, recycled, stopped, or its start was called off.
+    pub fn ended(&mut self) {
+        self.phase = Phase::Idle;
+    }
+
+    /// The past does not count any more: the operator says so, or the file changed. Ends a stop, too.
+    pub fn reset(&mut self) {
+        self.gate = Gate::Open;
+        self.failures.clear();
+        self.streak = 0;
+        self.not_before = None;
+        self.forgiven = self.phase == Phase::Starting;
+    }
+
+    /// Nothing is started from now on; the caller ends what runs, and what is being started.
+    pub fn stop(&mut self) {
+        self.gate = Gate::Stopped;
+    }
+
+    /// From when on a start is allowed; `None` where none is due, because it runs or is stopped.
+    ///
+    /// For the host that keeps an application running: when to call [`Life::wanted`].
+    #[must_use]
+    pub fn next_start(&self, now: Instant) -> Option<Instant> {
+        let due = self.gate == Gate::Open && self.phase == Phase::Idle;
+        due.then(|| self.refused(now).map_or(now, |(until, _)| until))
+    }
+
+    /// How often it failed within the last minute, as far as the policy counts.
+    #[must_use]
+    pub fn failures(&self, now: Instant) -> usize {
+        self.failures.iter().filter(|failure| recent(**failure, now)).count()
+    }
+
+    /// Until when it may not be started, and why. At that very time it may.
+    fn refused(&self, now: Instant) -> Option<(Instant, Why)> {
+        let backoff = self.not_before.filter(|time| *time > now);
+        let pause = self.pause(now);
+        match (pause, backoff) {
+            (Some(pause), backoff) => Some((backoff.map_or(pause, |time| time.max(pause)), Why::FailFast)),
+            (None, Some(time)) => Some((time, Why::BackingOff)),
+            (None, None) => None,
+        }
+    }
+
+    /// When there will be no more failures within a minute than allowed, if there are now.
+    fn pause(&self, now: Instant) -> Option<Instant> {
+        let allowed = usize::try_from(self.policy.rapid_fails_per_minute).unwrap_or(usize::MAX);
+        let excess = self.failures.len().checked_sub(allowed)?.checked_sub(1)?;
+        let until = *self.failures.get(excess)? + WINDOW;
+        (until > now).then_some(until)
+    }
+
+    fn note(&mut self, now: Instant) {
+        while self.failures.front().is_some_and(|oldest| !recent(*oldest, now)) {
+            self.failures.pop_front();
+        }
+        // A clock that callers read on several threads may step back a little; the order has to hold.
+        let now = self.failures.back().map_or(now, |last| now.max(*last));
+        self.failures.push_back(now);
+        let enough =
+            usize::try_from(self.policy.rapid_fails_per_minute).unwrap_or(usize::MAX).saturating_add(1);
+        if self.failures.len() > enough {
+            self.failures.pop_front();
+        }
+    }
+
+    fn backoff(&self) -> Duration {
+        let doublings = self.streak.saturating_sub(1).min(31);
+        self.policy.backoff_initial.saturating_mul(1 << doublings).min(self.policy.backoff_max)
+    }
+}
+
+fn recent(failure: Instant, now: Instant) -> bool {
+    now < failure + WINDOW
+}
+
+const WINDOW: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn seconds(number: u64) -> Duration {
+        Duration::from_secs(number)
+    }
+
+    fn life() -> Life {
+        Life::new(Policy { rapid_fails_per_minute: 3, ..Policy::default() })
+    }
+
+    #[test]
+    fn concurrent_first_requests_start_it_once() {
+        let (mut life, now) = (life(), Instant::now());
+        assert_eq!(life.wanted(now), Outcome::Start);
+        assert_eq!(life.wanted(now), Outcome::Join);
+        life.started();
+        assert_eq!(life.wanted(now), Outcome::Serve);
+    }
+
+    #[test]
+    fn a_failed_start_is_retried_later_and_later() {
+        let mut life = Life::new(Policy { rapid_fails_per_minute: 100, ..Policy::default() });
+        let mut now = Instant::now();
+        for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
+            assert_eq!(life.wanted(now), Outcome::Start);
+            life.start_failed(now);
+            let until = now + seconds(wait);
+            assert_eq!(life.wanted(now), Outcome::Refuse { until, why: Why::BackingOff });
+            assert_eq!(life.next_start(now), Some(until));
+            now = until;
+        }
+    }
+
+    #[test]
+    fn a_crash_of_a_ready_one_is_made_good_at_once() {
+        let (mut life, now) = (life(), Instant::now());
+        life.wanted(now);
+        life.started();
+        life.exited(now);
+        assert_eq!(life.next_start(now), Some(now));
+        assert_eq!(life.wanted(now), Outcome::Start);
+    }
+
+    #[test]
+    fn too_many_failures_pause_it_until_the_window_has_passed() {
+        let (mut life, begin) = (life(), Instant::now());
+        for second in 0..4 {
+            assert_eq!(life.wanted(begin + seconds(second)), Outcome::Start);
+            life.started();
+            life.exited(begin + seconds(second));
+        }
+        let until = begin + seconds(60);
+        assert_eq!(life.failures(begin + seconds(3)), 4);
+        assert_eq!(life.wanted(begin + seconds(4)), Outcome::Refuse { until, why: Why::FailFast });
+        assert_eq!(life.wanted(until), Outcome::Start);
+    }
+
+    #[test]
+    fn a_stop_lasts_until_reset() {
+        let (mut life, now) = (life(), Instant::now());
+        life.wanted(now);
+        life.stop();
+        life.start_failed(now);
+        assert_eq!(life.wanted(now), Outcome::Stopped);
+        assert_eq!(life.next_start(now), None);
+        life.reset();
+        assert_eq!(life.wanted(now), Outcome::Start);
+    }
+
+    #[test]
+    fn a_start_that_was_under_way_at_reset_may_fail_without_delay() {
+        let (mut life, now) = (life(), Instant::now());
+        life.wanted(now);
+        life.reset();
+        life.start_failed(now);
+        assert_eq!(life.wanted(now), Outcome::Start);
+        life.start_failed(now);
+        assert!(matches!(life.wanted(now), Outcome::Refuse { why: Why::BackingOff, .. }));
+    }
+
+    #[test]
+    fn an_end_on_purpose_is_no_failure() {
+        let (mut life, now) = (life(), Instant::now());
+        for _ in 0..20 {
+            assert_eq!(life.wanted(now), Outcome::Start);
+            life.started();
+            life.ended();
+        }
+        assert_eq!(life.failures(now), 0);
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        Wanted,
+        Started,
+        StartFailed,
+        Exited,
+        Ended,
+        Reset,
+        Stop,
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            4 => Just(Event::Wanted),
+            2 => Just(Event::Started),
+            3 => Just(Event::StartFailed),
+            2 => Just(Event::Exited),
+            1 => Just(Event::Ended),
+            1 => Just(Event::Reset),
+            1 => Just(Event::Stop),
+        ]
+    }
+
+    fn apply(life: &mut Life, event: Event, now: Instant) -> Option<Outcome> {
+        match event {
+            Event::Wanted => return Some(life.wanted(now)),
+            Event::Started => life.started(),
+            Event::StartFailed => life.start_failed(now),
+            Event::Exited => life.exited(now),
+            Event::Ended => life.ended(),
+            Event::Reset => life.reset(),
+            Event::Stop => life.stop(),
+        }
+        None
+    }
+
+    proptest! {
+        // Events come in any order here, also in orders that no caller keeps to.
+        #[test]
+        fn one_start_in_flight_reasons_for_every_no_and_never_stuck(
+            events in proptest::collection::vec((event(), 0_u64..40_000), 0..80),
+            rapid in 0_u32..5,
+            initial in 0_u64..5_000,
+        ) {
+            let policy = Policy {
+                rapid_fails_per_minute: rapid,
+                backoff_initial: Duration::from_millis(initial),
+                backoff_max: seconds(60),
+            };
+            let mut life = Life::new(policy);
+            let mut now = Instant::now();
+            let mut in_flight = false;
+            for (event, pause) in events {
+                now += Duration::from_millis(pause);
+                let outcome = apply(&mut life, event, now);
+                match (event, outcome) {
+                    (_, Some(Outcome::Start)) => {
+                        prop_assert!(!in_flight, "two starts in flight");
+                        in_flight = true;
+                    }
+                    (_, Some(Outcome::Refuse { until, .. })) => {
+                        prop_assert!(until > now && until <= now + seconds(60));
+                        prop_assert_eq!(life.next_start(now), Some(until));
+                        prop_assert_eq!(life.clone().wanted(until), Outcome::Start);
+                    }
+                    (Event::Started | Event::StartFailed | Event::Ended, None) => in_flight = false,
+                    (Event::Reset, None) => {
+                        let mut after = life.clone();
+                        if after.wanted(now) == Outcome::Join {
+                            after.start_failed(now);
+                        }
+                        prop_assert!(matches!(after.wanted(now), Outcome::Start | Outcome::Join | Outcome::Serve));
+                    }
+                    _ => {}
+                }
+                prop_assert!(life.failures.len() <= rapid as usize + 1);
+            }
+        }
+    }
+}

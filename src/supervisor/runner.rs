@@ -1,0 +1,233 @@
+//! Our own executable in its other roles: guard of an instance, and runner of an application library.
+//!
+//! In: the process's arguments. Out: which role they ask for, and back. The contract between the host that starts a
+//! runner and the runner stands here and nowhere else.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use super::guard;
+
+/// The executable that plays the roles of guard and runner, and where its private files lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runner {
+    /// A program that calls [`enter_if_asked`] first thing.
+    pub program: PathBuf,
+    /// Where private directories are made, one for each instance: `/run/cohost`, or the system's place for temporary
+    /// files. Short, since the path of a Unix socket holds no more than 107 bytes.
+    pub directory: PathBuf,
+}
+
+impl Runner {
+    /// This very executable, also when its file has been replaced by a newer one meanwhile.
+    #[must_use]
+    pub fn current(directory: impl Into<PathBuf>) -> Self {
+        Self { program: PathBuf::from("/proc/self/exe"), directory: directory.into() }
+    }
+}
+
+/// Plays the role that this process was started for, if it was started for one.
+///
+/// Call it first thing in `main`, and end the process with the code it returns. A program that is its own [`Runner`]
+/// and leaves this out cannot start instances.
+#[must_use]
+pub fn enter_if_asked() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next()?.to_str()? {
+        GUARD => Some(guard::run()),
+        APP => Some(run_application(arguments)),
+        _ => None,
+    }
+}
+
+/// Whether this process was started for a role, whatever it does now.
+///
+/// A program that forgot [`enter_if_asked`] would otherwise start itself without end.
+pub(super) fn asked() -> bool {
+    std::env::args_os().nth(1).is_some_and(|marker| marker == GUARD || marker == APP)
+}
+
+fn run_application(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    match AppArguments::parse(arguments) {
+        Ok(arguments) => {
+            tracing::error!(library = %arguments.library.display(), "this build cannot serve a library by itself");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            tracing::error!(%error, "not started by a host");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// What the host tells a runner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppArguments {
+    /// The application library.
+    pub library: PathBuf,
+    /// The Unix socket to listen on.
+    pub socket: PathBuf,
+    /// The application's name.
+    pub name: OsString,
+    /// The application's root, which is the working directory, too.
+    pub content_root: PathBuf,
+    /// The application's path prefix, empty at the root.
+    pub path_base: OsString,
+    /// Which generation of its code this is.
+    pub generation: u64,
+    /// A file with the application's settings in JSON, readable by its owner alone.
+    pub settings: PathBuf,
+}
+
+impl AppArguments {
+    /// As arguments of the runner, the marker first.
+    #[must_use]
+    pub fn to_arguments(&self) -> Vec<OsString> {
+        let option = |name: &str, value: &OsStr| [OsString::from(name), value.to_owned()];
+        let mut arguments = vec![OsString::from(APP), self.library.clone().into_os_string()];
+        arguments.extend(option(SOCKET, self.socket.as_os_str()));
+        arguments.extend(option(NAME, &self.name));
+        arguments.extend(option(CONTENT_ROOT, self.content_root.as_os_str()));
+        arguments.extend(option(PATH_BASE, &self.path_base));
+        arguments.extend(option(GENERATION, OsStr::new(&self.generation.to_string())));
+        arguments.extend(option(SETTINGS, self.settings.as_os_str()));
+        arguments
+    }
+
+    /// From the arguments that follow the marker.
+    ///
+    /// # Errors
+    /// One is missing, unknown, or not what it should be.
+    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ArgumentError> {
+        let mut arguments = arguments.into_iter();
+        let library = arguments.next().ok_or(ArgumentError::Missing("the library"))?;
+        let mut options = Options::default();
+        while let Some(name) = arguments.next() {
+            let value = arguments.next().ok_or_else(|| ArgumentError::NoValue(name.clone()))?;
+            options.put(&name, value)?;
+        }
+        let need = |value: Option<OsString>, name| value.ok_or(ArgumentError::Missing(name));
+        let generation = need(options.generation, GENERATION)?;
+        Ok(Self {
+            library: library.into(),
+            socket: need(options.socket, SOCKET)?.into(),
+            name: need(options.name, NAME)?,
+            content_root: need(options.content_root, CONTENT_ROOT)?.into(),
+            path_base: need(options.path_base, PATH_BASE)?,
+            generation: generation
+                .to_str()
+                .and_then(|digits| digits.parse().ok())
+                .ok_or(ArgumentError::Generation(generation))?,
+            settings: need(options.settings, SETTINGS)?.into(),
+        })
+    }
+
+    /// Reads the application's settings: JSON.
+    ///
+    /// # Errors
+    /// The file is gone or not text.
+    pub fn read_settings(&self) -> io::Result<String> {
+        std::fs::read_to_string(&self.settings)
+    }
+}
+
+#[derive(Default)]
+struct Options {
+    socket: Option<OsString>,
+    name: Option<OsString>,
+    content_root: Option<OsString>,
+    path_base: Option<OsString>,
+    generation: Option<OsString>,
+    settings: Option<OsString>,
+}
+
+impl Options {
+    fn put(&mut self, name: &OsStr, value: OsString) -> Result<(), ArgumentError> {
+        let place = match name.to_str() {
+            Some(SOCKET) => &mut self.socket,
+            Some(NAME) => &mut self.name,
+            Some(CONTENT_ROOT) => &mut self.content_root,
+            Some(PATH_BASE) => &mut self.path_base,
+            Some(GENERATION) => &mut self.generation,
+            Some(SETTINGS) => &mut self.settings,
+            _ => return Err(ArgumentError::Unknown(name.to_owned())),
+        };
+        *place = Some(value);
+        Ok(())
+    }
+}
+
+/// A runner was not started the way a host starts it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArgumentError {
+    /// One is not there.
+    #[error("{0} is missing from the arguments")]
+    Missing(&'static str),
+    /// The last one is a name without a value.
+    #[error("{} has no value", .0.display())]
+    NoValue(OsString),
+    /// There is none of this name.
+    #[error("{} is no argument of a runner", .0.display())]
+    Unknown(OsString),
+    /// Not a number.
+    #[error("the generation is not a number: {}", .0.display())]
+    Generation(OsString),
+}
+
+/// What the guard of `application` is called with.
+pub(super) fn guard_arguments(application: &str) -> [&OsStr; 2] {
+    // The name is for whoever reads a list of processes; the guard is told everything else over its socket.
+    [OsStr::new(GUARD), OsStr::new(application)]
+}
+
+const GUARD: &str = "--cohost-guard";
+const APP: &str = "--cohost-app";
+const SOCKET: &str = "--socket";
+const NAME: &str = "--name";
+const CONTENT_ROOT: &str = "--content-root";
+const PATH_BASE: &str = "--path-base";
+const GENERATION: &str = "--generation";
+const SETTINGS: &str = "--settings";
+
+/// As in `sysexits.h`: the command was used incorrectly.
+const USAGE: u8 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments() -> AppArguments {
+        AppArguments {
+            library: "/srv/my shop/libshop.so".into(),
+            socket: "/run/x/app.sock".into(),
+            name: "--name".into(),
+            content_root: "/srv/my shop".into(),
+            path_base: "".into(),
+            generation: 3,
+            settings: "/run/x/settings.json".into(),
+        }
+    }
+
+    #[test]
+    fn a_runner_reads_what_the_host_wrote() {
+        let mut written = arguments().to_arguments().into_iter();
+        assert_eq!(written.next().unwrap(), APP);
+        assert_eq!(AppArguments::parse(written), Ok(arguments()));
+    }
+
+    #[test]
+    fn a_runner_names_what_is_missing_or_wrong() {
+        let mut written = arguments().to_arguments();
+        written.truncate(4);
+        assert_eq!(AppArguments::parse(written.drain(1..)), Err(ArgumentError::Missing(GENERATION)));
+        let unknown = ["lib", "--colour", "red"].map(OsString::from);
+        assert_eq!(AppArguments::parse(unknown), Err(ArgumentError::Unknown("--colour".into())));
+        let dangling = ["lib", SOCKET].map(OsString::from);
+        assert_eq!(AppArguments::parse(dangling), Err(ArgumentError::NoValue(SOCKET.into())));
+    }
+}

@@ -1,0 +1,3 @@
+//! What the operating system offers only through raw values, behind safe functions. Knows nothing of applications.
+
+pub(crate) mod descriptors;
