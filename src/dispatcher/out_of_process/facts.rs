@@ -1,0 +1,348 @@
+//! A request's facts on the way from host to runner: one private field, `cohost-facts`.
+//!
+//! In: [`Facts`] and the HTTP version. Out: one line, `id=…;scheme=https;peer=…`, and the same facts again on the
+//! other side. Never: read by anyone but our own runner, on its private socket, and never passed on from outside.
+//!
+//! Keys that are missing mean "nothing to say", unknown ones are skipped, so that a host and a runner of neighbouring
+//! versions understand each other.
+
+use std::{
+    borrow::Cow,
+    fmt::Write,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Version};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+
+use crate::facts::{Base, Connection, End, Facts, RequestId, Scheme, Tls, empty_base};
+
+/// The field's name.
+pub const FIELD: HeaderName = HeaderName::from_static("cohost-facts");
+
+/// What the field carries.
+#[derive(Clone, Debug)]
+pub struct Carried {
+    /// The facts, with the numbers that the host gave to connection and request.
+    pub facts: Facts,
+    /// What the client spoke, whatever brought the request here.
+    pub version: Version,
+}
+
+/// The field is not one of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cohost-facts: {key} is malformed")]
+pub struct Malformed {
+    /// Which key.
+    pub key: &'static str,
+}
+
+/// The field's value for a request that came as `version`.
+#[must_use]
+pub fn encode(facts: &Facts, version: Version, now: Instant) -> HeaderValue {
+    let mut text = String::with_capacity(192);
+    write_facts(&mut text, facts, version, now).expect("a string takes everything");
+    HeaderValue::from_maybe_shared(Bytes::from(text)).expect("only visible ASCII was written")
+}
+
+/// The facts in a field's value. A deadline is counted from `now`, so clocks need not agree.
+///
+/// # Errors
+/// Names the first key that cannot be read.
+pub fn decode(value: &HeaderValue, now: Instant) -> Result<Carried, Malformed> {
+    let text = value.to_str().map_err(|_| Malformed { key: "text" })?;
+    let mut read = Read::default();
+    for (key, value) in text.split(';').filter_map(|pair| pair.split_once('=')) {
+        read.take(key, value, now)?;
+    }
+    Ok(read.finish())
+}
+
+fn write_facts(text: &mut String, facts: &Facts, version: Version, now: Instant) -> std::fmt::Result {
+    let connection = &*facts.connection;
+    write!(text, "id={:x};conn={:x};v={}", facts.request_id.0, connection.id, digits(version))?;
+    if facts.scheme == Scheme::Https {
+        text.push_str(";scheme=https");
+    }
+    write_end(text, "peer", connection.peer)?;
+    write_end(text, "local", connection.local)?;
+    write_bytes(text, "binding", connection.binding.as_bytes())?;
+    if !facts.path_base.is_empty() {
+        write_bytes(text, "base", facts.path_base.as_bytes())?;
+    }
+    if facts.base == Base::InPath {
+        text.push_str(";in=path");
+    }
+    if let Some(target) = &facts.target {
+        write_bytes(text, "target", target)?;
+    }
+    if let Some(deadline) = facts.deadline {
+        write!(text, ";deadline={}", deadline.saturating_duration_since(now).as_millis())?;
+    }
+    if let Some(tls) = &connection.tls {
+        write_tls(text, tls)?;
+    }
+    Ok(())
+}
+
+fn write_end(text: &mut String, key: &str, end: End) -> std::fmt::Result {
+    match end {
+        End::Unknown => Ok(()),
+        End::Unix => write!(text, ";{key}=unix"),
+        // A zone's `%` is the one character of an address that must not stand for itself.
+        End::Ip(address @ std::net::SocketAddr::V6(_)) => {
+            write_bytes(text, key, address.to_string().as_bytes())
+        }
+        End::Ip(address) => write!(text, ";{key}={address}"),
+    }
+}
+
+fn write_tls(text: &mut String, tls: &Tls) -> std::fmt::Result {
+    write!(text, ";tls={:x}-{:x}", tls.version, tls.cipher)?;
+    if !tls.sni.is_empty() {
+        write_bytes(text, "sni", tls.sni.as_bytes())?;
+    }
+    if !tls.alpn.is_empty() {
+        write_bytes(text, "alpn", &tls.alpn)?;
+    }
+    tls.client_chain.iter().try_for_each(|certificate| write_bytes(text, "cert", certificate))
+}
+
+fn write_bytes(text: &mut String, key: &str, bytes: &[u8]) -> std::fmt::Result {
+    write!(text, ";{key}={}", percent_encode(bytes, ESCAPED))
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Read {
+    id: u64,
+    conn: u64,
+    version: Option<Version>,
+    scheme: Scheme,
+    peer: Option<End>,
+    local: Option<End>,
+    binding: Option<Arc<str>>,
+    path_base: Option<Arc<str>>,
+    base: Base,
+    target: Option<Bytes>,
+    deadline: Option<Instant>,
+    tls: Option<Tls>,
+}
+
+impl Read {
+    fn take(&mut self, key: &str, value: &str, now: Instant) -> Result<(), Malformed> {
+        match key {
+            "id" => self.id = number(value, "id")?,
+            "conn" => self.conn = number(value, "conn")?,
+            "v" => self.version = Some(version(value)?),
+            "scheme" if value == "https" => self.scheme = Scheme::Https,
+            "peer" => self.peer = Some(end(value, "peer")?),
+            "local" => self.local = Some(end(value, "local")?),
+            "binding" => self.binding = Some(text(value, "binding")?.into()),
+            "base" => self.path_base = Some(text(value, "base")?.into()),
+            "in" if value == "path" => self.base = Base::InPath,
+            "target" => self.target = Some(bytes(value)),
+            "deadline" => {
+                let left = value.parse().map_err(|_| Malformed { key: "deadline" })?;
+                self.deadline = now.checked_add(Duration::from_millis(left));
+            }
+            "tls" => self.tls = Some(tls(value)?),
+            _ => self.take_tls(key, value)?,
+        }
+        Ok(())
+    }
+
+    fn take_tls(&mut self, key: &str, value: &str) -> Result<(), Malformed> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        match key {
+            "sni" => tls.sni = text(value, "sni")?.into(),
+            "alpn" => tls.alpn = bytes(value),
+            "cert" => tls.client_chain.push(bytes(value)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Carried {
+        let connection = Connection {
+            id: self.conn,
+            peer: self.peer.unwrap_or(End::Unknown),
+            local: self.local.unwrap_or(End::Unknown),
+            binding: self.binding.unwrap_or_else(empty_base),
+            tls: self.tls,
+        };
+        let facts = Facts {
+            connection: Arc::new(connection),
+            request_id: RequestId(self.id),
+            scheme: self.scheme,
+            target: self.target,
+            path_base: self.path_base.unwrap_or_else(empty_base),
+            base: self.base,
+            deadline: self.deadline,
+        };
+        Carried { facts, version: self.version.unwrap_or(Version::HTTP_11) }
+    }
+}
+
+fn number(value: &str, key: &'static str) -> Result<u64, Malformed> {
+    u64::from_str_radix(value, 16).map_err(|_| Malformed { key })
+}
+
+fn end(value: &str, key: &'static str) -> Result<End, Malformed> {
+    if value == "unix" {
+        return Ok(End::Unix);
+    }
+    text(value, key)?.parse().map(End::Ip).map_err(|_| Malformed { key })
+}
+
+fn tls(value: &str) -> Result<Tls, Malformed> {
+    let parsed = value.split_once('-').and_then(|(version, cipher)| {
+        Some((u16::from_str_radix(version, 16).ok()?, u16::from_str_radix(cipher, 16).ok()?))
+    });
+    let (version, cipher) = parsed.ok_or(Malformed { key: "tls" })?;
+    Ok(Tls { version, cipher, sni: "".into(), alpn: Bytes::new(), client_chain: Vec::new() })
+}
+
+fn text<'a>(value: &'a str, key: &'static str) -> Result<Cow<'a, str>, Malformed> {
+    percent_decode_str(value).decode_utf8().map_err(|_| Malformed { key })
+}
+
+fn bytes(value: &str) -> Bytes {
+    Bytes::from(Cow::from(percent_decode_str(value)).into_owned())
+}
+
+fn digits(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 | Version::HTTP_10 => "10",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "11",
+    }
+}
+
+fn version(value: &str) -> Result<Version, Malformed> {
+    match value {
+        "10" => Ok(Version::HTTP_10),
+        "11" => Ok(Version::HTTP_11),
+        "2" => Ok(Version::HTTP_2),
+        "3" => Ok(Version::HTTP_3),
+        _ => Err(Malformed { key: "v" }),
+    }
+}
+
+/// Everything but what reads well in a path or an address and separates nothing here.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b':')
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'[')
+    .remove(b']')
+    .remove(b'?')
+    .remove(b'&');
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, SocketAddr};
+
+    use proptest::{collection::vec, option, prelude::*};
+
+    use super::*;
+
+    fn ends() -> impl Strategy<Value = End> {
+        let ip = any::<(IpAddr, u16)>().prop_map(|(ip, port)| End::Ip(SocketAddr::new(ip, port)));
+        prop_oneof![Just(End::Unknown), Just(End::Unix), ip]
+    }
+
+    fn handshakes() -> impl Strategy<Value = Tls> {
+        let chain = vec(vec(any::<u8>(), 0..40).prop_map(Bytes::from), 0..3);
+        (any::<u16>(), any::<u16>(), ".{0,20}", vec(any::<u8>(), 0..9), chain).prop_map(
+            |(version, cipher, sni, alpn, client_chain)| Tls {
+                version,
+                cipher,
+                sni: sni.into(),
+                alpn: alpn.into(),
+                client_chain,
+            },
+        )
+    }
+
+    fn connections() -> impl Strategy<Value = Connection> {
+        (any::<u64>(), ends(), ends(), ".{0,20}", option::of(handshakes())).prop_map(
+            |(id, peer, local, binding, tls)| Connection { id, peer, local, binding: binding.into(), tls },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn facts_arrive_as_they_left(
+            connection in connections(),
+            id in any::<u64>(),
+            https in any::<bool>(),
+            target in option::of(vec(any::<u8>(), 0..60)),
+            path_base in ".{0,30}",
+            in_path in any::<bool>(),
+            left in option::of(0_u64..10_000_000),
+        ) {
+            let now = Instant::now();
+            let sent = Facts {
+                connection: Arc::new(connection),
+                request_id: RequestId(id),
+                scheme: if https { Scheme::Https } else { Scheme::Http },
+                target: target.map(Bytes::from),
+                path_base: path_base.into(),
+                base: if in_path { Base::InPath } else { Base::Removed },
+                deadline: left.map(|left| now + Duration::from_millis(left)),
+            };
+
+            let arrived = decode(&encode(&sent, Version::HTTP_2, now), now).unwrap();
+
+            prop_assert_eq!(format!("{:?}", sent), format!("{:?}", arrived.facts));
+            prop_assert_eq!(arrived.version, Version::HTTP_2);
+        }
+
+        #[test]
+        fn no_value_breaks_the_reader(bytes in vec(any::<u8>(), 0..80)) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                let _: Result<Carried, Malformed> = decode(&value, Instant::now());
+            }
+        }
+    }
+
+    #[test]
+    fn the_field_is_short_and_legible() {
+        let local = End::Ip("192.0.2.1:80".parse().unwrap());
+        let mut facts = Facts::unknown();
+        facts.connection =
+            Arc::new(Connection { id: 3, peer: End::Unix, local, binding: "*:80".into(), tls: None });
+        facts.request_id = RequestId(255);
+        facts.path_base = "/my shop".into();
+
+        let value = encode(&facts, Version::HTTP_11, Instant::now());
+
+        assert_eq!(value, "id=ff;conn=3;v=11;peer=unix;local=192.0.2.1:80;binding=%2A:80;base=/my%20shop");
+    }
+
+    #[test]
+    fn keys_of_another_version_are_skipped_and_malformed_ones_named() {
+        let now = Instant::now();
+        let carried = decode(&HeaderValue::from_static("id=a;new-key=1;alone"), now).unwrap();
+        assert_eq!(carried.facts.request_id, RequestId(10));
+
+        let malformed = decode(&HeaderValue::from_static("id=a;peer=nonsense"), now).unwrap_err();
+        assert_eq!(malformed, Malformed { key: "peer" });
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_is_now() {
+        let now = Instant::now();
+        let mut facts = Facts::unknown();
+        facts.deadline = Some(now - Duration::from_secs(1));
+
+        assert_eq!(decode(&encode(&facts, Version::HTTP_11, now), now).unwrap().facts.deadline, Some(now));
+    }
+}

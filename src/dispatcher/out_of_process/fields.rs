@@ -1,0 +1,345 @@
+//! Which header fields travel on, in each direction.
+//!
+//! In: the fields as the other side sent them. Out: those meant for the end of the way. Never: passes on a field that
+//! is about the connection (RFC 9110, 7.6.1), or, from outside, one that only the host may set.
+//!
+//! The host adds its own fields after [`clean_request`] has run, so that no client can name them in `Connection`.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRANSFER_ENCODING},
+};
+
+/// Where the pairing token stands.
+pub(super) static TOKEN: HeaderName = HeaderName::from_static("ms-aspnetcore-token");
+/// Where the client's certificate stands.
+pub(super) static CERTIFICATE: HeaderName = HeaderName::from_static("ms-aspnetcore-clientcert");
+
+/// Whether the client's own forwarding fields may stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// Anyone.
+    Untrusted,
+    /// A proxy of ours.
+    Trusted,
+}
+
+/// Leaves a request's end-to-end fields, of which a client may have set every one.
+pub(super) fn clean_request(fields: &mut HeaderMap, sender: Sender) {
+    let trailers = accepts_trailers(fields);
+    remove_named_in_connection(fields);
+    remove_all(fields, |name| is_hop_by_hop(name) || is_request_only_hop(name) || is_hosts(name, sender));
+    if trailers {
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    join_cookies(fields);
+    unify_length(fields);
+}
+
+/// Leaves a response's end-to-end fields. `trailer` stays: our own server sends no trailers that are not announced.
+pub(super) fn clean_response(fields: &mut HeaderMap) {
+    remove_named_in_connection(fields);
+    remove_all(fields, |name| is_hop_by_hop(name) || is_private(name));
+    unify_length(fields);
+}
+
+/// Leaves of a request's trailers what could not be mistaken for something the host says.
+pub(super) fn clean_request_trailers(fields: &mut HeaderMap) {
+    remove_all(fields, |name| is_framing(name) || is_hosts(name, Sender::Untrusted));
+}
+
+/// Leaves a response's trailers that are no framing.
+pub(super) fn clean_response_trailers(fields: &mut HeaderMap) {
+    remove_all(fields, |name| is_framing(name) || is_private(name));
+}
+
+/// Whether `list`, one of the fields that are lists of tokens, has `token`.
+pub(super) fn has_token(fields: &HeaderMap, list: &HeaderName, token: &str) -> bool {
+    tokens(fields, list).any(|found| found.eq_ignore_ascii_case(token))
+}
+
+fn tokens<'a>(fields: &'a HeaderMap, list: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = fields.get_all(list).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+/// `TE: trailers`, possibly among others and with a weight.
+fn accepts_trailers(fields: &HeaderMap) -> bool {
+    tokens(fields, &TE).any(|coding| {
+        coding.split(';').next().is_some_and(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+    })
+}
+
+fn remove_named_in_connection(fields: &mut HeaderMap) {
+    let named: Vec<HeaderName> = tokens(fields, &CONNECTION)
+        .filter(|token| !token.eq_ignore_ascii_case("keep-alive") && !token.eq_ignore_ascii_case("close"))
+        .filter_map(|token| token.parse().ok())
+        // A message without its host or its length would be another message.
+        .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+        .collect();
+    for name in named {
+        fields.remove(name);
+    }
+}
+
+fn remove_all(fields: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+    let unwanted: Vec<HeaderName> = fields.keys().filter(|name| unwanted(name.as_str())).cloned().collect();
+    for name in unwanted {
+        fields.remove(name);
+    }
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    // Most names are none of these; the first letter says so at once.
+    match name.as_bytes().first() {
+        Some(b'c') => name == "connection",
+        Some(b'k') => name == "keep-alive",
+        Some(b'p') => name == "proxy-connection" || name == "proxy-authenticate",
+        Some(b't') => name == "transfer-encoding" || name == "te",
+        Some(b'u') => name == "upgrade",
+        _ => false,
+    }
+}
+
+/// About the connection, or aimed at a proxy, but only in requests. `proxy` is here because CGI makes of it the
+/// variable by which many programs are told their outgoing proxy.
+fn is_request_only_hop(name: &str) -> bool {
+    match name.as_bytes().first() {
+        Some(b'h') => name == "http2-settings",
+        Some(b'p') => name == "proxy" || name == "proxy-authorization",
+        Some(b't') => name == "trailer",
+        _ => false,
+    }
+}
+
+/// What only the host may say to an instance. Where names become variables (CGI, WSGI), `_` and `-` are the same, so
+/// a name is the host's in either spelling; the spelling with `_` is nobody's, not even a trusted proxy's.
+fn is_hosts(name: &str, sender: Sender) -> bool {
+    match name.as_bytes().first() {
+        Some(b'c' | b'm') => is_private(name),
+        Some(b'f') => name == "forwarded" && sender == Sender::Untrusted,
+        Some(b'x') => {
+            let forwarding = begins(name, "x-forwarded-") || begins(name, "x-real-ip");
+            forwarding && (sender == Sender::Untrusted || name.contains('_'))
+        }
+        _ => false,
+    }
+}
+
+/// Between host and instance, in neither direction anybody else's.
+fn is_private(name: &str) -> bool {
+    match name.as_bytes().first() {
+        Some(b'c') => begins(name, "cohost-"),
+        Some(b'm') => begins(name, "ms-aspnetcore-"),
+        _ => false,
+    }
+}
+
+/// Not allowed in trailers (RFC 9110, 6.5.1), because they decide how a message is read, routed or believed.
+fn is_framing(name: &str) -> bool {
+    is_hop_by_hop(name)
+        || is_request_only_hop(name)
+        || matches!(
+            name,
+            "content-length"
+                | "content-encoding"
+                | "content-type"
+                | "content-range"
+                | "host"
+                | "authorization"
+                | "cookie"
+                | "set-cookie"
+                | "cache-control"
+                | "expect"
+                | "max-forwards"
+        )
+}
+
+fn begins(name: &str, prefix: &str) -> bool {
+    name.len() >= prefix.len()
+        && name.bytes().zip(prefix.bytes()).all(|(is, wanted)| is == wanted || (is == b'_' && wanted == b'-'))
+}
+
+/// HTTP/2 sends each cookie alone; HTTP/1.1 knows one field (RFC 9113, 8.2.3).
+fn join_cookies(fields: &mut HeaderMap) {
+    if fields.get_all(COOKIE).into_iter().nth(1).is_none() {
+        return;
+    }
+    let cookies: Vec<&[u8]> = fields.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
+        fields.insert(COOKIE, joined);
+    }
+}
+
+/// The same length twice is allowed to arrive, but goes on once: the next parser may be less tolerant.
+fn unify_length(fields: &mut HeaderMap) {
+    let Some(first) = fields.get(CONTENT_LENGTH) else { return };
+    let is_list = first.as_bytes().contains(&b',');
+    if !is_list && fields.get_all(CONTENT_LENGTH).into_iter().nth(1).is_none() {
+        return;
+    }
+    // hyper has compared them all before, and refuses the message where they differ.
+    let one = first.to_str().ok().and_then(|value| value.split(',').next());
+    if let Some(one) = one.and_then(|value| HeaderValue::from_str(value.trim()).ok()) {
+        fields.insert(CONTENT_LENGTH, one);
+    }
+}
+
+/// Whether a response says its length twice, in ways that may contradict each other.
+pub(super) fn is_ambiguous(fields: &HeaderMap) -> bool {
+    fields.contains_key(TRANSFER_ENCODING) && fields.contains_key(CONTENT_LENGTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+            .collect::<Vec<(HeaderName, HeaderValue)>>()
+            .into_iter()
+            .fold(HeaderMap::new(), |mut map, (name, value)| {
+                map.append(name, value);
+                map
+            })
+    }
+
+    fn cleaned(lines: &[(&'static str, &'static str)], sender: Sender) -> Vec<String> {
+        let mut map = fields(lines);
+        clean_request(&mut map, sender);
+        let mut lines: Vec<String> =
+            map.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        lines.sort_by_key(|line| line.split(':').next().map(str::to_owned)); // stable: repeated ones in their order
+        lines
+    }
+
+    #[test]
+    fn fields_about_the_connection_end_here() {
+        let left = cleaned(
+            &[
+                ("keep-alive", "timeout=5"),
+                ("proxy-connection", "keep-alive"),
+                ("proxy-authorization", "Basic x"),
+                ("te", "gzip"),
+                ("trailer", "x-sum"),
+                ("upgrade", "h2c"),
+                ("http2-settings", "AAM"),
+                ("proxy", "http://evil/"),
+                ("transfer-encoding", "chunked"),
+                ("accept", "*/*"),
+            ],
+            Sender::Untrusted,
+        );
+
+        assert_eq!(left, ["accept: */*"]);
+    }
+
+    #[test]
+    fn te_says_trailers_and_nothing_else() {
+        assert_eq!(cleaned(&[("te", "gzip, Trailers;q=0.5")], Sender::Untrusted), ["te: trailers"]);
+    }
+
+    #[test]
+    fn fields_named_in_connection_go_except_host_and_length() {
+        let left = cleaned(
+            &[
+                ("connection", "keep-alive, X-Mine, Host, content-length"),
+                ("connection", "authorization, not a token"),
+                ("x-mine", "1"),
+                ("authorization", "Basic x"),
+                ("host", "a.example"),
+                ("content-length", "5"),
+                ("x-other", "2"),
+            ],
+            Sender::Untrusted,
+        );
+
+        assert_eq!(left, ["content-length: 5", "host: a.example", "x-other: 2"]);
+    }
+
+    #[test]
+    fn fields_of_the_host_are_removed_in_every_spelling() {
+        let left = cleaned(
+            &[
+                ("MS-ASPNETCORE-TOKEN", "1"),
+                ("ms_aspnetcore_token", "1"),
+                ("ms-aspnetcore_token", "2"),
+                ("ms-aspnetcore-event", "shutdown"),
+                ("cohost-facts", "id=1"),
+                ("Cohost_Facts", "id=1"),
+                ("cohost-anything", "1"),
+                ("x-forwarded-for", "1.1.1.1"),
+                ("x_forwarded_for", "1.1.1.1"),
+                ("X-Forwarded_Proto", "https"),
+                ("x-real-ip", "1.1.1.1"),
+                ("forwarded", "for=1.1.1.1"),
+                ("cohosted", "stays"),
+            ],
+            Sender::Untrusted,
+        );
+
+        assert_eq!(left, ["cohosted: stays"]);
+    }
+
+    #[test]
+    fn a_trusted_proxy_keeps_its_forwarding_fields_but_not_the_private_ones() {
+        let left = cleaned(
+            &[
+                ("x-real-ip", "1.1.1.1"),
+                ("x_real_ip", "2.2.2.2"),
+                ("cohost-facts", "1"),
+                ("x-forwarded-prefix", "/a"),
+            ],
+            Sender::Trusted,
+        );
+
+        assert_eq!(left, ["x-forwarded-prefix: /a", "x-real-ip: 1.1.1.1"]);
+    }
+
+    #[test]
+    fn repeated_fields_stay_separate_and_ordered_but_cookies_become_one() {
+        let left =
+            cleaned(&[("x-a", "1"), ("cookie", "a=1"), ("x-a", "2"), ("cookie", "b=2")], Sender::Untrusted);
+
+        assert_eq!(left, ["cookie: a=1; b=2", "x-a: 1", "x-a: 2"]);
+    }
+
+    #[test]
+    fn a_length_said_twice_goes_on_once() {
+        assert_eq!(cleaned(&[("content-length", "5, 5")], Sender::Untrusted), ["content-length: 5"]);
+        let twice = [("content-length", "5"), ("content-length", "5")];
+        assert_eq!(cleaned(&twice, Sender::Untrusted), ["content-length: 5"]);
+    }
+
+    #[test]
+    fn trailers_cannot_say_what_only_fields_may() {
+        let mut trailers = fields(&[
+            ("ms-aspnetcore-token", "1"),
+            ("content-length", "1"),
+            ("host", "b"),
+            ("x-forwarded-for", "1.1.1.1"),
+            ("grpc-status", "0"),
+        ]);
+
+        clean_request_trailers(&mut trailers);
+
+        assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["grpc-status"]);
+    }
+
+    #[test]
+    fn a_response_keeps_its_announced_trailers() {
+        let mut answer = fields(&[
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("trailer", "x-sum"),
+            ("cohost-any", "1"),
+            ("upgrade", "h2c"),
+        ]);
+
+        clean_response(&mut answer);
+
+        assert_eq!(answer.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["trailer"]);
+    }
+}

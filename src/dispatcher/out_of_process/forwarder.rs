@@ -1,0 +1,372 @@
+//! The way of one request to an instance, and of its answer back.
+//!
+//! In: a routed request with its facts. Out: the instance's response, or why there is none. Never: waits longer than
+//! the limits say, or keeps the instance at work for a client that has gone: dropping the future, or the response's
+//! body, closes the instance's stream.
+
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{
+    HeaderValue, Request, Response, Uri, Version,
+    header::{CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING},
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use http_body::Body as _;
+use hyper::{body::Incoming, client::conn::TrySendError};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use super::{
+    answer::{self, Exchange},
+    facts as carried,
+    fields::{self, Sender},
+    forwarded::Claims,
+    pool::{Carrier, Choice, Lease, Pool},
+    switch::Switch,
+    target::{Peer, Protocol, Target},
+    upload::{Start, Upload, Watch},
+};
+use crate::{
+    Body, Failure,
+    facts::{Base, End, Facts},
+    failure::Code,
+};
+
+/// Carries requests to one instance. Clones share its connections.
+#[derive(Clone)]
+pub struct Forwarder(Arc<Inner>);
+
+struct Inner {
+    target: Target,
+    token: Option<HeaderValue>,
+    pool: Arc<Pool>,
+}
+
+impl Forwarder {
+    /// A forwarder to `target`. It connects with the first request.
+    #[must_use]
+    pub fn new(target: Target) -> Self {
+        let token = match &target.peer {
+            Peer::Foreign { token: Some(token) } => secret(token),
+            Peer::Foreign { token: None } | Peer::Runner => None,
+        };
+        let pool = Arc::new(Pool::new(&target));
+        Self(Arc::new(Inner { target, token, pool }))
+    }
+
+    /// Carries one request.
+    ///
+    /// # Errors
+    /// `connect_failed`, `instance_lost`, `bad_gateway`, `first_byte_timeout`; `bad_request` for a CONNECT that no
+    /// application can take; and the code of the request body's own failure, if it had one.
+    pub async fn forward(&self, request: Request<Body>) -> Result<Response<Body>, Failure> {
+        self.0.forward(request).await
+    }
+}
+
+impl tower_service::Service<Request<Body>> for Forwarder {
+    type Response = Response<Body>;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Failure>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let forwarder = Arc::clone(&self.0);
+        Box::pin(async move { forwarder.forward(request).await })
+    }
+}
+
+impl std::fmt::Debug for Forwarder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Forwarder").field(&self.0.target).finish()
+    }
+}
+
+impl Inner {
+    async fn forward(&self, mut request: Request<Body>) -> Result<Response<Body>, Failure> {
+        let facts = request.extensions_mut().remove::<Facts>().unwrap_or_else(Facts::unknown);
+        let switch = Switch::of(&mut request)?;
+        let carrier = self.carrier(&request, &switch);
+        let (request, watch) = self.outgoing(request, &facts, &switch, carrier)?;
+        let (response, lease) = self.exchange(request, carrier, watch.as_deref()).await?;
+        if switch.accepted(response.status(), carrier)? {
+            return Ok(switch.join(response, lease));
+        }
+        if let Some(watch) = &watch
+            && !response.status().is_client_error()
+            && !response.status().is_server_error()
+        {
+            watch.open(); // it answers first and reads then; a refusal wants no body
+        }
+        answer::pass(response, Exchange { lease, watch, carrier }, self.target.limits.idle)
+    }
+
+    /// HTTP/1.1 where it loses nothing. Its client side sends only trailers that were announced, and an upgrade
+    /// exists only there.
+    fn carrier(&self, request: &Request<Body>, switch: &Switch) -> Carrier {
+        let needs_http2 = || {
+            let fields = request.headers();
+            request.version() == Version::HTTP_2
+                || fields.contains_key(TRAILER)
+                || fields::has_token(fields, &TE, "trailers")
+        };
+        match (&self.target.peer, switch) {
+            (_, Switch::Upgrade { .. }) => Carrier::Http1,
+            (Peer::Runner, Switch::Connect { .. }) => Carrier::Http2,
+            (Peer::Runner, Switch::No) if needs_http2() => Carrier::Http2,
+            (Peer::Runner, Switch::No) => Carrier::Http1,
+            (Peer::Foreign { .. }, _) => match self.target.protocol {
+                Protocol::Http1 => Carrier::Http1,
+                Protocol::Http2 => Carrier::Http2,
+            },
+        }
+    }
+
+    /// The request as the instance gets it.
+    fn outgoing(
+        &self,
+        request: Request<Body>,
+        facts: &Facts,
+        switch: &Switch,
+        carrier: Carrier,
+    ) -> Result<(Request<Upload>, Option<Arc<Watch>>), Failure> {
+        let (mut parts, body) = request.into_parts();
+        let version = parts.version;
+        let start = self.start(&parts, carrier);
+        // hyper's own notes on the client's request mean something else on ours.
+        parts.extensions.clear();
+        let authority = authority(&parts);
+        self.write_fields(&mut parts, facts, authority.as_ref(), version);
+        switch.ask(&mut parts, carrier)?;
+        match carrier {
+            Carrier::Http1 => self.write_http1(&mut parts, facts, authority, &body)?,
+            Carrier::Http2 => self.write_http2(&mut parts, facts, authority.as_ref())?,
+        }
+        let (upload, watch) = Upload::new(body, start);
+        let mut request = Request::from_parts(parts, upload);
+        listen(&mut request, watch.as_ref(), carrier);
+        Ok((request, watch))
+    }
+
+    /// First everything is removed that a client may not say, then the host's fields are added.
+    fn write_fields(
+        &self,
+        parts: &mut http::request::Parts,
+        facts: &Facts,
+        authority: Option<&HeaderValue>,
+        version: Version,
+    ) {
+        let trusted = self.target.trusted.covers(&facts.connection.peer);
+        let (sender, claims) = match trusted {
+            true => (Sender::Trusted, Claims::read(&parts.headers)),
+            false => (Sender::Untrusted, Claims::default()),
+        };
+        fields::clean_request(&mut parts.headers, sender);
+        claims.write(&mut parts.headers, facts, authority);
+        match &self.target.peer {
+            Peer::Runner => {
+                let facts = carried::encode(facts, version, Instant::now());
+                parts.headers.insert(carried::FIELD, facts);
+            }
+            Peer::Foreign { .. } => {
+                if let Some(token) = &self.token {
+                    parts.headers.insert(&fields::TOKEN, token.clone());
+                    if let Some(certificate) = certificate(facts) {
+                        parts.headers.insert(&fields::CERTIFICATE, certificate);
+                    }
+                }
+            }
+        }
+    }
+
+    fn write_http1(
+        &self,
+        parts: &mut http::request::Parts,
+        facts: &Facts,
+        authority: Option<HeaderValue>,
+        body: &Body,
+    ) -> Result<(), Failure> {
+        parts.version = Version::HTTP_11;
+        parts.uri = Uri::from(self.path(&parts.uri, facts)?);
+        // One field, also when the client put another authority into its request line.
+        let host = authority.unwrap_or_else(|| nameless(facts));
+        parts.headers.insert(HOST, host);
+        // hyper would take a GET of unknown length for one without a body.
+        if !body.is_end_stream()
+            && !parts.headers.contains_key(CONTENT_LENGTH)
+            && body.size_hint().exact().is_none()
+        {
+            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        Ok(())
+    }
+
+    fn write_http2(
+        &self,
+        parts: &mut http::request::Parts,
+        facts: &Facts,
+        authority: Option<&HeaderValue>,
+    ) -> Result<(), Failure> {
+        parts.version = Version::HTTP_2;
+        let authority = authority.cloned().unwrap_or_else(|| nameless(facts));
+        let authority = Authority::try_from(authority.as_bytes()).map_err(|error| {
+            Failure::new(Code::BadRequest).detail("the host is no authority").source(error)
+        })?;
+        let mut uri = http::uri::Parts::default();
+        // The scheme of this connection; servers refuse another. The client's is among the facts.
+        uri.scheme = Some(Scheme::HTTP);
+        uri.authority = Some(authority);
+        uri.path_and_query = Some(self.path(&parts.uri, facts)?);
+        parts.uri = Uri::from_parts(uri)
+            .map_err(|error| Failure::new(Code::BadRequest).detail("the target is no URI").source(error))?;
+        if !matches!(self.target.peer, Peer::Runner) {
+            parts.headers.remove(HOST);
+        }
+        Ok(())
+    }
+
+    /// The whole path. A foreign program knows its path base by itself, so it wants it back if somebody took it off;
+    /// the runner is told.
+    fn path(&self, uri: &Uri, facts: &Facts) -> Result<PathAndQuery, Failure> {
+        let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let removed = facts.base == Base::Removed && !facts.path_base.is_empty();
+        if !removed || matches!(self.target.peer, Peer::Runner) || path.as_str() == "*" {
+            return Ok(path);
+        }
+        let whole = format!("{}{path}", utf8_percent_encode(&facts.path_base, NOT_IN_PATHS));
+        PathAndQuery::try_from(whole)
+            .map_err(|error| Failure::new(Code::BadRequest).detail("the path base is no path").source(error))
+    }
+
+    fn start(&self, parts: &http::request::Parts, carrier: Carrier) -> Start {
+        let waits = parts
+            .headers
+            .get(EXPECT)
+            .is_some_and(|expects| expects.as_bytes().eq_ignore_ascii_case(CONTINUE));
+        match (carrier, &self.target.peer) {
+            // hyper's HTTP/2 side does not tell of a 100.
+            (Carrier::Http2, _) => Start::AtOnce,
+            (Carrier::Http1, _) if !waits || parts.version < Version::HTTP_11 => Start::AtOnce,
+            (Carrier::Http1, Peer::Runner) => Start::WhenAsked,
+            (Carrier::Http1, Peer::Foreign { .. }) => Start::WhenAskedOrLate,
+        }
+    }
+
+    /// Sends the request, again only if hyper gives it back untouched: then the connection was dead before.
+    async fn exchange(
+        &self,
+        mut request: Request<Upload>,
+        carrier: Carrier,
+        watch: Option<&Watch>,
+    ) -> Result<(Response<Incoming>, Lease), Failure> {
+        let mut attempt = 1;
+        loop {
+            let choice = if attempt < ATTEMPTS { Choice::Any } else { Choice::Fresh };
+            let mut lease = self.pool.lease(carrier, choice).await?;
+            match self.begun(lease.send(request), watch).await? {
+                Ok(response) => return Ok((response, lease)),
+                Err(mut error) => match error.take_message() {
+                    Some(untouched) if attempt < ATTEMPTS => request = untouched,
+                    _ => return Err(answer::lost(error.into_error(), watch)),
+                },
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Waits until the answer begins. Time during which the instance waits for the client does not count.
+    async fn begun(
+        &self,
+        answer: impl Future<Output = Sent>,
+        watch: Option<&Watch>,
+    ) -> Result<Sent, Failure> {
+        let limit = self.target.limits.first_byte;
+        let mut answer = pin!(answer);
+        let mut seen = 0;
+        loop {
+            if let Ok(sent) = tokio::time::timeout(limit, &mut answer).await {
+                return Ok(sent);
+            }
+            if !watch.is_some_and(|watch| watch.is_under_way(&mut seen)) {
+                return Err(Failure::new(Code::FirstByteTimeout)
+                    .detail(format!("{} sent no answer within {limit:?}", self.target.endpoint)));
+            }
+        }
+    }
+}
+
+type Sent = Result<Response<Incoming>, TrySendError<Request<Upload>>>;
+
+/// Hears the instance's interim answers. Only 100 has an effect: hyper's server cannot send the others on.
+fn listen(request: &mut Request<Upload>, watch: Option<&Arc<Watch>>, carrier: Carrier) {
+    let gate = watch.filter(|watch| watch.is_shut()).cloned();
+    // An allocation for each request, so only where somebody is interested.
+    if carrier == Carrier::Http2 || (gate.is_none() && !tracing::enabled!(tracing::Level::DEBUG)) {
+        return;
+    }
+    hyper::ext::on_informational(request, move |interim| match (&gate, interim.status()) {
+        (Some(gate), http::StatusCode::CONTINUE) => gate.open(),
+        (_, status) => tracing::debug!(%status, "interim answer of the instance dropped"),
+    });
+}
+
+/// The authority the client asked for. The one in the request line counts, if there is one (RFC 9112, 3.2.2).
+fn authority(parts: &http::request::Parts) -> Option<HeaderValue> {
+    match parts.uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => parts.headers.get(HOST).cloned(),
+    }
+}
+
+/// A host for requests of HTTP/1.0 that name none.
+fn nameless(facts: &Facts) -> HeaderValue {
+    match facts.connection.local {
+        End::Ip(local) => HeaderValue::from_str(&local.to_string()).unwrap_or(LOCALHOST),
+        End::Unix | End::Unknown => LOCALHOST,
+    }
+}
+
+/// The client's certificate, as ASP.NET Core wants it beside the token.
+fn certificate(facts: &Facts) -> Option<HeaderValue> {
+    let certificate = facts.connection.tls.as_ref()?.client_chain.first()?;
+    HeaderValue::from_str(&BASE64_STANDARD.encode(certificate)).ok()
+}
+
+fn secret(token: &str) -> Option<HeaderValue> {
+    let mut value = match HeaderValue::from_str(token) {
+        Ok(value) => value,
+        Err(_) => {
+            tracing::error!(
+                "the pairing token is no field value; the instance will refuse requests without it"
+            );
+            return None;
+        }
+    };
+    value.set_sensitive(true);
+    Some(value)
+}
+
+const CONTINUE: &[u8] = b"100-continue";
+const LOCALHOST: HeaderValue = HeaderValue::from_static("localhost");
+/// Twice on kept connections, then once on a fresh one.
+const ATTEMPTS: u32 = 3;
+/// What a decoded path base may contain and a path may not.
+const NOT_IN_PATHS: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}');

@@ -1,0 +1,144 @@
+//! A stream to an instance that still listens when it can no longer speak.
+//!
+//! In: a connected socket. Out: the same bytes. Never: lets a failed write hide an answer that has already arrived.
+//!
+//! An instance may answer early (413, 401) and close without reading the rest of the body. The next write then fails,
+//! and hyper would report that failure although the answer lies in the receive buffer. So a write that fails because
+//! the peer is gone counts as done; the read that follows delivers the answer, or the end of the stream.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+
+use crate::supervisor::Endpoint;
+
+/// A connection to an instance.
+pub(super) struct Socket {
+    stream: Stream,
+    peer_gone: bool,
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    pub(super) async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
+        let stream = match endpoint {
+            Endpoint::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Stream::Tcp(stream)
+            }
+            Endpoint::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
+        };
+        Ok(Self { stream, peer_gone: false })
+    }
+
+    fn written(&mut self, result: io::Result<usize>, len: usize) -> io::Result<usize> {
+        match result {
+            Err(error) if is_gone(&error) => {
+                self.peer_gone = true;
+                Ok(len)
+            }
+            other => other,
+        }
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
+            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, into),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.peer_gone {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let result = ready!(match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        });
+        Poll::Ready(self.written(result, bytes.len()))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let len = slices.iter().map(|slice| slice.len()).sum();
+        if self.peer_gone {
+            return Poll::Ready(Ok(len));
+        }
+        let result = ready!(match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        });
+        Poll::Ready(self.written(result, len))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(())) // neither kind of socket has a buffer on our side
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::UnixListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failed_write_leaves_the_answer_readable() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("instance");
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut socket = Socket::connect(&Endpoint::Unix(path)).await.unwrap();
+        let (mut instance, _) = listener.accept().await.unwrap();
+        instance.write_all(b"refused").await.unwrap();
+        drop(instance);
+
+        socket.write_all(b"more of the body").await.unwrap();
+        socket.write_all(b"and more").await.unwrap();
+
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer, b"refused");
+    }
+}
