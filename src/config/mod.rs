@@ -2,7 +2,8 @@
 //!
 //! In: the text of the file, its name, and a way to look variables up. Out: a [`Config`], in which everything has a
 //! value and nothing is out of bounds, or else every [`Fault`] at once, with line and column.
-//! Never: reads an environment variable by itself, looks whether a library exists, or changes anything.
+//! Never: reads an environment variable by itself, looks whether a library exists, or changes anything. Of the process
+//! it knows the working directory only, from which the file's own name is seen.
 //!
 //! Every key is described in `docs/configuration.md`.
 
@@ -59,8 +60,8 @@ pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config,
     }
 }
 
-/// Reads a configuration. `file` is named in faults, and relative paths are seen from its folder; `env` looks up the
-/// variables in `${NAME}`.
+/// Reads a configuration. `file` is named in faults, and relative paths become absolute ones, seen from its folder;
+/// `env` looks up the variables in `${NAME}`.
 ///
 /// # Errors
 ///
@@ -189,7 +190,7 @@ pub struct Application {
     pub artifact: Artifact,
     /// Where it runs. Never in process for a command.
     pub hosting_model: HostingModel,
-    /// Where its own files are; the working directory of a process.
+    /// Where its own files are, absolute when it was read from a file; the working directory of a process.
     pub content_root: PathBuf,
     /// What it was told itself; an object.
     pub settings: serde_json::Value,

@@ -25,6 +25,8 @@ use super::{
 /// One reading of one file.
 pub(super) struct Reading<'a> {
     file: Arc<Path>,
+    /// Where relative paths begin.
+    folder: PathBuf,
     text: &'a str,
     /// Offset of the first byte of each line.
     lines: Vec<usize>,
@@ -35,7 +37,10 @@ pub(super) struct Reading<'a> {
 impl<'a> Reading<'a> {
     pub(super) fn new(text: &'a str, file: &Path, env: &'a dyn Fn(&str) -> Option<String>) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { file: file.into(), text, lines, env, faults: RefCell::default() }
+        // Absolute, since a process in another working directory will be told of files here.
+        let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let folder = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+        Self { file: file.into(), folder, text, lines, env, faults: RefCell::default() }
     }
 
     /// Notes that what stands at `at` was refused.
@@ -58,15 +63,13 @@ impl<'a> Reading<'a> {
 
     /// Where relative paths begin.
     pub(super) fn folder(&self) -> &Path {
-        match self.file.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        }
+        &self.folder
     }
 
     /// `path`, seen from the folder of the file.
     pub(super) fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
-        if path.as_ref() == Path::new(".") { self.folder().to_owned() } else { self.folder().join(path) }
+        // Collected from its parts, so that no `./` is left in what is shown.
+        self.folder.join(path).components().collect()
     }
 
     /// What was read, unless something was refused.
