@@ -1,0 +1,81 @@
+//! `cohost check`: everything that is wrong, at once, and nothing is started.
+
+use std::path::Path;
+
+use cohost::{
+    HostingModel,
+    config::{Application, Artifact, Config},
+    dispatcher::in_process::preflight::LoadError,
+};
+
+use crate::{
+    artifact::{Named, named},
+    build::{self, Profile},
+    cli::Check,
+    exit::{Exit, Refused},
+    libraries, run, say,
+};
+
+/// Checks what the path names. Warnings do not count against it.
+pub(crate) fn check(arguments: &Check) -> Result<Exit, Refused> {
+    let findings = match named(&arguments.path)? {
+        Named::Configuration(file) => configuration(&run::read(&file)?),
+        Named::Library(library) => vec![of_library(&library.display().to_string(), &library)],
+        Named::Manifest(manifest) => {
+            let library = build::build(&manifest, Profile::Release)?.library;
+            vec![of_library(&library.display().to_string(), &library)]
+        }
+    };
+    say(&findings.iter().map(Finding::text).collect::<String>());
+    let is_sound = findings.iter().all(|finding| finding.refusal.is_none());
+    Ok(if is_sound { Exit::Success } else { Exit::Failed })
+}
+
+/// What was found of one application.
+struct Finding {
+    subject: String,
+    refusal: Option<String>,
+    warnings: Vec<String>,
+}
+
+impl Finding {
+    fn text(&self) -> String {
+        let mut text = match &self.refusal {
+            Some(refusal) => format!("{}: error: {refusal}\n", self.subject),
+            None => format!("{}: ok\n", self.subject),
+        };
+        text.extend(self.warnings.iter().map(|warning| format!("{}: warning: {warning}\n", self.subject)));
+        text
+    }
+}
+
+fn configuration(config: &Config) -> Vec<Finding> {
+    config.sites.iter().flat_map(|site| &site.applications).map(of_application).collect()
+}
+
+fn of_application(application: &Application) -> Finding {
+    let subject = application.name.to_string();
+    let mut finding = match &application.artifact {
+        Artifact::Library(library) => of_library(&subject, library),
+        Artifact::Command(_) => Finding { subject, refusal: None, warnings: Vec::new() },
+    };
+    if application.hosting_model == HostingModel::InProcess && !application.process.environment.is_empty() {
+        finding.warnings.push(IN_PROCESS_ENVIRONMENT.to_owned());
+    }
+    if !application.content_root.is_dir() {
+        finding.warnings.push(format!("content_root {} is no directory", application.content_root.display()));
+    }
+    finding
+}
+
+fn of_library(subject: &str, library: &Path) -> Finding {
+    let (refusal, warnings) = match libraries::examine(library) {
+        Ok(library) => (None, libraries::warnings(&library)),
+        // The host comes up without it, and takes it up once it is there.
+        Err(error @ LoadError::Missing { .. }) => (None, vec![error.to_string()]),
+        Err(error) => (Some(libraries::explain(&error)), Vec::new()),
+    };
+    Finding { subject: subject.to_owned(), refusal, warnings }
+}
+
+const IN_PROCESS_ENVIRONMENT: &str = "environment has no effect in process, where there is one for all; use settings, or host it out of process";

@@ -1,0 +1,215 @@
+//! The command line, as it is typed.
+
+use std::{fmt::Write as _, path::PathBuf};
+
+use clap::{
+    Args, CommandFactory as _, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser as _},
+};
+use cohost::{
+    HostingModel,
+    config::{Binding, BindingError, LogFormat},
+};
+
+use crate::{exit::Exit, settings::Setting};
+
+/// Hosts web applications that are dynamic libraries, in its own process or as processes it supervises.
+#[derive(Debug, Parser)]
+#[command(name = "cohost", version, after_help = EXAMPLES, after_long_help = after_long_help())]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(Run),
+    Check(Check),
+    Inspect(Inspect),
+    App(App),
+    Completions(Completions),
+}
+
+/// Serve an application, or everything that a cohost.toml names
+///
+/// PATH is one of
+///   a crate's directory   built first, with `cargo build --release`
+///   a library (.so)       served at the root of a site of its own
+///   a cohost.toml         or a directory with one in it
+///
+/// Runs until SIGTERM or Ctrl+C, then finishes the requests in flight. The log goes to stderr.
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment, after_help = RUN_EXAMPLES)]
+pub(crate) struct Run {
+    /// Crate, library or configuration
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+    /// Where to listen: ADDRESS:PORT, or any binding that cohost.toml can have [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "BINDING", value_parser = listen)]
+    pub(crate) listen: Option<Binding>,
+    /// Where applications run: inside the host, or each in a process of its own
+    #[arg(long, value_name = "MODEL", ignore_case = true, value_parser = hosting_model())]
+    pub(crate) hosting_model: Option<HostingModel>,
+    /// A setting of the application; VALUE is JSON, or else text. Dots lead into tables: --set db.pool=4
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) settings: Vec<Setting>,
+    /// Build a crate without optimisation, which is faster to build and slower to run
+    #[arg(long)]
+    pub(crate) debug: bool,
+    /// Level of the log, or levels by target: info,app::db=debug
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+    /// How lines of the log look
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<Format>,
+}
+
+/// Report everything that is wrong with a configuration and its libraries; start nothing
+#[derive(Args, Debug)]
+pub(crate) struct Check {
+    /// Configuration, library, or a crate, which is built first
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+}
+
+/// Tell what a library says of itself, without running any of its code
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    /// The library
+    pub(crate) library: PathBuf,
+}
+
+/// Serve one library on a private socket, as an instance: what the host starts for `outofprocess`
+#[derive(Args, Debug)]
+pub(crate) struct App {
+    /// The library
+    pub(crate) library: PathBuf,
+    #[command(flatten)]
+    pub(crate) endpoint: Endpoint,
+}
+
+/// Where an instance listens: one of the two.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Endpoint {
+    /// Listen on this Unix socket
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Accept on this descriptor, inherited and listening already
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) fd: Option<i32>,
+}
+
+/// Print a script that completes this command line in a shell
+#[derive(Args, Debug)]
+pub(crate) struct Completions {
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Format {
+    /// Human on a terminal, JSON elsewhere
+    Auto,
+    /// For people
+    Human,
+    /// One object a line
+    Json,
+}
+
+impl From<Format> for LogFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Auto => Self::Auto,
+            Format::Human => Self::Human,
+            Format::Json => Self::Json,
+        }
+    }
+}
+
+/// The completion script for `shell`.
+pub(crate) fn completions(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "cohost", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// A binding; `http://` may be left out.
+fn listen(text: &str) -> Result<Binding, BindingError> {
+    if text.contains("://") || text.starts_with("unix:") {
+        text.parse()
+    } else {
+        format!("http://{text}").parse()
+    }
+}
+
+fn hosting_model() -> impl clap::builder::TypedValueParser<Value = HostingModel> {
+    let models = [HostingModel::InProcess, HostingModel::OutOfProcess];
+    PossibleValuesParser::new(models.map(HostingModel::as_str)).try_map(|text| text.parse::<HostingModel>())
+}
+
+fn after_long_help() -> String {
+    let mut help = format!("{EXAMPLES}\n\nExit codes:\n");
+    for exit in Exit::ALL {
+        let _ = writeln!(help, "  {}  {}", exit as u8, exit.meaning());
+    }
+    help
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cohost run sample-app                                Build a crate and serve it
+  cohost run sample-app --hosting-model outofprocess   The same, in a process of its own
+  cohost run /etc/cohost                               Serve what its cohost.toml names
+  cohost check                                         Report every fault of ./cohost.toml";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  cohost run                                   The crate or the cohost.toml right here
+  cohost run target/release/libshop.so --listen '*:80'
+  cohost run shop --set greeting=hello --set db.pool=4
+  cohost run shop --hosting-model outofprocess --log-level info,shop=debug";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(arguments: &[&str]) -> Result<Run, clap::Error> {
+        match Cli::try_parse_from(["cohost", "run"].iter().chain(arguments))?.command {
+            Command::Run(run) => Ok(run),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_tells_every_exit_code() {
+        let help = Cli::command().render_long_help().to_string();
+        assert!(Exit::ALL.iter().all(|exit| help.contains(exit.meaning())), "{help}");
+    }
+
+    #[test]
+    fn listen_takes_an_address_or_a_whole_binding() {
+        let listen = |text: &str| run(&["--listen", text]).map(|run| run.listen.unwrap().text.to_string());
+        assert_eq!(listen("0.0.0.0:80").unwrap(), "http://0.0.0.0:80");
+        assert_eq!(listen("unix:/run/x").unwrap(), "unix:/run/x");
+        assert!(listen("https://x").unwrap_err().to_string().contains("TLS comes with a later version"));
+    }
+
+    #[test]
+    fn a_hosting_model_may_be_written_in_upper_and_lower_case() {
+        let model = |text: &str| run(&["--hosting-model", text]).map(|run| run.hosting_model);
+        assert_eq!(model("OutOfProcess").unwrap(), Some(HostingModel::OutOfProcess));
+        assert!(model("elsewhere").is_err());
+    }
+
+    #[test]
+    fn an_instance_needs_exactly_one_place_to_listen() {
+        let app = |arguments: &[&str]| Cli::try_parse_from(["cohost", "app", "x.so"].iter().chain(arguments));
+        assert!(app(&["--socket", "/run/x"]).is_ok() && app(&["--fd", "3"]).is_ok());
+        assert!(app(&[]).is_err() && app(&["--fd", "3", "--socket", "/run/x"]).is_err());
+    }
+}

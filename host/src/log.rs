@@ -1,0 +1,35 @@
+//! The program's own log: to stderr, so that stdout stays for what was asked for.
+
+use std::io::IsTerminal as _;
+
+use cohost::config::{Log, LogFormat};
+use tracing_subscriber::{
+    Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
+
+use crate::exit::{Exit, Refused};
+
+/// Starts logging as `log` says. To be called once.
+pub(crate) fn start(log: &Log) -> Result<(), Refused> {
+    let filter: Targets = log
+        .level
+        .parse()
+        .map_err(|error| Exit::Usage.because(format!("not a level of the log: {:?}: {error}", log.level)))?;
+    let is_terminal = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match log.format {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Human => lines.with_ansi(is_terminal && wants_colour()).boxed(),
+        _ if is_terminal => lines.with_ansi(wants_colour()).boxed(),
+        _ => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .try_init()
+        .map_err(|error| Exit::Failed.because(format!("cannot start the log: {error}")))
+}
+
+/// The custom of <https://no-color.org>.
+fn wants_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

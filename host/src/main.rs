@@ -1,0 +1,62 @@
+//! The program `cohost`.
+//!
+//! In: arguments, the environment, files. Out: an exit code, whose meanings stand in one place, [`exit::Exit`]. What
+//! was asked for goes to stdout; the log, and what went wrong, to stderr.
+//! Never: does anything that the library could do.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::exit,
+    reason = "this is the program; the library is what keeps silent"
+)]
+
+mod app;
+mod artifact;
+mod build;
+mod check;
+mod cli;
+mod exit;
+mod greeting;
+mod inspect;
+mod libraries;
+mod log;
+mod run;
+mod serve;
+mod settings;
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+
+// The system's allocator gives little back after a burst and contends between threads. Applications are not
+// concerned: no memory changes its owner at the seam.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::App(arguments) => app::run(&arguments),
+        Command::Completions(arguments) => {
+            say(&cli::completions(arguments.shell));
+            Ok(exit::Exit::Success)
+        }
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(refused) => {
+            eprintln!("{refused}");
+            refused.exit.into()
+        }
+    }
+}
+
+/// Writes to stdout. A reader who has gone away, as `head` does, is no failure.
+fn say(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}

@@ -1,0 +1,195 @@
+//! `cohost run`: from a path and options to a configuration, and then to work.
+
+use std::path::Path;
+
+use cohost::{
+    HostingModel,
+    config::{self, Application, Artifact, Config, Listen, Site},
+};
+
+use crate::{
+    artifact::{Named, name_of, named},
+    build::{self, Profile},
+    cli::Run,
+    exit::{Exit, Refused},
+    greeting::Greeting,
+    log, serve,
+};
+
+/// Serves what the path names, until told to stop.
+pub(crate) fn run(arguments: &Run) -> Result<Exit, Refused> {
+    let named = named(&arguments.path)?;
+    let mut config = configuration(&named, arguments)?;
+    apply(arguments, &mut config)?;
+    log::start(&config.log)?;
+    let greeting = Greeting::new(&config, &named, &arguments.path);
+    serve::serve(config, &greeting)
+}
+
+/// Reads a configuration file, with the process's environment.
+pub(crate) fn read(file: &Path) -> Result<Config, Refused> {
+    config::read(file, &|name| std::env::var(name).ok())
+        .map_err(|faults| Exit::Configuration.because(faults.to_string()))
+}
+
+/// The configuration that is named, or one for the library that is.
+fn configuration(named: &Named, arguments: &Run) -> Result<Config, Refused> {
+    match named {
+        Named::Configuration(file) => read(file),
+        Named::Library(library) => single(library, &library.with_file_name("")),
+        Named::Manifest(manifest) => {
+            let profile = if arguments.debug { Profile::Debug } else { Profile::Release };
+            let built = build::build(manifest, profile)?;
+            single(&built.library, &built.folder)
+        }
+    }
+}
+
+/// A configuration with one application, at the root of its only site.
+fn single(library: &Path, folder: &Path) -> Result<Config, Refused> {
+    let absolute = |path: &Path| {
+        std::path::absolute(path).map_err(|error| {
+            Exit::Failed.because(format!("cannot tell where {} is: {error}", path.display()))
+        })
+    };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let name = name_of(library);
+    let mut application = Application::new(name.as_str(), Artifact::Library(absolute(library)?));
+    application.content_root = absolute(folder)?.components().collect();
+    let binding = DEFAULT_BINDING.parse().expect("the default is a binding, as a test shows");
+    let site = Site { name: name.into(), bindings: vec![binding], applications: vec![application] };
+    let mut config = Config { sites: vec![site], ..Config::default() };
+    // Whoever runs a crate or a library by hand is its developer. See `apply` for the limit of that.
+    config.server.detailed_errors = true;
+    Ok(config)
+}
+
+/// Puts the options of the command line in place of what the configuration says.
+fn apply(arguments: &Run, config: &mut Config) -> Result<(), Refused> {
+    if let Some(level) = &arguments.log_level {
+        config.log.level.clone_from(level);
+    }
+    if let Some(format) = arguments.log_format {
+        config.log.format = format.into();
+    }
+    if let Some(binding) = &arguments.listen {
+        let [site] = &mut config.sites[..] else {
+            return Err(Exit::Usage.because("--listen is for one site, and the configuration has several"));
+        };
+        // Details are for the developer's own machine, whatever the configuration meant for its own bindings.
+        config.server.detailed_errors &= is_loopback(&binding.listen);
+        site.bindings = vec![binding.clone()];
+    }
+    apply_settings(arguments, config)?;
+    match arguments.hosting_model {
+        Some(model) => applications(config).try_for_each(|application| host_as(application, model)),
+        None => Ok(()),
+    }
+}
+
+fn apply_settings(arguments: &Run, config: &mut Config) -> Result<(), Refused> {
+    if arguments.settings.is_empty() {
+        return Ok(());
+    }
+    let mut applications: Vec<_> = applications(config).collect();
+    let [application] = &mut applications[..] else {
+        return Err(Exit::Usage.because("--set is for one application, and the configuration has several"));
+    };
+    arguments.settings.iter().for_each(|setting| setting.apply(&mut application.settings));
+    Ok(())
+}
+
+fn host_as(application: &mut Application, model: HostingModel) -> Result<(), Refused> {
+    if model == HostingModel::InProcess && matches!(application.artifact, Artifact::Command(_)) {
+        let name = &application.name;
+        return Err(
+            Exit::Usage.because(format!("{name} is a command; only a library can be hosted in process"))
+        );
+    }
+    application.hosting_model = model;
+    Ok(())
+}
+
+fn applications(config: &mut Config) -> impl Iterator<Item = &mut Application> {
+    config.sites.iter_mut().flat_map(|site| &mut site.applications)
+}
+
+fn is_loopback(listen: &Listen) -> bool {
+    match listen {
+        Listen::Tcp(address) => address.ip().is_loopback(),
+        Listen::Unix(_) => true,
+        Listen::Any(_) => false,
+    }
+}
+
+const DEFAULT_BINDING: &str = "http://127.0.0.1:8080";
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn arguments(options: &[&str]) -> Run {
+        match Cli::try_parse_from(["cohost", "run"].iter().chain(options)).unwrap().command {
+            Command::Run(run) => run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn library(options: &[&str]) -> Result<Config, Refused> {
+        let mut config = single(Path::new("/srv/shop/libshop.so"), Path::new("/srv/shop"))?;
+        apply(&arguments(options), &mut config).map(|()| config)
+    }
+
+    fn file(text: &str, options: &[&str]) -> Result<Config, Refused> {
+        let mut config = config::parse(text, Path::new("/srv/cohost.toml"), &|_| None).unwrap();
+        apply(&arguments(options), &mut config).map(|()| config)
+    }
+
+    #[test]
+    fn a_library_becomes_a_site_with_one_application_at_the_root() {
+        let config = library(&[]).unwrap();
+        let site = &config.sites[0];
+        assert_eq!((&*site.name, &*site.bindings[0].text), ("shop", "http://127.0.0.1:8080"));
+        let application = &site.applications[0];
+        assert_eq!((&*application.name, application.path.as_str()), ("shop", ""));
+        assert_eq!(application.artifact, Artifact::Library("/srv/shop/libshop.so".into()));
+        assert_eq!(application.content_root, Path::new("/srv/shop"));
+        assert_eq!(application.hosting_model, HostingModel::InProcess);
+    }
+
+    #[test]
+    fn options_win_over_the_configuration() {
+        let options =
+            ["--listen", "*:80", "--hosting-model", "outofprocess", "--set", "a.b=1", "--log-level", "debug"];
+        let config = library(&options).unwrap();
+        assert_eq!(config.log.level, "debug");
+        assert_eq!(config.sites[0].bindings[0].listen, Listen::Any(80));
+        let application = &config.sites[0].applications[0];
+        assert_eq!(application.hosting_model, HostingModel::OutOfProcess);
+        assert_eq!(application.settings, serde_json::json!({ "a": { "b": 1 } }));
+    }
+
+    #[test]
+    fn errors_are_detailed_on_the_developers_machine_only() {
+        assert!(library(&[]).unwrap().server.detailed_errors);
+        assert!(library(&["--listen", "[::1]:0"]).unwrap().server.detailed_errors);
+        assert!(!library(&["--listen", "0.0.0.0:80"]).unwrap().server.detailed_errors);
+    }
+
+    #[test]
+    fn options_for_one_thing_are_refused_where_there_are_several() {
+        let several = "
+            [[site]]\nname = 'a'\nbindings = ['http://*:80']\n
+            [[site.application]]\ncommand = 'x'\n
+            [[site]]\nname = 'b'\nbindings = ['http://*:81']\n
+            [[site.application]]\nlibrary = 'x'\n";
+        for options in [["--listen", "*:82"], ["--set", "a=1"], ["--hosting-model", "inprocess"]] {
+            assert_eq!(file(several, &options).unwrap_err().exit, Exit::Usage, "{options:?}");
+        }
+        let config = file(several, &["--hosting-model", "outofprocess"]).unwrap();
+        assert_eq!(config.sites[1].applications[0].hosting_model, HostingModel::OutOfProcess);
+    }
+}

@@ -1,0 +1,130 @@
+//! The program from outside: what it prints, and how it ends.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+/// Runs the program in `folder`, with a target directory of its own there.
+fn cohost(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cohost"));
+    command.args(arguments).current_dir(folder).env("CARGO_TARGET_DIR", folder.join("target"));
+    command.output().expect("the program was built")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Writes a crate without dependencies, whose library is of `crate_type`.
+fn write_crate(folder: &Path, crate_type: &str, code: &str) {
+    let manifest = format!(
+        "[package]\nname = \"shop\"\nedition = \"2024\"\n[lib]\npath = \"lib.rs\"\ncrate-type = [\"{crate_type}\"]\n[workspace]\n"
+    );
+    fs::write(folder.join("Cargo.toml"), manifest).expect("a folder of our own");
+    fs::write(folder.join("lib.rs"), code).expect("a folder of our own");
+}
+
+const SITE: &str = "[[site]]\nname = 'shop'\nbindings = ['http://127.0.0.1:0']\n[[site.application]]\n";
+
+#[test]
+fn help_shows_examples_and_exit_codes() {
+    let output = cohost(Path::new("."), &["--help"]);
+    assert!(output.status.success());
+    assert!(stdout(&output).contains("cohost run sample-app"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("Exit codes:"), "{}", stdout(&output));
+}
+
+#[test]
+fn arguments_that_make_no_sense_end_with_2() {
+    assert_eq!(cohost(Path::new("."), &["serve"]).status.code(), Some(2));
+    assert_eq!(cohost(Path::new("."), &["run", "--listen", "https://x"]).status.code(), Some(2));
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = cohost(Path::new("."), &["completions", shell]);
+        assert!(stdout(&output).contains("hosting-model"), "{shell}");
+    }
+}
+
+#[test]
+fn faults_of_a_configuration_end_with_3_and_stand_on_a_line_each() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("cohost.toml"),
+        format!("{SITE}library = 'x'\npreload = 1\nqueue_limit = 0\n"),
+    )
+    .unwrap();
+    for command in ["check", "run"] {
+        let output = cohost(folder.path(), &[command]);
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(
+            stderr(&output),
+            "cohost.toml:6:11: site.shop.application./.preload: must be true or false (is a whole number)\n\
+             cohost.toml:7:15: site.shop.application./.queue_limit: must be at least 1 (is 0)\n"
+        );
+    }
+}
+
+#[test]
+fn variables_come_from_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("cohost.toml"), format!("{SITE}command = '${{COHOST_TEST_NOWHERE}}'\n"))
+        .unwrap();
+    let output = cohost(folder.path(), &["check"]);
+    assert!(stderr(&output).contains("the variable COHOST_TEST_NOWHERE is not set"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_missing_library_is_a_warning_and_a_broken_one_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("cohost.toml"), format!("{SITE}library = 'libshop.so'\n")).unwrap();
+    let output = cohost(folder.path(), &["check"]);
+    assert!(output.status.success());
+    assert!(stdout(&output).contains("shop: warning: "), "{}", stdout(&output));
+
+    fs::write(folder.path().join("libshop.so"), "no library").unwrap();
+    let output = cohost(folder.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("shop: error: "), "{}", stdout(&output));
+}
+
+#[test]
+fn a_crate_is_built_and_its_library_found() {
+    let folder = tempfile::tempdir().unwrap();
+    write_crate(folder.path(), "cdylib", "");
+    // The library exports no entry, and only somebody who has found it can know.
+    let output = cohost(folder.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stdout(&output).contains("release/libshop.so: error: "), "{}", stdout(&output));
+}
+
+#[test]
+fn what_cannot_be_built_ends_with_4() {
+    let folder = tempfile::tempdir().unwrap();
+    write_crate(folder.path(), "cdylib", "fn main() -> {}");
+    let output = cohost(folder.path(), &["run", "--debug"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(stderr(&output).contains("lib.rs:1"), "{}", stderr(&output));
+
+    write_crate(folder.path(), "rlib", "");
+    let output = cohost(folder.path(), &["run", "--debug"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(stderr(&output).contains("crate-type = [\"cdylib\", \"rlib\"]"), "{}", stderr(&output));
+}
+
+#[test]
+fn inspecting_what_is_no_library_names_the_failure_code() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("x.so"), "text").unwrap();
+    let output = cohost(folder.path(), &["inspect", "x.so"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("[not_a_library]"), "{}", stderr(&output));
+}
