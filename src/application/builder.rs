@@ -157,7 +157,10 @@ impl Builder {
     /// The environment that its processes inherit; nothing by default. Usually `std::env::vars_os()`.
     #[cfg(feature = "out-of-process")]
     #[must_use]
-    pub fn inherited_environment(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+    pub fn inherited_environment(
+        mut self,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Self {
         self.inherited = variables.into_iter().collect();
         self
     }

@@ -141,7 +141,8 @@ impl Shared {
             let shared = Arc::clone(&self);
             async move { start::start(&shared.definition).await }
         });
-        let started = starting.await.unwrap_or_else(|panic| Err(Failure::new(Code::StartFailed).source(panic)));
+        let started =
+            starting.await.unwrap_or_else(|panic| Err(Failure::new(Code::StartFailed).source(panic)));
         match started {
             Ok((dispatcher, backing)) => self.started(dispatcher, backing, began),
             Err(failure) => {
@@ -178,7 +179,8 @@ impl Shared {
     }
 
     fn note(&self, failure: &Failure) {
-        let told = Told { code: failure.code, detail: failure.detail.clone(), output: failure.output.clone() };
+        let told =
+            Told { code: failure.code, detail: failure.detail.clone(), output: failure.output.clone() };
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
     }
 
@@ -302,7 +304,10 @@ impl Dispatcher {
 }
 
 /// An answer to come.
-#[expect(clippy::large_enum_variant, reason = "the large one is the common one, and must not cost an allocation")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the common one, and must not cost an allocation"
+)]
 pub enum Answering {
     /// From a library in this process.
     InProcess(in_process::Dispatch),

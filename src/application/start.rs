@@ -52,7 +52,8 @@ async fn in_process(definition: &Definition, path: std::path::PathBuf) -> Result
     });
     let late = || LoadError::InitTimedOut { path: path.clone(), limit };
     let loaded = tokio::time::timeout(limit, loading).await.map_err(|_| late())?;
-    let failed = |error| LoadError::InitFailed { path: path.clone(), message: format!("loading it failed: {error}") };
+    let failed =
+        |error| LoadError::InitFailed { path: path.clone(), message: format!("loading it failed: {error}") };
     let library = loaded.map_err(failed)??;
     let startup_timeout = limit.saturating_sub(began.elapsed());
     in_process::Generation::start(library, in_process::Start { startup_timeout, ..start }).await
@@ -145,7 +146,9 @@ mod process {
             out_of_process::{Forwarder, Limits, Peer, Protocol, Target},
         },
         options,
-        supervisor::{Environment, Instance, Launch, Listen, Precedence, Program, Ready, control},
+        supervisor::{
+            self, Environment, Exit, Instance, Launch, Listen, Precedence, Program, Ready, StartError,
+        },
     };
 
     /// A process, and whether it is one of our runners.
@@ -161,13 +164,30 @@ mod process {
             let examined = tokio::task::spawn_blocking(move || preflight::examine(&path).map(drop)).await;
             examined.map_err(|panic| Failure::new(crate::failure::Code::LoadFailed).source(panic))??;
         }
-        let instance = Instance::start(&launch(definition), &definition.runner).await?;
+        let instance = Instance::start(&launch(definition), &definition.runner).await.map_err(failure_of)?;
         let peer = match definition.artifact {
             Artifact::Library(_) => Peer::Runner,
             Artifact::Command(_) => Peer::Foreign { token: Some(instance.token().to_string()) },
         };
         let forwarder = Forwarder::new(target(definition, &instance, peer.clone()));
         Ok((Dispatcher::OutOfProcess(forwarder), Backing::OutOfProcess(Process { instance, peer })))
+    }
+
+    /// Why there is no instance; a runner of ours says by its exit code what its application would have said in process.
+    fn failure_of(error: StartError) -> Failure {
+        let told = match &error {
+            StartError::InstanceExited { exit: Exit::Code(code), output, .. } => {
+                supervisor::failure_of(*code).map(|code| (code, std::sync::Arc::clone(output)))
+            }
+            _ => None,
+        };
+        match told {
+            Some((code, output)) => {
+                let said = Failure::new(code).detail(output.trim());
+                Failure { output: Some(output), ..said }
+            }
+            None => error.into(),
+        }
     }
 
     fn launch(definition: &Definition) -> Launch {
@@ -181,7 +201,11 @@ mod process {
         let configured = process.environment.iter().map(|(k, v)| (OsString::from(k), OsString::from(v)));
         Launch {
             environment: Environment {
-                inherited: if process.inherit_environment { definition.inherited.clone() } else { Vec::new() },
+                inherited: if process.inherit_environment {
+                    definition.inherited.clone()
+                } else {
+                    Vec::new()
+                },
                 configured: configured.collect(),
                 precedence: Precedence::Configured,
             },
@@ -230,10 +254,10 @@ mod process {
     impl Process {
         /// Only our own runner understands the notice; other programs hear of their end when it comes.
         pub(super) fn drain_notice(&self) -> impl Future<Output = ()> + Send + 'static {
-            let endpoint = matches!(self.peer, Peer::Runner).then(|| self.instance.endpoint().clone());
+            let notice = matches!(self.peer, Peer::Runner).then(|| self.instance.drain_notice());
             async move {
-                if let Some(endpoint) = endpoint {
-                    control::drain(&endpoint).await;
+                if let Some(notice) = notice {
+                    notice.await;
                 }
             }
         }
