@@ -15,7 +15,7 @@ pub mod options;
 pub mod pipeline;
 pub mod router;
 #[cfg(all(feature = "server", feature = "out-of-process"))]
-mod runner;
+pub mod runner;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod supervisor;

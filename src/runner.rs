@@ -6,6 +6,8 @@
 
 use std::{
     io::Write as _,
+    os::fd::OwnedFd,
+    path::PathBuf,
     process::ExitCode,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -57,29 +59,64 @@ fn run(arguments: &AppArguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let exit = runtime.block_on(serve(arguments));
+    let exit = runtime.block_on(serve_as_told(arguments));
     // What the application left running must not keep the process.
     runtime.shutdown_background();
     exit
 }
 
-async fn serve(arguments: &AppArguments) -> ExitCode {
-    let application = match application(arguments) {
-        Ok(application) => application,
+async fn serve_as_told(arguments: &AppArguments) -> ExitCode {
+    match application(arguments) {
+        Ok(application) => {
+            serve(application, Place::Socket(arguments.socket.clone()), arguments.shutdown_timeout).await
+        }
         Err(said) => {
             complain(&said);
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
-    };
+    }
+}
+
+/// Where an instance listens.
+#[derive(Debug)]
+pub enum Place {
+    /// On a Unix socket that it makes.
+    Socket(PathBuf),
+    /// On a Unix socket that it was given, listening already.
+    Descriptor(OwnedFd),
+}
+
+/// Takes over a descriptor that this process was started with, for [`Place::Descriptor`]. Once, at its start.
+///
+/// # Errors
+/// It is not open, or one of the three standard ones.
+pub fn inherited(descriptor: i32) -> std::io::Result<OwnedFd> {
+    crate::sys::descriptors::take(descriptor)
+}
+
+impl Place {
+    fn listener(self) -> Result<Listener, String> {
+        match self {
+            Self::Socket(path) => Listener::bind(Address::Unix(path)).map_err(|error| error.to_string()),
+            Self::Descriptor(socket) => Listener::inherited(socket)
+                .map_err(|error| format!("the descriptor is no listening socket: {error}")),
+        }
+    }
+}
+
+/// Serves an application as an instance until SIGTERM; a second one hurries.
+///
+/// What goes wrong is written to stderr, which the host keeps; the exit code tells it the failure's code.
+pub async fn serve(application: Application, place: Place, shutdown_timeout: Duration) -> ExitCode {
     if let Err(failure) = application.start().await {
         complain(&failure.detail);
         return ExitCode::from(exit_of(failure.code));
     }
     // Only now: that it accepts connections is how the host learns that it is ready.
-    let listener = match Listener::bind(Address::Unix(arguments.socket.clone())) {
+    let listener = match place.listener() {
         Ok(listener) => listener,
-        Err(error) => {
-            complain(&error.to_string());
+        Err(said) => {
+            complain(&said);
             return ExitCode::FAILURE;
         }
     };
@@ -88,7 +125,7 @@ async fn serve(arguments: &AppArguments) -> ExitCode {
     let options = server::Options {
         access: false,
         error_page: ErrorPage { shown: false, ..ErrorPage::default() },
-        shutdown_timeout: arguments.shutdown_timeout,
+        shutdown_timeout,
         ..server::Options::default()
     };
     let service = FromHost { application: application.clone(), inner: application.hosted() };
@@ -167,11 +204,10 @@ impl Service<Request<Body>> for FromHost {
     }
 }
 
-/// Puts the facts that the host sent in place of those of the connection to it.
+/// Puts the facts that the host sent in place of those of the connection to it. Without them the request came from
+/// somebody else who may open the socket, and is served as what it is.
 fn restore(request: &mut Request<Body>) -> Result<(), String> {
-    let Some(field) = request.headers_mut().remove(carried::FIELD) else {
-        return Err("it did not come through the host".to_owned());
-    };
+    let Some(field) = request.headers_mut().remove(carried::FIELD) else { return Ok(()) };
     let carried = carried::decode(&field, Instant::now()).map_err(|error| error.to_string())?;
     *request.version_mut() = carried.version;
     request.extensions_mut().insert::<Facts>(carried.facts);
