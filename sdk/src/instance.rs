@@ -7,12 +7,13 @@ use cohost_abi::{Code, code};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
-use crate::{clock, ffi::Host, scope};
+use crate::{clock, ffi::Host, scope, shapes::Shapes};
 
 /// What requests need of their instance while they last.
 pub(crate) struct Shared {
     pub(crate) host: Host,
     pub(crate) handle: Handle,
+    pub(crate) shapes: Shapes,
 }
 
 /// An application that was started.

@@ -158,6 +158,10 @@ pub(crate) struct App {
     instance: *mut c_void,
 }
 
+// The contract: `handle` on any thread, as many as there are.
+unsafe impl Sync for App {}
+unsafe impl Send for App {}
+
 /// A request to be made.
 pub(crate) struct Call {
     pub(crate) method: &'static str,
@@ -722,11 +726,11 @@ unsafe extern "C" fn io_poll_write(
 }
 
 unsafe extern "C" fn io_poll_flush(host: *const abi::Host, io: abi::Io, waker: *const abi::Waker) -> Code {
-    with_io(host, io, waker, |io, cx| io.poll_flush(cx)).map_or_else(|code| code, |()| code::DONE)
+    with_io(host, io, waker, AsyncWrite::poll_flush).map_or_else(|code| code, |()| code::DONE)
 }
 
 unsafe extern "C" fn io_poll_shutdown(host: *const abi::Host, io: abi::Io, waker: *const abi::Waker) -> Code {
-    with_io(host, io, waker, |io, cx| io.poll_shutdown(cx)).map_or_else(|code| code, |()| code::DONE)
+    with_io(host, io, waker, AsyncWrite::poll_shutdown).map_or_else(|code| code, |()| code::DONE)
 }
 
 unsafe extern "C" fn io_drop(host: *const abi::Host, io: abi::Io) -> Code {

@@ -42,7 +42,7 @@ async fn app(_: Context) -> Result<Router, Infallible> {
 }
 
 fn start() -> App {
-    Fake::new().start(cohost_app::descriptor(app, "demo\0", "1\0")).unwrap()
+    Fake::new().start(cohost_app::linked_descriptor(app, "demo\0", "1\0")).unwrap()
 }
 
 async fn see(request: Request) -> String {
@@ -284,7 +284,7 @@ fn a_file_goes_to_the_host_as_a_descriptor() {
 #[test]
 fn an_informational_response_is_sent_from_inside_the_request_only() {
     let fake = Fake::with_informational(true);
-    let app = fake.start(cohost_app::descriptor(app, "demo\0", "1\0")).unwrap();
+    let app = fake.start(cohost_app::linked_descriptor(app, "demo\0", "1\0")).unwrap();
 
     assert_eq!(app.call(Call::get("/inform")).unwrap().text(), "Ok(())");
     assert_eq!(*fake.informed.lock().unwrap(), [103]);
@@ -336,14 +336,14 @@ async fn gate(_: Context) -> Result<Gate, Infallible> {
 
 #[test]
 fn a_service_that_is_not_ready_is_waited_for() {
-    let app = Fake::new().start(cohost_app::descriptor(gate, "gate\0", "1\0")).unwrap();
+    let app = Fake::new().start(cohost_app::linked_descriptor(gate, "gate\0", "1\0")).unwrap();
 
     assert_eq!(app.call(Call::get("/")).unwrap().text(), "through");
 }
 
 #[test]
 fn a_service_that_fails_is_an_application_error_in_the_log() {
-    let app = Fake::new().start(cohost_app::descriptor(gate, "gate\0", "1\0")).unwrap();
+    let app = Fake::new().start(cohost_app::linked_descriptor(gate, "gate\0", "1\0")).unwrap();
 
     assert_eq!(app.call(Call::get("/fail")).err(), Some(code::E_APP));
     assert_eq!(app.fake.lines_with("out of order")[0].request_id, 7);
