@@ -1,7 +1,7 @@
 //! What becomes of events and panics. A binary of its own: there is one global subscriber in each.
 #![allow(clippy::unwrap_used, reason = "a test: it ends there")]
 
-#[path = "seam/fake.rs"]
+#[path = "seam/fake/mod.rs"]
 #[allow(dead_code, reason = "this needs less of it than the other tests")]
 mod fake;
 

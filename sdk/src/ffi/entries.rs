@@ -8,7 +8,6 @@ use std::{
     future::Future,
     marker::PhantomData,
     os::unix::ffi::OsStrExt,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
     task::Poll,
@@ -18,17 +17,15 @@ use std::{
 use cohost_abi::event;
 use cohost_abi::{self as abi, Code, app_flags, code, head_flags};
 use http::Request;
-use tokio::sync::watch;
 
 use super::{Host, exchange::Exchange, guarded, request, slice, waker};
 use crate::{
     Application, Body, BoxError, Context,
     context::Place,
-    instance::{self, Instance, Shared},
+    instance::{Instance, Shared},
     panics,
     request::Plan,
     scope::Scope,
-    shapes::Shapes,
     translate,
 };
 
@@ -142,28 +139,21 @@ impl<M, S: Application> Entries<M, S> {
             // SAFETY: `M` has no size (checked in `descriptor`) and is `Copy`; a value of it exists.
             let make = unsafe { std::ptr::NonNull::<M>::dangling().read() };
             // SAFETY: as above.
-            let start = AssertUnwindSafe(|| unsafe { start(host, init, make) });
+            let place = unsafe { place(init) };
             #[cfg(feature = "tracing")]
             let logs = (!LINKED).then(|| crate::logs::starting(host));
-            let started = catch_unwind(start);
+            let started = Instance::start(host, place, init.runtime_threads, make);
             #[cfg(feature = "tracing")]
             if let Some(logs) = logs {
                 logs.finish();
             }
             let message = match started {
-                Ok(Ok(instance)) => {
+                Ok(instance) => {
                     // SAFETY: the host's, to be written on success.
                     unsafe { out.write(Box::into_raw(Box::new(instance)).cast()) };
                     return code::DONE;
                 }
-                Ok(Err(failure)) => crate::chain(&*failure),
-                Err(panic) => {
-                    let message = panic
-                        .downcast_ref::<&str>()
-                        .map(ToString::to_string)
-                        .or_else(|| panic.downcast_ref::<String>().cloned());
-                    format!("it panicked: {}", message.unwrap_or_default())
-                }
+                Err(failure) => crate::chain(&*failure),
             };
             // SAFETY: what the host passed.
             unsafe { report(error, &message) };
@@ -174,32 +164,17 @@ impl<M, S: Application> Entries<M, S> {
 
 /// # Safety
 /// `init` is alive.
-unsafe fn start<M, Fut, S, E>(host: Host, init: &abi::Init, make: M) -> Result<Instance<S>, BoxError>
-where
-    M: Fn(Context) -> Fut,
-    Fut: Future<Output = Result<S, E>>,
-    E: Into<BoxError>,
-{
-    // SAFETY: here and below: texts of `init`, alive as long as it is.
-    let name = String::from_utf8_lossy(unsafe { slice(init.name) }).into_owned();
-    let (drain, draining) = watch::channel(false);
-    let runtime = instance::runtime(&name, init.runtime_threads)
-        .map_err(|error| format!("its runtime could not be started: {error}"))?;
-    let shared = Arc::new(Shared { host, handle: runtime.handle().clone(), shapes: Shapes::new() });
-    let context = Context(Arc::new(Place {
-        host,
-        name,
+unsafe fn place(init: &abi::Init) -> Place {
+    Place {
+        // SAFETY: here and below: texts of `init`, alive as long as it is.
+        name: String::from_utf8_lossy(unsafe { slice(init.name) }).into_owned(),
         // SAFETY: as above.
         content_root: PathBuf::from(OsStr::from_bytes(unsafe { slice(init.content_root) })),
         // SAFETY: as above.
         path_base: String::from_utf8_lossy(unsafe { slice(init.path_base) }).into_owned(),
         generation: init.generation,
         threads: init.threads,
-        drain: draining,
-    }));
-    let _scope = Scope::enter(std::ptr::null_mut(), 0);
-    let service = runtime.block_on(make(context)).map_err(Into::into)?;
-    Ok(Instance { service, runtime, shared, drain })
+    }
 }
 
 /// # Safety

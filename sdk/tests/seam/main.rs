@@ -6,6 +6,8 @@
 mod fake;
 /// How an application starts, hears of its end, and ends.
 mod lifecycle;
+/// Panics, wherever the application can have them.
+mod panics;
 /// From a head to a request, from a response to an answer.
 mod requests;
 /// Changes of protocol.

@@ -36,9 +36,7 @@ async fn app(_: Context) -> Result<Router, Infallible> {
         .route("/broken", any(broken))
         .route("/slow/{mark}", any(slow))
         .route("/file", any(file))
-        .route("/inform", any(inform))
-        .route("/panic", any(panics))
-        .route("/panic/{later}", any(panics_later)))
+        .route("/inform", any(inform)))
 }
 
 fn start() -> App {
@@ -121,15 +119,6 @@ async fn inform(Extension(facts): Extension<Facts>) -> String {
     let elsewhere = tokio::task::spawn_blocking(send).await.unwrap();
     assert_eq!(elsewhere, Err(InformError::OutsideOfRequest));
     format!("{first:?}")
-}
-
-async fn panics() {
-    panic!("in the first poll");
-}
-
-async fn panics_later() {
-    tokio::task::yield_now().await;
-    panic!("in a later poll");
 }
 
 #[test]
@@ -293,15 +282,6 @@ fn an_informational_response_is_sent_from_inside_the_request_only() {
 #[test]
 fn a_host_without_informational_responses_says_so() {
     assert_eq!(start().call(Call::get("/inform")).unwrap().text(), "Err(Unsupported)");
-}
-
-#[test]
-fn a_panic_is_a_code_and_the_instance_goes_on() {
-    let app = start();
-
-    assert_eq!(app.call(Call::get("/panic")).err(), Some(code::E_PANIC));
-    assert_eq!(app.call(Call::get("/panic/later")).err(), Some(code::E_PANIC));
-    assert_eq!(app.call(Call::get("/hello")).unwrap().status, 200);
 }
 
 /// A service of its own kind: not ready at once, with a body that is neither `Unpin` nor of known length.
