@@ -12,7 +12,10 @@ use std::{
     process::ExitCode,
 };
 
-use cohost::supervisor::{Instance, Launch, Program, Runner, enter_if_asked};
+use cohost::{
+    enter_if_asked,
+    supervisor::{Instance, Launch, Program, Runner},
+};
 
 fn main() -> ExitCode {
     // First of all: the guard is this very program, started anew.

@@ -1,5 +1,6 @@
 //! A host for web applications that are dynamic libraries: in process over a C ABI, or as supervised child processes.
 
+pub mod application;
 pub mod body;
 #[cfg(feature = "config")]
 pub mod config;
@@ -13,15 +14,20 @@ pub mod listener;
 pub mod options;
 pub mod pipeline;
 pub mod router;
+#[cfg(all(feature = "server", feature = "out-of-process"))]
+pub mod runner;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod supervisor;
 #[cfg(feature = "out-of-process")]
 mod sys;
 
+pub use application::Application;
 pub use body::Body;
 pub use failure::Failure;
 pub use hosting_model::{HostingModel, UnknownHostingModel};
 pub use options::Options;
+#[cfg(all(feature = "server", feature = "out-of-process"))]
+pub use runner::enter_if_asked;
 #[cfg(feature = "server")]
 pub use server::Server;

@@ -1,5 +1,4 @@
 //! Instances, seen from outside: real processes, and what is left of them.
-#![expect(clippy::unwrap_used, reason = "in a test, a surprise is a failure")]
 
 use std::{
     ffi::OsString,

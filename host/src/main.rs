@@ -36,18 +36,22 @@ use crate::cli::{Cli, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Before all else: this very program is also the guard and the runner of its instances.
+    if let Some(exit) = cohost::enter_if_asked() {
+        return exit;
+    }
     let outcome = match Cli::parse().command {
-        Command::Run(arguments) => run::run(&arguments),
-        Command::Check(arguments) => check::check(&arguments),
-        Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::Run(arguments) => run::run(&arguments).map(Into::into),
+        Command::Check(arguments) => check::check(&arguments).map(Into::into),
+        Command::Inspect(arguments) => inspect::inspect(&arguments).map(Into::into),
         Command::App(arguments) => app::run(&arguments),
         Command::Completions(arguments) => {
             say(&cli::completions(arguments.shell));
-            Ok(exit::Exit::Success)
+            Ok(exit::Exit::Success.into())
         }
     };
     match outcome {
-        Ok(exit) => exit.into(),
+        Ok(exit) => exit,
         Err(refused) => {
             eprintln!("{refused}");
             refused.exit.into()

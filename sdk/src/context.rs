@@ -17,47 +17,54 @@ use crate::ffi::Host;
 
 /// The application's place in the host.
 #[derive(Clone)]
-pub struct Context(pub(crate) Arc<Place>);
+pub struct Context {
+    host: Host,
+    place: Arc<Place>,
+    drain: watch::Receiver<bool>,
+}
 
+/// What the host says of an application when it starts.
 pub(crate) struct Place {
-    pub(crate) host: Host,
     pub(crate) name: String,
     pub(crate) content_root: PathBuf,
     pub(crate) path_base: String,
     pub(crate) generation: u32,
     pub(crate) threads: u32,
-    pub(crate) drain: watch::Receiver<bool>,
 }
 
 impl Context {
+    pub(crate) fn new(host: Host, place: Place, drain: watch::Receiver<bool>) -> Self {
+        Self { host, place: Arc::new(place), drain }
+    }
+
     /// The application's name in configuration, logs and metrics.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.0.name
+        &self.place.name
     }
 
     /// Directory of the application's files, absolute. Not the working directory, which applications share.
     #[must_use]
     pub fn content_root(&self) -> &Path {
-        &self.0.content_root
+        &self.place.content_root
     }
 
     /// The path prefix the application is mounted at, `""` at the root. Requests come without it.
     #[must_use]
     pub fn path_base(&self) -> &str {
-        &self.0.path_base
+        &self.place.path_base
     }
 
     /// Which loaded copy of the application this is, from 1.
     #[must_use]
     pub fn generation(&self) -> u32 {
-        self.0.generation
+        self.place.generation
     }
 
     /// How many requests may run at the same moment: the threads of the host that serve.
     #[must_use]
     pub fn threads(&self) -> u32 {
-        self.0.threads
+        self.place.threads
     }
 
     /// The application's settings, from the host's configuration. Without any, what `{}` gives.
@@ -67,26 +74,26 @@ impl Context {
     /// # Errors
     /// When they do not fit `T`.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
-        let json = self.0.host.setting("").filter(|json| !json.is_empty());
+        let json = self.host.setting("").filter(|json| !json.is_empty());
         serde_json::from_slice(json.as_deref().unwrap_or(b"{}")).map_err(SettingsError)
     }
 
     /// One setting, as text.
     #[must_use]
     pub fn setting(&self, key: &str) -> Option<String> {
-        let value = self.0.host.setting(key)?;
+        let value = self.host.setting(key)?;
         Some(String::from_utf8_lossy(&value).into_owned())
     }
 
     /// For hearing that the application is to end.
     #[must_use]
     pub fn shutdown(&self) -> Shutdown {
-        Shutdown(self.0.drain.clone())
+        Shutdown(self.drain.clone())
     }
 
     /// Opens or closes the gate for requests. It is open after a start that went well, unless this closed it.
     pub fn set_ready(&self, ready: bool) {
-        self.0.host.set_ready(ready);
+        self.host.set_ready(ready);
     }
 }
 

@@ -30,9 +30,13 @@ mod handshake;
 mod inform;
 mod instance;
 mod io;
+#[cfg(feature = "tracing")]
+mod logs;
+mod names;
 mod panics;
 mod request;
 mod scope;
+mod shapes;
 mod translate;
 mod upgrade;
 
@@ -48,7 +52,7 @@ pub use self::{
     body::{Body, BodyError},
     context::{Context, SettingsError, Shutdown},
     facts::{Facts, Tls, Trace},
-    ffi::descriptor,
+    ffi::{descriptor, linked_descriptor},
     file::File,
     inform::InformError,
     io::Io,
@@ -109,8 +113,6 @@ macro_rules! export {
 /// The note that goes with [`descriptor`].
 #[doc(hidden)]
 pub const NOTE: abi::Note = abi::Note::new(ffi::FLAGS, 0);
-
-fn log_filter_changed() {}
 
 /// An error and its causes, in one line.
 fn chain(error: &dyn Error) -> String {

@@ -4,6 +4,7 @@
 //! Never: prints what happens on threads that run the application; standard error is the host's.
 
 use std::{
+    any::Any,
     backtrace::{Backtrace, BacktraceStatus},
     panic::PanicHookInfo,
     sync::{
@@ -14,7 +15,7 @@ use std::{
 
 use cohost_abi::level;
 
-use crate::{ffi::Host, scope};
+use crate::{BoxError, ffi::Host, scope};
 
 /// Backtraces cost milliseconds, and whoever can make a request panic can do it often. Past these, only
 /// `RUST_BACKTRACE` brings more.
@@ -39,6 +40,13 @@ pub(crate) fn report_to(host: Host) {
             }
         }));
     });
+}
+
+/// A panic that was caught, as an error.
+pub(crate) fn error(payload: &(dyn Any + Send)) -> BoxError {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    format!("it panicked: {}", text.unwrap_or("with a payload that is no text")).into()
 }
 
 fn report(panic: &PanicHookInfo<'_>) {

@@ -34,6 +34,10 @@ pub struct Launch {
     pub generation: u64,
     /// Settings in JSON; handed to a library.
     pub settings: Arc<str>,
+    /// Threads of the application's own runtime; handed to a library.
+    pub runtime_threads: u32,
+    /// Most threads for calls that block; handed to a library.
+    pub blocking_threads: usize,
     /// Where it listens. A library always listens on a socket.
     pub listen: Listen,
     /// When it is ready.
@@ -104,6 +108,8 @@ impl Launch {
             path_base: Arc::from(""),
             generation: 1,
             settings: Arc::from("{}"),
+            runtime_threads: 1,
+            blocking_threads: 512,
             listen,
             ready: Ready::Accepts,
             shutdown: Shutdown::default(),
@@ -140,6 +146,9 @@ impl Launch {
             content_root: self.directory.clone(),
             path_base: OsString::from(&*self.path_base),
             generation: self.generation,
+            runtime_threads: self.runtime_threads,
+            blocking_threads: self.blocking_threads,
+            shutdown_timeout: self.shutdown_timeout,
             settings: place.settings(),
         }
     }

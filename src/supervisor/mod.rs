@@ -28,8 +28,12 @@ pub use environment::{Environment, Precedence};
 #[cfg(feature = "out-of-process")]
 pub use guard::Exit;
 #[cfg(feature = "out-of-process")]
+pub(crate) use instance::DRAIN_FIELD;
+#[cfg(feature = "out-of-process")]
 pub use instance::{End, Instance, StartError};
 #[cfg(feature = "out-of-process")]
 pub use launch::{Launch, Listen, Program, Ready, Shutdown};
 #[cfg(feature = "out-of-process")]
-pub use runner::{AppArguments, ArgumentError, Runner, enter_if_asked};
+pub use runner::{AppArguments, ArgumentError, Role, Runner};
+#[cfg(feature = "out-of-process")]
+pub(crate) use runner::{exit_of, failure_of};

@@ -7,15 +7,15 @@ use std::{
     ffi::{OsStr, OsString},
     io,
     path::PathBuf,
-    process::ExitCode,
+    time::Duration,
 };
 
-use super::guard;
+use crate::failure::Code;
 
 /// The executable that plays the roles of guard and runner, and where its private files lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Runner {
-    /// A program that calls [`enter_if_asked`] first thing.
+    /// A program that calls [`enter_if_asked`](crate::enter_if_asked) first thing.
     pub program: PathBuf,
     /// Where private directories are made, one for each instance: `/run/cohost`, or the system's place for temporary
     /// files. Short, since the path of a Unix socket holds no more than 107 bytes.
@@ -30,38 +30,63 @@ impl Runner {
     }
 }
 
-/// Plays the role that this process was started for, if it was started for one.
-///
-/// Call it first thing in `main`, and end the process with the code it returns. A program that is its own [`Runner`]
-/// and leaves this out cannot start instances.
-#[must_use]
-pub fn enter_if_asked() -> Option<ExitCode> {
-    let mut arguments = std::env::args_os().skip(1);
-    match arguments.next()?.to_str()? {
-        GUARD => Some(guard::run()),
-        APP => Some(run_application(arguments)),
-        _ => None,
+/// A role that this executable is started for by a host.
+#[derive(Debug)]
+pub enum Role {
+    /// Stands between the host and an instance.
+    Guard,
+    /// Serves one application library. The arguments may be wrong, if somebody else than a host started it.
+    Application(Result<AppArguments, ArgumentError>),
+}
+
+impl Role {
+    /// The role that this process was started for, if it was started for one.
+    #[must_use]
+    pub fn asked_for() -> Option<Self> {
+        let mut arguments = std::env::args_os().skip(1);
+        match arguments.next()?.to_str()? {
+            GUARD => Some(Self::Guard),
+            APP => Some(Self::Application(AppArguments::parse(arguments))),
+            _ => None,
+        }
     }
 }
 
 /// Whether this process was started for a role, whatever it does now.
 ///
-/// A program that forgot [`enter_if_asked`] would otherwise start itself without end.
+/// A program that forgot [`enter_if_asked`](crate::enter_if_asked) would otherwise start itself without end.
 pub(super) fn asked() -> bool {
     std::env::args_os().nth(1).is_some_and(|marker| marker == GUARD || marker == APP)
 }
 
-fn run_application(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    match AppArguments::parse(arguments) {
-        Ok(arguments) => {
-            tracing::error!(library = %arguments.library.display(), "this build cannot serve a library by itself");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            tracing::error!(%error, "not started by a host");
-            ExitCode::from(USAGE)
-        }
-    }
+/// How a runner ends when its application did not start: the host reads the failure's code from it.
+///
+/// Between the codes that mean something to everybody and those that shells make of signals.
+const FIRST: u8 = 80;
+
+/// The failures that an exit code can tell, in order.
+const TOLD: [Code; 6] = [
+    Code::LoadFailed,
+    Code::DependencyMissing,
+    Code::StaticTls,
+    Code::AbiMismatch,
+    Code::StartFailed,
+    Code::StartPanicked,
+];
+
+/// The exit code that tells a failure.
+pub(crate) fn exit_of(code: Code) -> u8 {
+    let place = TOLD
+        .iter()
+        .position(|told| *told == code)
+        .or_else(|| TOLD.iter().position(|told| *told == Code::StartFailed));
+    FIRST + u8::try_from(place.unwrap_or_default()).unwrap_or_default()
+}
+
+/// The failure that a runner's exit code tells.
+pub(crate) fn failure_of(exit: i32) -> Option<Code> {
+    let place = usize::try_from(exit).ok()?.checked_sub(usize::from(FIRST))?;
+    TOLD.get(place).copied()
 }
 
 /// What the host tells a runner.
@@ -79,6 +104,12 @@ pub struct AppArguments {
     pub path_base: OsString,
     /// Which generation of its code this is.
     pub generation: u64,
+    /// Threads of the application's own runtime; 0 for its default.
+    pub runtime_threads: u32,
+    /// Most threads for calls that block.
+    pub blocking_threads: usize,
+    /// How long requests in flight may go on when it stops.
+    pub shutdown_timeout: Duration,
     /// A file with the application's settings in JSON, readable by its owner alone.
     pub settings: PathBuf,
 }
@@ -94,6 +125,10 @@ impl AppArguments {
         arguments.extend(option(CONTENT_ROOT, self.content_root.as_os_str()));
         arguments.extend(option(PATH_BASE, &self.path_base));
         arguments.extend(option(GENERATION, OsStr::new(&self.generation.to_string())));
+        arguments.extend(option(RUNTIME_THREADS, OsStr::new(&self.runtime_threads.to_string())));
+        arguments.extend(option(BLOCKING_THREADS, OsStr::new(&self.blocking_threads.to_string())));
+        let limit = self.shutdown_timeout.as_millis().to_string();
+        arguments.extend(option(SHUTDOWN_TIMEOUT, OsStr::new(&limit)));
         arguments.extend(option(SETTINGS, self.settings.as_os_str()));
         arguments
     }
@@ -111,17 +146,19 @@ impl AppArguments {
             options.put(&name, value)?;
         }
         let need = |value: Option<OsString>, name| value.ok_or(ArgumentError::Missing(name));
-        let generation = need(options.generation, GENERATION)?;
         Ok(Self {
             library: library.into(),
             socket: need(options.socket, SOCKET)?.into(),
             name: need(options.name, NAME)?,
             content_root: need(options.content_root, CONTENT_ROOT)?.into(),
             path_base: need(options.path_base, PATH_BASE)?,
-            generation: generation
-                .to_str()
-                .and_then(|digits| digits.parse().ok())
-                .ok_or(ArgumentError::Generation(generation))?,
+            generation: number(need(options.generation, GENERATION)?)?,
+            runtime_threads: number(need(options.runtime_threads, RUNTIME_THREADS)?)?,
+            blocking_threads: number(need(options.blocking_threads, BLOCKING_THREADS)?)?,
+            shutdown_timeout: Duration::from_millis(number(need(
+                options.shutdown_timeout,
+                SHUTDOWN_TIMEOUT,
+            )?)?),
             settings: need(options.settings, SETTINGS)?.into(),
         })
     }
@@ -135,6 +172,10 @@ impl AppArguments {
     }
 }
 
+fn number<N: std::str::FromStr>(text: OsString) -> Result<N, ArgumentError> {
+    text.to_str().and_then(|digits| digits.parse().ok()).ok_or(ArgumentError::NoNumber(text))
+}
+
 #[derive(Default)]
 struct Options {
     socket: Option<OsString>,
@@ -142,6 +183,9 @@ struct Options {
     content_root: Option<OsString>,
     path_base: Option<OsString>,
     generation: Option<OsString>,
+    runtime_threads: Option<OsString>,
+    blocking_threads: Option<OsString>,
+    shutdown_timeout: Option<OsString>,
     settings: Option<OsString>,
 }
 
@@ -153,6 +197,9 @@ impl Options {
             Some(CONTENT_ROOT) => &mut self.content_root,
             Some(PATH_BASE) => &mut self.path_base,
             Some(GENERATION) => &mut self.generation,
+            Some(RUNTIME_THREADS) => &mut self.runtime_threads,
+            Some(BLOCKING_THREADS) => &mut self.blocking_threads,
+            Some(SHUTDOWN_TIMEOUT) => &mut self.shutdown_timeout,
             Some(SETTINGS) => &mut self.settings,
             _ => return Err(ArgumentError::Unknown(name.to_owned())),
         };
@@ -175,8 +222,8 @@ pub enum ArgumentError {
     #[error("{} is no argument of a runner", .0.display())]
     Unknown(OsString),
     /// Not a number.
-    #[error("the generation is not a number: {}", .0.display())]
-    Generation(OsString),
+    #[error("{} is not a number", .0.display())]
+    NoNumber(OsString),
 }
 
 /// What the guard of `application` is called with.
@@ -192,10 +239,10 @@ const NAME: &str = "--name";
 const CONTENT_ROOT: &str = "--content-root";
 const PATH_BASE: &str = "--path-base";
 const GENERATION: &str = "--generation";
+const RUNTIME_THREADS: &str = "--runtime-threads";
+const BLOCKING_THREADS: &str = "--blocking-threads";
+const SHUTDOWN_TIMEOUT: &str = "--shutdown-timeout-ms";
 const SETTINGS: &str = "--settings";
-
-/// As in `sysexits.h`: the command was used incorrectly.
-const USAGE: u8 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -209,6 +256,9 @@ mod tests {
             content_root: "/srv/my shop".into(),
             path_base: "".into(),
             generation: 3,
+            runtime_threads: 2,
+            blocking_threads: 8,
+            shutdown_timeout: Duration::from_secs(10),
             settings: "/run/x/settings.json".into(),
         }
     }

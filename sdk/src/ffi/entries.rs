@@ -8,21 +8,21 @@ use std::{
     future::Future,
     marker::PhantomData,
     os::unix::ffi::OsStrExt,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
     task::Poll,
 };
 
-use cohost_abi::{self as abi, Code, app_flags, code, event, head_flags};
+#[cfg(feature = "tracing")]
+use cohost_abi::event;
+use cohost_abi::{self as abi, Code, app_flags, code, head_flags};
 use http::Request;
-use tokio::sync::watch;
 
 use super::{Host, exchange::Exchange, guarded, request, slice, waker};
 use crate::{
     Application, Body, BoxError, Context,
     context::Place,
-    instance::{self, Instance, Shared},
+    instance::{Instance, Shared},
     panics,
     request::Plan,
     scope::Scope,
@@ -44,6 +44,9 @@ pub(crate) const FLAGS: u32 =
 ///
 /// `name` and `version` end with their only NUL. `make` is a function, or a closure that captures nothing: it has no
 /// size, and the entries are made for its type.
+///
+/// When it starts, it takes over what a library has a copy of for itself: the panic hook, the global subscriber of
+/// `tracing`, the logger of `log`.
 pub const fn descriptor<M, Fut, S, E>(make: M, name: &'static str, version: &'static str) -> abi::App
 where
     M: Fn(Context) -> Fut + Copy + Send + Sync + 'static,
@@ -51,28 +54,19 @@ where
     S: Application,
     E: Into<BoxError>,
 {
-    const { assert!(size_of::<M>() == 0, "the constructor is a function item, not a pointer to one") };
-    // There is a value of the type, so that the entries may make another of nothing.
-    let _ = make;
-    abi::App {
-        magic: abi::MAGIC,
-        size: size_of::<abi::App>(),
-        major: abi::ABI_MAJOR,
-        minor: abi::ABI_MINOR,
-        min_host_minor: 0,
-        reserved: 0,
-        max_concurrency: 0,
-        flags: FLAGS,
-        requires_features: 0,
-        name: text(name),
-        version: text(version),
-        sdk: SDK.as_ptr(),
-        init: Some(Entries::<M, S>::init::<Fut, E>),
-        handle: Some(handle::<S>),
-        drain: Some(drain::<S>),
-        shutdown: Some(shutdown::<S>),
-        event: Some(on_event),
-    }
+    Entries::<M, S>::descriptor::<Fut, E, false>(make, name, version)
+}
+
+/// The same for a program that the application is linked into, for tests: panic hook, subscriber and logger are the
+/// program's, and stay as they are.
+pub const fn linked_descriptor<M, Fut, S, E>(make: M, name: &'static str, version: &'static str) -> abi::App
+where
+    M: Fn(Context) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = Result<S, E>>,
+    S: Application,
+    E: Into<BoxError>,
+{
+    Entries::<M, S>::descriptor::<Fut, E, true>(make, name, version)
 }
 
 const fn text(text: &'static str) -> *const c_char {
@@ -85,7 +79,41 @@ const fn text(text: &'static str) -> *const c_char {
 struct Entries<M, S>(PhantomData<(M, S)>);
 
 impl<M, S: Application> Entries<M, S> {
-    unsafe extern "C" fn init<Fut, E>(
+    const fn descriptor<Fut, E, const LINKED: bool>(
+        make: M,
+        name: &'static str,
+        version: &'static str,
+    ) -> abi::App
+    where
+        M: Fn(Context) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = Result<S, E>>,
+        E: Into<BoxError>,
+    {
+        const { assert!(size_of::<M>() == 0, "the constructor is a function item, not a pointer to one") };
+        // There is a value of the type, so that `init` may make another of nothing.
+        let _ = make;
+        abi::App {
+            magic: abi::MAGIC,
+            size: size_of::<abi::App>(),
+            major: abi::ABI_MAJOR,
+            minor: abi::ABI_MINOR,
+            min_host_minor: 0,
+            reserved: 0,
+            max_concurrency: 0,
+            flags: FLAGS,
+            requires_features: 0,
+            name: text(name),
+            version: text(version),
+            sdk: SDK.as_ptr(),
+            init: Some(Self::init::<Fut, E, LINKED>),
+            handle: Some(handle::<S>),
+            drain: Some(drain::<S>),
+            shutdown: Some(shutdown::<S>),
+            event: Some(on_event),
+        }
+    }
+
+    unsafe extern "C" fn init<Fut, E, const LINKED: bool>(
         host: *const abi::Host,
         init: *const abi::Init,
         error: *mut abi::Error,
@@ -103,27 +131,29 @@ impl<M, S: Application> Entries<M, S> {
                 unsafe { report(error, "the host is older than the application's SDK") };
                 return code::E_ABI;
             };
-            panics::report_to(host);
+            if !LINKED {
+                panics::report_to(host);
+            }
             // SAFETY: as above; alive until this returns.
             let init = unsafe { &*init };
             // SAFETY: `M` has no size (checked in `descriptor`) and is `Copy`; a value of it exists.
             let make = unsafe { std::ptr::NonNull::<M>::dangling().read() };
             // SAFETY: as above.
-            let start = AssertUnwindSafe(|| unsafe { start(host, init, make) });
-            let message = match catch_unwind(start) {
-                Ok(Ok(instance)) => {
+            let place = unsafe { place(init) };
+            #[cfg(feature = "tracing")]
+            let logs = (!LINKED).then(|| crate::logs::starting(host));
+            let started = Instance::start(host, place, init.runtime_threads, make);
+            #[cfg(feature = "tracing")]
+            if let Some(logs) = logs {
+                logs.finish();
+            }
+            let message = match started {
+                Ok(instance) => {
                     // SAFETY: the host's, to be written on success.
                     unsafe { out.write(Box::into_raw(Box::new(instance)).cast()) };
                     return code::DONE;
                 }
-                Ok(Err(failure)) => crate::chain(&*failure),
-                Err(panic) => {
-                    let message = panic
-                        .downcast_ref::<&str>()
-                        .map(ToString::to_string)
-                        .or_else(|| panic.downcast_ref::<String>().cloned());
-                    format!("it panicked: {}", message.unwrap_or_default())
-                }
+                Err(failure) => crate::chain(&*failure),
             };
             // SAFETY: what the host passed.
             unsafe { report(error, &message) };
@@ -134,32 +164,17 @@ impl<M, S: Application> Entries<M, S> {
 
 /// # Safety
 /// `init` is alive.
-unsafe fn start<M, Fut, S, E>(host: Host, init: &abi::Init, make: M) -> Result<Instance<S>, BoxError>
-where
-    M: Fn(Context) -> Fut,
-    Fut: Future<Output = Result<S, E>>,
-    E: Into<BoxError>,
-{
-    // SAFETY: here and below: texts of `init`, alive as long as it is.
-    let name = String::from_utf8_lossy(unsafe { slice(init.name) }).into_owned();
-    let (drain, draining) = watch::channel(false);
-    let runtime = instance::runtime(&name, init.runtime_threads)
-        .map_err(|error| format!("its runtime could not be started: {error}"))?;
-    let shared = Arc::new(Shared { host, handle: runtime.handle().clone() });
-    let context = Context(Arc::new(Place {
-        host,
-        name,
+unsafe fn place(init: &abi::Init) -> Place {
+    Place {
+        // SAFETY: here and below: texts of `init`, alive as long as it is.
+        name: String::from_utf8_lossy(unsafe { slice(init.name) }).into_owned(),
         // SAFETY: as above.
         content_root: PathBuf::from(OsStr::from_bytes(unsafe { slice(init.content_root) })),
         // SAFETY: as above.
         path_base: String::from_utf8_lossy(unsafe { slice(init.path_base) }).into_owned(),
         generation: init.generation,
         threads: init.threads,
-        drain: draining,
-    }));
-    let _scope = Scope::enter(std::ptr::null_mut(), 0);
-    let service = runtime.block_on(make(context)).map_err(Into::into)?;
-    Ok(Instance { service, runtime, shared, drain })
+    }
 }
 
 /// # Safety
@@ -189,7 +204,7 @@ unsafe extern "C" fn handle<S: Application>(
         let _runtime = shared.handle.enter();
         let _scope = Scope::enter(req, head.request_id);
         // SAFETY: those of this call.
-        let mut request = match unsafe { request::request(shared.host, req, head) } {
+        let mut request = match unsafe { request::request(shared, req, head) } {
             Ok(request) => request,
             Err(code) => return code,
         };
@@ -255,9 +270,12 @@ unsafe extern "C" fn shutdown<S: Application>(instance: *mut c_void, deadline_ns
 
 unsafe extern "C" fn on_event(_instance: *mut c_void, what: u32) {
     guarded(|| {
+        #[cfg(feature = "tracing")]
         if what == event::LOG_FILTER {
-            crate::log_filter_changed();
+            crate::logs::filter_changed();
         }
+        // Other values are of newer hosts; settings are asked for each time.
+        let _ = what;
         code::DONE
     });
 }

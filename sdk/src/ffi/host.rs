@@ -3,7 +3,7 @@
 //! In: Rust values. Out: the C call and its result as a Rust value.
 //! Never: takes something of a request's (those calls are beside the types they belong to).
 
-use cohost_abi::{self as abi, Callsite, Code, Informational, Str, code};
+use cohost_abi::{self as abi, Code, Informational, Str, code};
 
 /// The host that loaded this library. Its table lives as long as the process.
 #[derive(Clone, Copy)]
@@ -60,8 +60,8 @@ impl Host {
     #[cfg(feature = "tracing")]
     pub(crate) fn log_register(self, site: &Site<'_>) -> (u32, u64) {
         let fields: Vec<Str> = site.fields.iter().map(|name| Str::new(name.as_bytes())).collect();
-        let callsite = Callsite {
-            size: size_of::<Callsite>(),
+        let callsite = abi::Callsite {
+            size: size_of::<abi::Callsite>(),
             level: site.level,
             line: site.line,
             target: Str::new(site.target.as_bytes()),

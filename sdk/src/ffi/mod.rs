@@ -20,7 +20,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use cohost_abi::{Code, Header, Str, code};
 
 pub(crate) use entries::FLAGS;
-pub use entries::descriptor;
+pub use entries::{descriptor, linked_descriptor};
+#[cfg(feature = "tracing")]
+pub(crate) use host::{Site, Value};
 pub(crate) use response::inform;
 pub(crate) use {
     body::HostBody,

@@ -3,12 +3,8 @@
 //! In: the host's head, readable during `handle`. Out: a request that owns itself, its [`Facts`] among the extensions.
 //! Never: allocates for each header field: all values and all text share one buffer.
 
-use std::sync::LazyLock;
-
 use bytes::Bytes;
-use cohost_abi::{
-    self as abi, Code, HEADER_NAMES, NO_LENGTH, Str, code, head_flags, header_flags, method_id,
-};
+use cohost_abi::{self as abi, Code, NO_LENGTH, Str, code, head_flags, header_flags, method_id};
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
     uri::{Authority, PathAndQuery, Scheme},
@@ -18,31 +14,30 @@ use super::{Host, HostBody, fields, slice};
 use crate::{
     Body, Facts,
     facts::{Place, TlsPlaces, Trace},
+    instance::Shared,
+    names,
+    shapes::{Key, Shapes},
 };
-
-/// The names that the contract has numbers for, made once: cloning them is free.
-static NAMES: LazyLock<[HeaderName; HEADER_NAMES.len()]> =
-    LazyLock::new(|| HEADER_NAMES.map(HeaderName::from_static));
 
 /// Makes the request.
 ///
 /// # Safety
 /// `req` and `head` are what the host passed to the call of `handle` that is running now.
 pub(super) unsafe fn request(
-    host: Host,
+    shared: &Shared,
     req: *mut abi::Req,
     head: &abi::Head,
 ) -> Result<Request<Body>, Code> {
     // SAFETY: a head of the host's, during `handle`.
-    let packed = unsafe { Packed::new(host, head) };
+    let packed = unsafe { Packed::new(shared.host, head) };
     let mut request = Request::new(Body::empty());
     *request.method_mut() = packed.method(head)?;
     *request.version_mut() = packed.facts.version;
     *request.uri_mut() = packed.uri(head)?;
     // SAFETY: as above.
-    *request.headers_mut() = unsafe { packed.headers(head) }?;
+    *request.headers_mut() = unsafe { packed.headers(&shared.shapes, head) }?;
     // SAFETY: as above.
-    *request.body_mut() = unsafe { body(host, req, head) };
+    *request.body_mut() = unsafe { body(shared.host, req, head) };
     let mut extensions = Extensions::new();
     extensions.insert(packed.facts);
     *request.extensions_mut() = extensions;
@@ -170,22 +165,40 @@ impl Packed {
 
     /// # Safety
     /// `head` is the one this was made of.
-    unsafe fn headers(&self, head: &abi::Head) -> Result<HeaderMap, Code> {
+    unsafe fn headers(&self, shapes: &Shapes, head: &abi::Head) -> Result<HeaderMap, Code> {
         // SAFETY: the caller's promise.
         let fields = unsafe { fields(head.headers, head.n_headers) };
+        // SAFETY: the caller's promise.
+        let values = unsafe { self.values(fields) };
+        let key = Key::of(fields);
+        if let Some(mut headers) = key.as_ref().and_then(|key| shapes.find(key)) {
+            headers.values_mut().zip(values).for_each(|(place, value)| *place = value);
+            return Ok(headers);
+        }
         let mut headers = HeaderMap::with_capacity(fields.len());
+        for (header, value) in fields.iter().zip(values) {
+            // SAFETY: a field of the head's.
+            headers.append(unsafe { name(header) }?, value);
+        }
+        if let Some(key) = key {
+            shapes.keep(key, &headers);
+        }
+        Ok(headers)
+    }
+
+    /// # Safety
+    /// `fields` are those of the head this was made of.
+    unsafe fn values(&self, fields: &[abi::Header]) -> impl Iterator<Item = HeaderValue> {
         let mut start = 0;
-        for header in fields {
+        fields.iter().map(move |header| {
             let end = start + header.value_len as usize;
             let value = self.facts.text.slice(start..end);
+            start = end;
             // SAFETY: the host's parser allowed it as a field value, and hands on nothing else. Debug builds check.
             let mut value = unsafe { HeaderValue::from_maybe_shared_unchecked(value) };
             value.set_sensitive(header.flags & header_flags::SENSITIVE != 0);
-            // SAFETY: a field of the head's.
-            headers.append(unsafe { name(header) }?, value);
-            start = end;
-        }
-        Ok(headers)
+            value
+        })
     }
 }
 
@@ -274,7 +287,7 @@ unsafe fn chain(tls: &abi::Tls) -> &[Str] {
 /// # Safety
 /// `header` is one of a living head's.
 unsafe fn name(header: &abi::Header) -> Result<HeaderName, Code> {
-    if let Some(name) = usize::from(header.name_id).checked_sub(1).and_then(|at| NAMES.get(at)) {
+    if let Some(name) = names::by_number(header.name_id) {
         return Ok(name.clone());
     }
     let text = Str { ptr: header.name, len: header.name_len as usize };

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cohost_abi::{self as abi, Code, NO_LENGTH, body_kind, code, file_flags, header_flags, header_id};
+use cohost_abi::{self as abi, Code, NO_LENGTH, body_kind, code, file_flags, header_flags};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use smallvec::SmallVec;
 
@@ -22,7 +22,7 @@ use super::{
     exchange::{Exchange, Stage, StageProjection, pinned},
     owned, upgrade,
 };
-use crate::{BoxError, File, file::Descriptor, instance::Shared, request::Plan, scope};
+use crate::{BoxError, File, file::Descriptor, instance::Shared, names, request::Plan, scope};
 
 type Fields = SmallVec<[abi::Header; 24]>;
 
@@ -185,13 +185,14 @@ fn fields(headers: &HeaderMap, without: Without) -> Fields {
 
 /// One field, borrowed.
 pub(super) fn field(name: &HeaderName, value: &HeaderValue) -> abi::Header {
+    let name_id = names::number(name);
     let name = name.as_str();
     abi::Header {
         name: name.as_ptr(),
         value: value.as_bytes().as_ptr(),
         name_len: name.len() as u32,
         value_len: value.len() as u32,
-        name_id: header_id::NONE,
+        name_id,
         flags: if value.is_sensitive() { header_flags::SENSITIVE } else { 0 },
         reserved: 0,
     }

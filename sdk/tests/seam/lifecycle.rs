@@ -27,7 +27,7 @@ fn an_application_knows_its_place_and_its_settings() {
     let fake = Fake::new();
     fake.settings.lock().unwrap().insert(String::new(), r#"{"greeting":"ahoy"}"#.into());
 
-    let app = fake.start(cohost_app::descriptor(greeter, "greeter\0", "1\0")).unwrap();
+    let app = fake.start(cohost_app::linked_descriptor(greeter, "greeter\0", "1\0")).unwrap();
 
     assert_eq!(app.call(Call::get("/")).unwrap().text(), "ahoy, demo /srv/demo /base 3, 2");
     assert_eq!(*fake.ready.lock().unwrap(), Some(false));
@@ -35,7 +35,7 @@ fn an_application_knows_its_place_and_its_settings() {
 
 #[test]
 fn no_settings_are_an_empty_object() {
-    let app = Fake::new().start(cohost_app::descriptor(greeter, "greeter\0", "1\0")).unwrap();
+    let app = Fake::new().start(cohost_app::linked_descriptor(greeter, "greeter\0", "1\0")).unwrap();
 
     assert_eq!(app.call(Call::get("/")).unwrap().text(), ", demo /srv/demo /base 3, 2");
 }
@@ -45,7 +45,7 @@ fn a_failed_start_says_why() {
     let fake = Fake::new();
     fake.settings.lock().unwrap().insert(String::new(), r#"{"greeting":1}"#.into());
 
-    let message = fake.start(cohost_app::descriptor(greeter, "greeter\0", "1\0")).err().unwrap();
+    let message = fake.start(cohost_app::linked_descriptor(greeter, "greeter\0", "1\0")).err().unwrap();
 
     assert!(message.starts_with("the application's settings are not as expected: invalid type"), "{message}");
 }
@@ -56,7 +56,7 @@ fn a_panic_at_the_start_says_why() {
         panic!("no way")
     }
 
-    let message = Fake::new().start(cohost_app::descriptor(panics, "panics\0", "1\0")).err().unwrap();
+    let message = Fake::new().start(cohost_app::linked_descriptor(panics, "panics\0", "1\0")).err().unwrap();
 
     assert_eq!(message, "it panicked: no way");
 }
@@ -84,7 +84,7 @@ fn draining_is_heard_and_shutdown_drops_the_service() {
     }
     let (told, hears) = mpsc::channel();
     *TOLD.lock().unwrap() = Some(told);
-    let app = Fake::new().start(cohost_app::descriptor(app, "drains\0", "1\0")).unwrap();
+    let app = Fake::new().start(cohost_app::linked_descriptor(app, "drains\0", "1\0")).unwrap();
 
     app.drain();
     assert_eq!(hears.recv().unwrap(), "draining");

@@ -36,13 +36,11 @@ async fn app(_: Context) -> Result<Router, Infallible> {
         .route("/broken", any(broken))
         .route("/slow/{mark}", any(slow))
         .route("/file", any(file))
-        .route("/inform", any(inform))
-        .route("/panic", any(panics))
-        .route("/panic/{later}", any(panics_later)))
+        .route("/inform", any(inform)))
 }
 
 fn start() -> App {
-    Fake::new().start(cohost_app::descriptor(app, "demo\0", "1\0")).unwrap()
+    Fake::new().start(cohost_app::linked_descriptor(app, "demo\0", "1\0")).unwrap()
 }
 
 async fn see(request: Request) -> String {
@@ -121,15 +119,6 @@ async fn inform(Extension(facts): Extension<Facts>) -> String {
     let elsewhere = tokio::task::spawn_blocking(send).await.unwrap();
     assert_eq!(elsewhere, Err(InformError::OutsideOfRequest));
     format!("{first:?}")
-}
-
-async fn panics() {
-    panic!("in the first poll");
-}
-
-async fn panics_later() {
-    tokio::task::yield_now().await;
-    panic!("in a later poll");
 }
 
 #[test]
@@ -284,7 +273,7 @@ fn a_file_goes_to_the_host_as_a_descriptor() {
 #[test]
 fn an_informational_response_is_sent_from_inside_the_request_only() {
     let fake = Fake::with_informational(true);
-    let app = fake.start(cohost_app::descriptor(app, "demo\0", "1\0")).unwrap();
+    let app = fake.start(cohost_app::linked_descriptor(app, "demo\0", "1\0")).unwrap();
 
     assert_eq!(app.call(Call::get("/inform")).unwrap().text(), "Ok(())");
     assert_eq!(*fake.informed.lock().unwrap(), [103]);
@@ -293,15 +282,6 @@ fn an_informational_response_is_sent_from_inside_the_request_only() {
 #[test]
 fn a_host_without_informational_responses_says_so() {
     assert_eq!(start().call(Call::get("/inform")).unwrap().text(), "Err(Unsupported)");
-}
-
-#[test]
-fn a_panic_is_a_code_and_the_instance_goes_on() {
-    let app = start();
-
-    assert_eq!(app.call(Call::get("/panic")).err(), Some(code::E_PANIC));
-    assert_eq!(app.call(Call::get("/panic/later")).err(), Some(code::E_PANIC));
-    assert_eq!(app.call(Call::get("/hello")).unwrap().status, 200);
 }
 
 /// A service of its own kind: not ready at once, with a body that is neither `Unpin` nor of known length.
@@ -336,14 +316,14 @@ async fn gate(_: Context) -> Result<Gate, Infallible> {
 
 #[test]
 fn a_service_that_is_not_ready_is_waited_for() {
-    let app = Fake::new().start(cohost_app::descriptor(gate, "gate\0", "1\0")).unwrap();
+    let app = Fake::new().start(cohost_app::linked_descriptor(gate, "gate\0", "1\0")).unwrap();
 
     assert_eq!(app.call(Call::get("/")).unwrap().text(), "through");
 }
 
 #[test]
 fn a_service_that_fails_is_an_application_error_in_the_log() {
-    let app = Fake::new().start(cohost_app::descriptor(gate, "gate\0", "1\0")).unwrap();
+    let app = Fake::new().start(cohost_app::linked_descriptor(gate, "gate\0", "1\0")).unwrap();
 
     assert_eq!(app.call(Call::get("/fail")).err(), Some(code::E_APP));
     assert_eq!(app.fake.lines_with("out of order")[0].request_id, 7);

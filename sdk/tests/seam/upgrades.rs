@@ -22,7 +22,7 @@ async fn app(_: Context) -> Result<Router, Infallible> {
 }
 
 fn start() -> App {
-    Fake::new().start(cohost_app::descriptor(app, "upgrades\0", "1\0")).unwrap()
+    Fake::new().start(cohost_app::linked_descriptor(app, "upgrades\0", "1\0")).unwrap()
 }
 
 /// As one writes it with axum, for any server.

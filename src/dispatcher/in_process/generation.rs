@@ -207,6 +207,17 @@ impl Running {
         Arc::clone(&self.lease)
     }
 
+    /// Tells the application that its end is near; it goes on serving. The future holds nothing of it.
+    pub fn drain_notice(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let generation = self.lease.generation;
+        async move {
+            if !generation.draining.swap(true, Ordering::Relaxed) {
+                let deadline = Instant::now() + NOTICE;
+                control(generation, "drain", |instance, _| instance.drain(), deadline).await;
+            }
+        }
+    }
+
     /// Tells the application that no new requests come, waits for those in flight, then shuts it down.
     ///
     /// Dispatchers must have let go of their leases, or it waits for `limit` in vain.
@@ -214,8 +225,9 @@ impl Running {
         let Self { lease, ended } = self;
         let generation = lease.generation;
         let deadline = Instant::now() + limit;
-        generation.draining.store(true, Ordering::Relaxed);
-        control(generation, "drain", |instance, _| instance.drain(), deadline).await;
+        if !generation.draining.swap(true, Ordering::Relaxed) {
+            control(generation, "drain", |instance, _| instance.drain(), deadline).await;
+        }
         drop(lease);
         // The sender is never used: its end means that the last lease is gone.
         let drained = tokio::time::timeout_at(deadline.into(), ended).await.is_ok();
@@ -233,6 +245,9 @@ impl Running {
         Ended::LeftBehind
     }
 }
+
+/// How long one waits for an application to take notice of its end.
+const NOTICE: Duration = Duration::from_secs(1);
 
 /// Calls the application on a thread of its own, and waits for it until `deadline`.
 async fn control<T: Send + 'static>(

@@ -35,7 +35,7 @@ pub(crate) use self::message::{Description, Order, Report};
 
 /// Guards one instance, from its start until nothing of it is left.
 ///
-/// Called by [`enter_if_asked`](super::enter_if_asked); returns when the process should end.
+/// Called by [`enter_if_asked`](crate::enter_if_asked); returns when the process should end.
 #[must_use]
 pub fn run() -> ExitCode {
     let served = tokio::runtime::Builder::new_current_thread()

@@ -17,6 +17,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::{net::unix::OwnedWriteHalf, sync::watch::Receiver, time::timeout};
 
 pub use self::error::StartError;
+pub(crate) use self::probe::DRAIN_FIELD;
 use self::{output::Tail, probe::Probe};
 use super::{Endpoint, Exit, Launch, Runner, Shutdown, guard::Order};
 
@@ -93,6 +94,18 @@ impl Instance {
     #[must_use]
     pub fn exit(&self) -> Option<Exit> {
         *self.exit.borrow()
+    }
+
+    /// Tells a runner of ours that its end is near, so that its application ends what would otherwise go on for ever.
+    /// The future holds nothing of the instance.
+    pub fn drain_notice(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let (endpoint, token) = (self.endpoint.clone(), Arc::clone(&self.token));
+        async move {
+            let probe = Probe::new(&endpoint, &token);
+            if timeout(ANNOUNCEMENT, probe.announce_drain()).await != Ok(true) {
+                tracing::debug!(%endpoint, "instance did not take the notice of its end");
+            }
+        }
     }
 
     /// Asks it to stop, and kills it when `shutdown_timeout` has passed.

@@ -20,6 +20,9 @@ pub(super) struct Probe<'a> {
     token: &'a str,
 }
 
+/// The field of a message from the host to a runner. Never comes from outside: the forwarder strips its kind.
+pub(crate) const DRAIN_FIELD: &str = "cohost-control";
+
 type Message = Request<Empty<bytes::Bytes>>;
 
 impl<'a> Probe<'a> {
@@ -45,6 +48,13 @@ impl<'a> Probe<'a> {
         let path = format!("{}/iisintegration", path_base.trim_end_matches('/'));
         let Some(mut message) = self.message(Method::POST, &path) else { return false };
         message.headers_mut().insert("ms-aspnetcore-event", http::HeaderValue::from_static("shutdown"));
+        self.send(message).await == Some(StatusCode::ACCEPTED)
+    }
+
+    /// Tells a runner of ours that its end is near; it goes on serving.
+    pub(super) async fn announce_drain(self) -> bool {
+        let Some(mut message) = self.message(Method::POST, "/") else { return false };
+        message.headers_mut().insert(DRAIN_FIELD, http::HeaderValue::from_static("drain"));
         self.send(message).await == Some(StatusCode::ACCEPTED)
     }
 

@@ -318,6 +318,6 @@ const PORT_TRIES: u32 = 5;
 /// How long a guard may take to start the process. It is done in a moment, unless the runner does something else.
 const GUARD_PATIENCE: Duration = Duration::from_secs(20);
 const NO_GUARD: &str =
-    "it does not act as a guard; it has to call cohost::supervisor::enter_if_asked first thing in main";
+    "it does not act as a guard; it has to call cohost::enter_if_asked first thing in main";
 const FORGOTTEN: &str =
-    "this very process was started as a guard; call cohost::supervisor::enter_if_asked first thing in main";
+    "this very process was started as a guard; call cohost::enter_if_asked first thing in main";

@@ -1,1 +1,0 @@
-//! What becomes of events and panics.

@@ -1,0 +1,327 @@
+//! What an application currently is, and what that means for a request.
+//!
+//! A request finds the running dispatcher with one load of a pointer. Everything else (starting, waiting, refusing) is
+//! the slow way, which ends in a dispatcher or a failure.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use arc_swap::ArcSwap;
+use http::{Request, Response};
+use tokio::sync::watch;
+use tower_service::Service;
+
+use super::{
+    builder::Definition,
+    start::{self, Backing},
+};
+#[cfg(feature = "out-of-process")]
+use crate::dispatcher::out_of_process::Forwarder;
+use crate::{
+    Body, Failure,
+    dispatcher::in_process::{self, Ended},
+    failure::Code,
+    supervisor::life::{Life, Outcome, Policy, Why},
+};
+
+/// An application, shared by all that have a clone of it.
+pub(super) struct Shared {
+    pub(super) definition: Definition,
+    state: ArcSwap<State>,
+    life: Mutex<Life>,
+    backing: Mutex<Option<Backing>>,
+    /// Why it did not start, or ended, the last time.
+    last: Mutex<Option<Told>>,
+    waiting: AtomicUsize,
+    /// Counts changes of the state; what waits looks again.
+    changed: watch::Sender<u64>,
+}
+
+/// What requests find.
+enum State {
+    /// Nothing runs: the slow way.
+    Absent,
+    /// Hand it over.
+    Running(Dispatcher),
+}
+
+/// Hands a request to the application, however it is hosted.
+#[derive(Clone, Debug)]
+pub(super) enum Dispatcher {
+    InProcess(in_process::Dispatcher),
+    #[cfg(feature = "out-of-process")]
+    OutOfProcess(Forwarder),
+}
+
+/// A failure that is told to many.
+#[derive(Clone, Debug)]
+struct Told {
+    code: Code,
+    detail: String,
+    output: Option<Arc<str>>,
+}
+
+impl Shared {
+    pub(super) fn new(definition: Definition) -> Self {
+        let policy =
+            Policy { rapid_fails_per_minute: definition.options.rapid_fails_per_minute, ..Policy::default() };
+        Self {
+            definition,
+            state: ArcSwap::from_pointee(State::Absent),
+            life: Mutex::new(Life::new(policy)),
+            backing: Mutex::new(None),
+            last: Mutex::new(None),
+            waiting: AtomicUsize::new(0),
+            changed: watch::Sender::new(0),
+        }
+    }
+
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn backing(&self) -> MutexGuard<'_, Option<Backing>> {
+        self.backing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The dispatcher; starts the application if need be, and waits with the others.
+    pub(super) async fn dispatcher(self: &Arc<Self>) -> Result<Dispatcher, Failure> {
+        let mut changed = self.changed.subscribe();
+        let mut place = None;
+        loop {
+            changed.borrow_and_update();
+            if let State::Running(dispatcher) = &**self.state.load() {
+                return Ok(dispatcher.clone());
+            }
+            let outcome = self.life().wanted(Instant::now());
+            match outcome {
+                Outcome::Start => drop(tokio::spawn(Arc::clone(self).start())),
+                // Ready: between the state and the life lies a moment, and then a change.
+                Outcome::Join | Outcome::Serve => {}
+                Outcome::Refuse { until, why } => return Err(self.refusal(until, why)),
+                Outcome::Stopped => return Err(Code::Draining.into()),
+            }
+            if place.is_none() {
+                place = Some(Place::take(self)?);
+            }
+            // The start itself is bounded, so this is, too. The sender is in `self`.
+            let _ = changed.changed().await;
+        }
+    }
+
+    fn refusal(&self, until: Instant, why: Why) -> Failure {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (code, detail, output) = match (why, last) {
+            (Why::FailFast, Some(Told { code, detail, output })) => {
+                (Code::FailFast, format!("the last time: {code}: {detail}"), output)
+            }
+            (Why::BackingOff, Some(Told { code, detail, output })) => (code, detail, output),
+            (Why::FailFast, None) => (Code::FailFast, String::new(), None),
+            (Why::BackingOff, None) => (Code::StartFailed, String::new(), None),
+        };
+        let after = until.saturating_duration_since(Instant::now());
+        Failure { output, ..Failure::new(code).detail(detail).retry_after(after) }
+    }
+
+    /// Starts the application and tells those who wait, whatever comes of it.
+    async fn start(self: Arc<Self>) {
+        let name = Arc::clone(&self.definition.name);
+        tracing::debug!(application = %name, "application starting");
+        let began = Instant::now();
+        // In a task of its own, so that a panic in it is a failed start and not a start without end.
+        let starting = tokio::spawn({
+            let shared = Arc::clone(&self);
+            async move { start::start(&shared.definition).await }
+        });
+        let started =
+            starting.await.unwrap_or_else(|panic| Err(Failure::new(Code::StartFailed).source(panic)));
+        match started {
+            Ok((dispatcher, backing)) => self.started(dispatcher, backing, began),
+            Err(failure) => {
+                self.note(&failure);
+                self.life().start_failed(Instant::now());
+                let (code, detail) = (failure.code.as_str(), &*failure.detail);
+                tracing::error!(application = %name, failure = code, detail, "application did not start");
+            }
+        }
+        self.changed.send_modify(|changes| *changes += 1);
+    }
+
+    fn started(self: &Arc<Self>, dispatcher: Dispatcher, backing: Backing, began: Instant) {
+        tracing::info!(
+            application = %self.definition.name,
+            hosting_model = %self.definition.hosting_model,
+            generation = backing.generation(),
+            pid = backing.pid(),
+            took_ms = began.elapsed().as_millis() as u64,
+            "application started"
+        );
+        self.watch(&backing);
+        // First the state: whoever hears from the life that it is ready must find it so.
+        *self.backing() = Some(backing);
+        self.state.store(Arc::new(State::Running(dispatcher)));
+        let mut life = self.life();
+        life.started();
+        if life.wanted(Instant::now()) == Outcome::Stopped {
+            drop(life);
+            // It was stopped while it started.
+            let shared = Arc::clone(self);
+            tokio::spawn(async move { shared.stop().await });
+        }
+    }
+
+    fn note(&self, failure: &Failure) {
+        let told =
+            Told { code: failure.code, detail: failure.detail.clone(), output: failure.output.clone() };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+    }
+
+    /// Notices the end of a process. A library in this process has no end of its own.
+    #[cfg_attr(not(feature = "out-of-process"), expect(clippy::unused_self, reason = "only processes end"))]
+    fn watch(self: &Arc<Self>, backing: &Backing) {
+        let Some(exited) = backing.exited() else { return };
+        let shared = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let exit = exited.await;
+            let Some(shared) = shared.upgrade() else { return };
+            let ended = shared.backing().take_if(|backing| backing.has_exited());
+            // None: it was stopped on purpose.
+            let Some(ended) = ended else { return };
+            shared.state.store(Arc::new(State::Absent));
+            let output = Some(ended.output());
+            let detail = format!("the instance ended with {exit}");
+            shared.note(&Failure { output, ..Failure::new(Code::InstanceLost).detail(detail) });
+            shared.life().exited(Instant::now());
+            tracing::warn!(
+                application = %shared.definition.name, pid = ended.pid(), %exit,
+                "instance ended; the next request starts another"
+            );
+            shared.changed.send_modify(|changes| *changes += 1);
+            if shared.definition.options.preload {
+                // What comes of it is logged there.
+                let _ = shared.dispatcher().await;
+            }
+        });
+    }
+
+    pub(super) async fn notify_drain(&self) {
+        let notice = self.backing().as_ref().map(Backing::drain_notice);
+        if let Some(notice) = notice {
+            notice.await;
+        }
+    }
+
+    pub(super) async fn stop(&self) -> Ended {
+        self.life().stop();
+        self.state.store(Arc::new(State::Absent));
+        let backing = self.backing().take();
+        let ended = match backing {
+            Some(backing) => backing.stop(self.definition.options.shutdown_timeout).await,
+            None => Ended::Gracefully,
+        };
+        self.life().ended();
+        self.changed.send_modify(|changes| *changes += 1);
+        tracing::debug!(application = %self.definition.name, ?ended, "application stopped");
+        ended
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("name", &self.definition.name).finish_non_exhaustive()
+    }
+}
+
+/// A place in the queue of those who wait for a start.
+struct Place<'a>(&'a Shared);
+
+impl<'a> Place<'a> {
+    fn take(shared: &'a Shared) -> Result<Self, Failure> {
+        let limit = shared.definition.options.queue_limit;
+        let before = shared.waiting.fetch_add(1, Ordering::Relaxed);
+        let place = Self(shared);
+        if before < limit {
+            return Ok(place);
+        }
+        Err(Failure::new(Code::QueueFull).detail(format!("queue_limit is {limit}")))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Hands requests to what the application currently is.
+#[derive(Clone, Debug)]
+pub struct Current {
+    shared: Arc<Shared>,
+}
+
+impl Current {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+}
+
+impl Service<Request<Body>> for Current {
+    type Response = Response<Body>;
+    type Error = Failure;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Answering {
+        match &**self.shared.state.load() {
+            State::Running(dispatcher) => dispatcher.clone().call(request),
+            State::Absent => {
+                let shared = Arc::clone(&self.shared);
+                Answering::Boxed(Box::pin(async move { shared.dispatcher().await?.call(request).await }))
+            }
+        }
+    }
+}
+
+impl Dispatcher {
+    fn call(mut self, request: Request<Body>) -> Answering {
+        match &mut self {
+            Self::InProcess(dispatcher) => Answering::InProcess(dispatcher.call(request)),
+            #[cfg(feature = "out-of-process")]
+            Self::OutOfProcess(forwarder) => Answering::Boxed(forwarder.call(request)),
+        }
+    }
+}
+
+/// An answer to come.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the common one, and must not cost an allocation"
+)]
+pub enum Answering {
+    /// From a library in this process.
+    InProcess(in_process::Dispatch),
+    /// From elsewhere, or not yet from anywhere.
+    Boxed(Pin<Box<dyn Future<Output = Result<Response<Body>, Failure>> + Send>>),
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Body>, Failure>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::InProcess(dispatch) => Pin::new(dispatch).poll(cx),
+            Self::Boxed(answer) => answer.as_mut().poll(cx),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! One application's life: idle, starting, running, stopped; and the service that requests come to.
+//!
+//! In: requests that are for this application. Out: its answers, or why there are none. Never: looks at how the
+//! application is hosted on the way of a request: that was decided when it was started.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use cohost::{Application, HostingModel};
+//!
+//! let shop = Application::builder()
+//!     .library("target/release/libshop.so")
+//!     .hosting_model(HostingModel::InProcess)
+//!     .build()?;
+//! # Ok(()) }
+//! ```
+
+mod builder;
+mod current;
+mod start;
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use tower_service::Service;
+
+pub use builder::{Artifact, BuildError, Builder};
+pub use current::Current;
+use current::Shared;
+
+use crate::{
+    Body, HostingModel,
+    body::BodyError,
+    dispatcher::in_process::Ended,
+    facts::{Base, Facts},
+    http::{Answer, ErrorPage},
+    pipeline::{BodyLimit, Deadline},
+};
+
+/// What surrounds an application, outermost first.
+///
+/// The limit comes first: a body that is too large needs no deadline.
+pub type Hosted = BodyLimit<Deadline<Current>>;
+
+/// An application that is hosted: a cloneable service. Clones are the same application.
+///
+/// It starts with its first request, or with [`start`](Self::start). Dropping the last clone ends the processes of an
+/// application out of process; one in process stays as it is until the program ends, unless [`stop`](Self::stop) was
+/// called.
+#[derive(Clone, Debug)]
+pub struct Application {
+    shared: Arc<Shared>,
+    service: Answer<Hosted>,
+    hosted: Hosted,
+}
+
+impl Application {
+    /// Describes an application.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    fn new(shared: Shared, page: ErrorPage) -> Self {
+        let shared = Arc::new(shared);
+        let options = &shared.definition.options;
+        let deadline = Deadline::new(Current::new(Arc::clone(&shared)), options.request_timeout);
+        let hosted = BodyLimit::new(deadline, options.max_request_body);
+        let service = Answer::new(hosted.clone(), Arc::new(page));
+        Self { shared, service, hosted }
+    }
+
+    /// Its name in logs and metrics.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.shared.definition.name
+    }
+
+    /// Its path prefix, `""` at the root.
+    #[must_use]
+    pub fn path_base(&self) -> &Arc<str> {
+        &self.shared.definition.path_base
+    }
+
+    /// Where its code runs.
+    #[must_use]
+    pub fn hosting_model(&self) -> HostingModel {
+        self.shared.definition.hosting_model
+    }
+
+    /// The service without the outermost layer: its errors are still failures. For servers that make pages of their
+    /// own, such as [`Server`](crate::Server).
+    #[must_use]
+    pub fn hosted(&self) -> Hosted {
+        self.hosted.clone()
+    }
+
+    /// Starts it now, instead of with its first request.
+    ///
+    /// # Errors
+    /// Returns why it did not start. A later request tries again.
+    pub async fn start(&self) -> Result<(), crate::Failure> {
+        self.shared.dispatcher().await.map(|_| ())
+    }
+
+    /// Tells it that its end is near, so that it ends what would otherwise go on for ever. It still serves.
+    pub async fn notify_drain(&self) {
+        self.shared.notify_drain().await;
+    }
+
+    /// Stops it for good: requests that come now get 503, those in flight are finished up to `shutdown_timeout`.
+    pub async fn stop(&self) -> Ended {
+        self.shared.stop().await
+    }
+}
+
+/// For programs that mount it in a router of theirs; the path base is then what that router took off.
+impl<B> Service<Request<B>> for Application
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BodyError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let mut request = request.map(Body::new);
+        if request.extensions().get::<Facts>().is_none() {
+            let path_base = Arc::clone(self.path_base());
+            request.extensions_mut().insert(Facts { path_base, base: Base::Removed, ..Facts::unknown() });
+        }
+        Box::pin(self.service.call(request))
+    }
+}

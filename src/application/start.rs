@@ -1,0 +1,265 @@
+//! Starts an application in its hosting model: the one place where the models part.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use super::{
+    builder::{Artifact, Definition},
+    current::Dispatcher,
+};
+use crate::{
+    Failure, HostingModel,
+    dispatcher::in_process::{self, Ended, Library, LoadError, Running},
+};
+
+/// What runs behind a dispatcher, in the hands of the one who ends it.
+pub(super) enum Backing {
+    InProcess(Running),
+    #[cfg(feature = "out-of-process")]
+    OutOfProcess(process::Process),
+}
+
+/// Starts the application. Blocks nobody, and takes no longer than `startup_timeout`.
+pub(super) async fn start(definition: &Definition) -> Result<(Dispatcher, Backing), Failure> {
+    match (definition.hosting_model, &definition.artifact) {
+        (HostingModel::InProcess, Artifact::Library(path)) => {
+            let running = in_process(definition, path.clone()).await?;
+            Ok((Dispatcher::InProcess(in_process::Dispatcher::new(&running)), Backing::InProcess(running)))
+        }
+        #[cfg(feature = "out-of-process")]
+        _ => process::start(definition).await,
+        #[cfg(not(feature = "out-of-process"))]
+        _ => unreachable!("refused by the builder"),
+    }
+}
+
+async fn in_process(definition: &Definition, path: std::path::PathBuf) -> Result<Running, LoadError> {
+    let options = &definition.options;
+    let limit = options.startup_timeout;
+    let start = in_process::Start {
+        name: Arc::clone(&definition.name),
+        content_root: definition.content_root.clone(),
+        path_base: Arc::clone(&definition.path_base),
+        settings: definition.settings.clone(),
+        runtime_threads: options.runtime_threads,
+        startup_timeout: limit,
+        max_request_body: options.max_request_body,
+        blocking_threads: options.blocking_threads,
+    };
+    let began = tokio::time::Instant::now();
+    let loading = tokio::task::spawn_blocking({
+        let path = path.clone();
+        move || Library::open(&path)
+    });
+    let late = || LoadError::InitTimedOut { path: path.clone(), limit };
+    let loaded = tokio::time::timeout(limit, loading).await.map_err(|_| late())?;
+    let failed =
+        |error| LoadError::InitFailed { path: path.clone(), message: format!("loading it failed: {error}") };
+    let library = loaded.map_err(failed)??;
+    let startup_timeout = limit.saturating_sub(began.elapsed());
+    in_process::Generation::start(library, in_process::Start { startup_timeout, ..start }).await
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        Self::new(error.code()).detail(error.to_string()).source(error)
+    }
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl Backing {
+    pub(super) fn generation(&self) -> Option<u32> {
+        match self {
+            Self::InProcess(running) => Some(running.lease().number()),
+            #[cfg(feature = "out-of-process")]
+            Self::OutOfProcess(_) => None,
+        }
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        match self {
+            Self::InProcess(_) => None,
+            #[cfg(feature = "out-of-process")]
+            Self::OutOfProcess(process) => Some(process.instance.pid()),
+        }
+    }
+
+    /// Waits for an end that nobody asked for.
+    pub(super) fn exited(&self) -> Option<Boxed<String>> {
+        match self {
+            Self::InProcess(_) => None,
+            #[cfg(feature = "out-of-process")]
+            Self::OutOfProcess(process) => {
+                let exited = process.instance.exited();
+                Some(Box::pin(async move { exited.await.to_string() }))
+            }
+        }
+    }
+
+    pub(super) fn has_exited(&self) -> bool {
+        match self {
+            Self::InProcess(_) => false,
+            #[cfg(feature = "out-of-process")]
+            Self::OutOfProcess(process) => process.instance.exit().is_some(),
+        }
+    }
+
+    /// What it printed last.
+    pub(super) fn output(&self) -> Arc<str> {
+        match self {
+            Self::InProcess(_) => Arc::from(""),
+            #[cfg(feature = "out-of-process")]
+            Self::OutOfProcess(process) => process.instance.output_tail(),
+        }
+    }
+
+    /// Tells it that its end is near.
+    pub(super) fn drain_notice(&self) -> Boxed<()> {
+        match self {
+            Self::InProcess(running) => Box::pin(running.drain_notice()),
+            #[cfg(feature = "out-of-process")]
+            Self::OutOfProcess(process) => Box::pin(process.drain_notice()),
+        }
+    }
+
+    pub(super) async fn stop(self, limit: Duration) -> Ended {
+        match self {
+            Self::InProcess(running) => running.end(limit).await,
+            #[cfg(feature = "out-of-process")]
+            Self::OutOfProcess(process) => match process.instance.stop().await.forced {
+                false => Ended::Gracefully,
+                true => Ended::LeftBehind,
+            },
+        }
+    }
+}
+
+/// Applications in processes of their own.
+#[cfg(feature = "out-of-process")]
+mod process {
+    use std::ffi::OsString;
+
+    use super::{Artifact, Backing, Definition, Dispatcher, Failure};
+    use crate::{
+        dispatcher::{
+            in_process::preflight,
+            out_of_process::{Forwarder, Limits, Peer, Protocol, Target},
+        },
+        options,
+        supervisor::{
+            self, Environment, Exit, Instance, Launch, Listen, Precedence, Program, Ready, StartError,
+        },
+    };
+
+    /// A process, and whether it is one of our runners.
+    pub(in crate::application) struct Process {
+        pub(super) instance: Instance,
+        peer: Peer,
+    }
+
+    pub(super) async fn start(definition: &Definition) -> Result<(Dispatcher, Backing), Failure> {
+        if let Artifact::Library(path) = &definition.artifact {
+            // The same codes as in process, for what can be said of a file without running it.
+            let path = path.clone();
+            let examined = tokio::task::spawn_blocking(move || preflight::examine(&path).map(drop)).await;
+            examined.map_err(|panic| Failure::new(crate::failure::Code::LoadFailed).source(panic))??;
+        }
+        let instance = Instance::start(&launch(definition), &definition.runner).await.map_err(failure_of)?;
+        let peer = match definition.artifact {
+            Artifact::Library(_) => Peer::Runner,
+            Artifact::Command(_) => Peer::Foreign { token: Some(instance.token().to_string()) },
+        };
+        let forwarder = Forwarder::new(target(definition, &instance, peer.clone()));
+        Ok((Dispatcher::OutOfProcess(forwarder), Backing::OutOfProcess(Process { instance, peer })))
+    }
+
+    /// Why there is no instance; a runner of ours says by its exit code what its application would have said in process.
+    fn failure_of(error: StartError) -> Failure {
+        let told = match &error {
+            StartError::InstanceExited { exit: Exit::Code(code), output, .. } => {
+                supervisor::failure_of(*code).map(|code| (code, std::sync::Arc::clone(output)))
+            }
+            _ => None,
+        };
+        match told {
+            Some((code, output)) => {
+                let said = Failure::new(code).detail(output.trim());
+                Failure { output: Some(output), ..said }
+            }
+            None => error.into(),
+        }
+    }
+
+    fn launch(definition: &Definition) -> Launch {
+        let (options, process) = (&definition.options, &definition.process);
+        let program = match &definition.artifact {
+            Artifact::Library(path) => {
+                Program::Library(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+            }
+            Artifact::Command(words) => Program::Command(words.clone()),
+        };
+        let configured = process.environment.iter().map(|(k, v)| (OsString::from(k), OsString::from(v)));
+        Launch {
+            environment: Environment {
+                inherited: if process.inherit_environment {
+                    definition.inherited.clone()
+                } else {
+                    Vec::new()
+                },
+                configured: configured.collect(),
+                precedence: Precedence::Configured,
+            },
+            path_base: std::sync::Arc::clone(&definition.path_base),
+            settings: settings(definition),
+            runtime_threads: options.runtime_threads,
+            blocking_threads: options.blocking_threads,
+            listen: match process.listen {
+                options::ProcessListen::AnyPort => Listen::Port,
+                options::ProcessListen::Port(port) => Listen::FixedPort(port.get()),
+                options::ProcessListen::Socket => Listen::Socket,
+            },
+            ready: match &process.ready {
+                options::Ready::Accepts => Ready::Accepts,
+                options::Ready::Health(path) => Ready::Health(path.clone()),
+                options::Ready::Notify => Ready::Notify,
+            },
+            startup_timeout: options.startup_timeout,
+            shutdown_timeout: options.shutdown_timeout,
+            ..Launch::new(std::sync::Arc::clone(&definition.name), program, definition.content_root.clone())
+        }
+    }
+
+    fn settings(definition: &Definition) -> std::sync::Arc<str> {
+        if definition.settings.is_null() { "{}".into() } else { definition.settings.to_string().into() }
+    }
+
+    fn target(definition: &Definition, instance: &Instance, peer: Peer) -> Target {
+        let options = &definition.options;
+        Target {
+            endpoint: instance.endpoint().clone(),
+            peer,
+            limits: Limits {
+                connect: options.connect_timeout,
+                first_byte: options.first_byte_timeout,
+                idle: options.idle_timeout,
+            },
+            trusted: definition.trusted.clone(),
+            protocol: match definition.process.protocol {
+                options::Protocol::Http1 => Protocol::Http1,
+                options::Protocol::H2c => Protocol::Http2,
+            },
+        }
+    }
+
+    impl Process {
+        /// Only our own runner understands the notice; other programs hear of their end when it comes.
+        pub(super) fn drain_notice(&self) -> impl Future<Output = ()> + Send + 'static {
+            let notice = matches!(self.peer, Peer::Runner).then(|| self.instance.drain_notice());
+            async move {
+                if let Some(notice) = notice {
+                    notice.await;
+                }
+            }
+        }
+    }
+}

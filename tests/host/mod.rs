@@ -1,0 +1,297 @@
+//! A host to test: the program `cohost` with a configuration of its own, on a port of its own, ended with the test.
+#![allow(dead_code, reason = "a kit: not every test needs every piece")]
+
+mod client;
+mod log;
+
+use std::{
+    fmt::Write as _,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+pub use client::{Answer, Client};
+pub use log::Log;
+
+/// How long anything in a test may take.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The two hosting models; a test that takes one runs under both, see [`both_models`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    InProcess,
+    OutOfProcess,
+}
+
+impl Model {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InProcess => "inprocess",
+            Self::OutOfProcess => "outofprocess",
+        }
+    }
+}
+
+/// Makes of each `async fn name(model: Model)` two tests: `name::in_process` and `name::out_of_process`.
+#[macro_export]
+macro_rules! both_models {
+    ($($(#[$meta:meta])* async fn $name:ident($model:ident: Model) $body:block)+) => {$(
+        $(#[$meta])*
+        mod $name {
+            use super::*;
+
+            async fn case($model: Model) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn in_process() {
+                tokio::time::timeout($crate::host::PATIENCE, case(Model::InProcess)).await.expect("in time");
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn out_of_process() {
+                tokio::time::timeout($crate::host::PATIENCE, case(Model::OutOfProcess)).await.expect("in time");
+            }
+        }
+    )+};
+}
+
+/// A configuration in the making. Keys go to the application unless a section is named.
+pub struct Setup {
+    artifact: String,
+    model: Option<Model>,
+    log: String,
+    server: String,
+    application: String,
+    settings: String,
+    rest: String,
+    environment: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// The sample application.
+    pub fn sample(model: Model) -> Self {
+        Self::library(&library("sample_app"), model)
+    }
+
+    /// The application with a switch per fault; `fault` is one for its constructor, or `"none"`.
+    pub fn broken(model: Model, fault: &str) -> Self {
+        Self::library(&library("test_apps"), model).settings(&format!("fault = {fault:?}"))
+    }
+
+    /// The application that speaks the raw contract.
+    pub fn raw(model: Model) -> Self {
+        Self::library(&library("test_raw_app"), model)
+    }
+
+    /// Any library.
+    pub fn library(path: &Path, model: Model) -> Self {
+        Self::artifact(format!("library = {:?}", path.display().to_string()), Some(model))
+    }
+
+    /// Any program.
+    pub fn command(words: &[&str]) -> Self {
+        Self::artifact(format!("command = {words:?}"), None)
+    }
+
+    fn artifact(artifact: String, model: Option<Model>) -> Self {
+        Self {
+            artifact,
+            model,
+            log: String::new(),
+            server: String::new(),
+            application: String::new(),
+            settings: String::new(),
+            rest: String::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// Lines for `[[site.application]]`.
+    pub fn application(mut self, lines: &str) -> Self {
+        let _ = writeln!(self.application, "{lines}");
+        self
+    }
+
+    /// Lines for `[site.application.settings]`.
+    pub fn settings(mut self, lines: &str) -> Self {
+        let _ = writeln!(self.settings, "{lines}");
+        self
+    }
+
+    /// Lines for `[server]`.
+    pub fn server(mut self, lines: &str) -> Self {
+        let _ = writeln!(self.server, "{lines}");
+        self
+    }
+
+    /// Lines for `[log]`.
+    pub fn log(mut self, lines: &str) -> Self {
+        let _ = writeln!(self.log, "{lines}");
+        self
+    }
+
+    /// Lines after the application: more applications of the site, more sites.
+    pub fn more(mut self, lines: &str) -> Self {
+        let _ = writeln!(self.rest, "{lines}");
+        self
+    }
+
+    /// A variable of the host's environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn text(&self) -> String {
+        let Self { artifact, log, server, application, settings, rest, .. } = self;
+        let model =
+            self.model.map(|model| format!("hosting_model = {:?}", model.as_str())).unwrap_or_default();
+        format!(
+            "[log]\nformat = \"json\"\n{log}\n[server]\n{server}\n[[site]]\nname = \"site\"\n\
+             bindings = [\"http://127.0.0.1:0\"]\n[[site.application]]\nname = \"app\"\n{artifact}\n{model}\n\
+             {application}\n[site.application.settings]\n{settings}\n{rest}\n"
+        )
+    }
+
+    /// Starts the host. Returns once it listens.
+    pub async fn start(self) -> Host {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("cohost.toml");
+        std::fs::write(&file, self.text()).unwrap();
+        let mut command = Command::new(program());
+        command.arg("run").arg(&file).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", program().display()));
+        let log = Log::read(child.stderr.take().unwrap());
+        let stdout = child.stdout.take().unwrap();
+        let address = tokio::task::spawn_blocking(|| address(BufReader::new(stdout))).await.unwrap();
+        let Some(address) = address else {
+            panic!("the host did not come up with\n{}\n{}", self.text(), log.text());
+        };
+        Host { child: Some(child), address, log, directory }
+    }
+}
+
+/// Where the greeting says that it listens.
+fn address(mut stdout: BufReader<std::process::ChildStdout>) -> Option<SocketAddr> {
+    let mut line = String::new();
+    let mut found = None;
+    // To the end of the greeting, which the host would otherwise write to nobody.
+    while stdout.read_line(&mut line).ok()? > 0 {
+        let url = line.split_whitespace().find_map(|word| word.strip_prefix("http://"));
+        found = found.or(url.and_then(|url| url.split('/').next()?.parse().ok()));
+        if line.contains("Ctrl+C") {
+            return found;
+        }
+        line.clear();
+    }
+    found
+}
+
+/// A running host. Dropping it kills it; [`stop`](Self::stop) asks it.
+pub struct Host {
+    child: Option<Child>,
+    pub address: SocketAddr,
+    pub log: Log,
+    pub directory: tempfile::TempDir,
+}
+
+impl Host {
+    /// A client that keeps no connection.
+    pub fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// A GET on a connection of its own.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.client().get(path).await
+    }
+
+    /// A connection without a protocol.
+    pub async fn raw(&self) -> tokio::net::TcpStream {
+        tokio::net::TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends bytes on a connection of its own and reads until the host closes it.
+    pub async fn exchange(&self, request: &str) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = self.raw().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("closed").unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// Sends it a signal by name: `TERM`, `KILL`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        let waiting = tokio::task::spawn_blocking(move || child.wait().unwrap());
+        tokio::time::timeout(PATIENCE, waiting).await.expect("the host ends").unwrap()
+    }
+
+    /// Asks it to stop, and waits.
+    pub async fn stop(mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended().await
+    }
+
+    /// A number out of `/proc/PID/status`, such as `VmHWM` in kB.
+    pub fn status(&self, name: &str) -> u64 {
+        status_of(self.pid(), name)
+    }
+}
+
+/// A number out of `/proc/PID/status`.
+pub fn status_of(pid: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("---- log of the host\n{}", self.log.text());
+        }
+    }
+}
+
+/// The program. Cargo builds it with the tests of its own package.
+pub fn program() -> PathBuf {
+    let program = build_directory().join("cohost");
+    assert!(program.exists(), "no {}; build it with `cargo build`", program.display());
+    program
+}
+
+/// A cdylib that is a dev-dependency of this package, and so lies beside the tests.
+pub fn library(name: &str) -> PathBuf {
+    let path = build_directory().join("deps").join(format!("lib{name}.so"));
+    assert!(path.exists(), "no {}", path.display());
+    path
+}
+
+fn build_directory() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().and_then(Path::parent).unwrap().to_owned()
+}

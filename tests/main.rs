@@ -1,0 +1,15 @@
+//! cohost from outside: the real program, real libraries, real sockets. One binary, so that it is linked once.
+#![expect(clippy::unwrap_used, reason = "in a test, a surprise is a failure")]
+#![allow(
+    unreachable_pub,
+    clippy::print_stderr,
+    reason = "a kit inside a binary, which tells why a test failed"
+)]
+
+mod host;
+
+// What an application sees of a request, and a client of its answer; under both models.
+mod request_and_response;
+
+// Instances: processes that are started, watched and ended.
+mod instances;
