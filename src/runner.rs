@@ -27,6 +27,7 @@ use crate::{
     listener::{Address, Listener},
     server::{self, Server, Stopped, Stopping},
     supervisor::{AppArguments, DRAIN_FIELD, Role, exit_of, guard},
+    telemetry::relay,
 };
 
 /// Plays the role that this process was started for, if it was started for one.
@@ -47,6 +48,7 @@ pub fn enter_if_asked() -> Option<ExitCode> {
 
 /// Serves one library until SIGTERM, on a runtime of its own.
 fn run(arguments: &AppArguments) -> ExitCode {
+    relay::start(arguments.log_level);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("cohost")
         .max_blocking_threads(arguments.blocking_threads.max(1) + 8)
