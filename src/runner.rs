@@ -23,7 +23,7 @@ use crate::{
     dispatcher::{in_process::Ended, out_of_process::facts as carried},
     facts::Facts,
     failure::Code,
-    http::ErrorPage,
+    http::{Audience, ErrorPage},
     listener::{Address, Listener},
     server::{self, Server, Stopped, Stopping},
     supervisor::{AppArguments, DRAIN_FIELD, Role, exit_of, guard},
@@ -126,7 +126,7 @@ pub async fn serve(application: Application, place: Place, shutdown_timeout: Dur
     tokio::spawn(stop_on_signal(stopping.clone(), application.clone()));
     let options = server::Options {
         access: false,
-        error_page: ErrorPage { shown: false, ..ErrorPage::default() },
+        error_page: ErrorPage { audience: Audience::Host, ..ErrorPage::default() },
         shutdown_timeout,
         ..server::Options::default()
     };
