@@ -29,10 +29,16 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route("/silent-stream", any(silent_stream))
 }
 
-/// Fails half-way.
+/// Fails half-way, when the first half is on its way.
 async fn cut() -> Body {
-    let failure = io::Error::other("the stream was told to fail");
-    Body::from_stream(stream::iter([Ok("the first half\n"), Err(failure)]))
+    let pieces = stream::iter(0..2).then(async |n| {
+        if n == 0 {
+            return Ok("the first half\n");
+        }
+        tokio::task::yield_now().await;
+        Err(io::Error::other("the stream was told to fail"))
+    });
+    Body::from_stream(pieces)
 }
 
 /// Says 100 bytes and sends 5.

@@ -45,7 +45,7 @@ async fn panic_mid_stream() -> Body {
     Body::from_stream(pieces)
 }
 
-/// The whole body is sent by then.
+/// At the end of the body, when it is dropped.
 async fn panic_in_drop() -> Response {
     let guard = PanicInDrop;
     let pieces = stream::iter(["all ", "of ", "it\n"]).map(move |piece| {

@@ -6,7 +6,6 @@
 
 mod bodies;
 mod crash;
-pub mod grpc;
 mod lifecycle;
 mod logs;
 mod waiting;
@@ -48,8 +47,8 @@ fn router(cx: Context, ending: Ending) -> Router {
         .merge(waiting::router())
         .merge(logs::router())
         .with_state(Arc::new(Shared { cx, _ending: ending }))
-        .merge(grpc::router())
-        .nest("/grpc", grpc::router())
+        .merge(test_grpc::router())
+        .nest("/grpc", test_grpc::router())
 }
 
 async fn setting(State(shared): State<Arc<Shared>>, Path(key): Path<String>) -> Result<String, StatusCode> {

@@ -2,11 +2,11 @@
 
 use axum::{Router, http::Uri};
 use futures_util::{StreamExt, stream};
-use test_apps::grpc::{self, EchoClient, MARK, Text};
+use test_grpc::{EchoClient, MARK, Text};
 use tonic::{Code, Request};
 
 fn client() -> EchoClient<Router> {
-    EchoClient::new(grpc::router(), Uri::from_static("http://test"))
+    EchoClient::new(test_grpc::router(), Uri::from_static("http://test"))
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn messages_come_back_until_one_fails() {
 
 #[tokio::test]
 async fn the_service_answers_below_a_path_base() {
-    let router = Router::new().nest("/base", grpc::router());
+    let router = Router::new().nest("/base", test_grpc::router());
     let mut client = EchoClient::new(router, Uri::from_static("http://test/base"));
 
     let response = client.echo(Request::new(Text::new("hello"))).await.unwrap();

@@ -12,7 +12,7 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use super::{ECHO, ECHO_STREAM, Text};
+use crate::{ECHO, ECHO_STREAM, Text};
 
 /// Calls the service.
 #[derive(Clone, Debug)]
