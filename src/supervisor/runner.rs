@@ -284,7 +284,7 @@ mod tests {
     fn a_runner_names_what_is_missing_or_wrong() {
         let mut written = arguments().to_arguments();
         written.truncate(4);
-        assert_eq!(AppArguments::parse(written.drain(1..)), Err(ArgumentError::Missing(GENERATION)));
+        assert_eq!(AppArguments::parse(written.drain(1..)), Err(ArgumentError::Missing(NAME)));
         let unknown = ["lib", "--colour", "red"].map(OsString::from);
         assert_eq!(AppArguments::parse(unknown), Err(ArgumentError::Unknown("--colour".into())));
         let dangling = ["lib", SOCKET].map(OsString::from);
