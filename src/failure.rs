@@ -224,10 +224,8 @@ impl std::error::Error for Failure {
 
 /// A failure on its way from a runner to its host, in the head of an otherwise empty response.
 pub(crate) mod told {
-    use std::{borrow::Cow, time::Duration};
-
-    use http::{HeaderMap, HeaderValue, header::RETRY_AFTER};
-    use percent_encoding::{CONTROLS, percent_decode, utf8_percent_encode};
+    use http::{HeaderMap, HeaderValue};
+    use percent_encoding::{CONTROLS, utf8_percent_encode};
 
     use super::Failure;
 
@@ -245,14 +243,15 @@ pub(crate) mod told {
     }
 
     /// The failure that a runner's response tells.
+    #[cfg(feature = "out-of-process")]
     pub(crate) fn read(fields: &HeaderMap) -> Option<Failure> {
         let code = fields.get(CODE)?.to_str().ok()?.parse().ok()?;
         let detail = fields
             .get(DETAIL)
-            .map_or(Cow::Borrowed(""), |detail| percent_decode(detail.as_bytes()).decode_utf8_lossy());
-        let after = fields.get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
-        let failure = Failure::new(code).detail(detail);
-        Some(Failure { retry_after: after.map(Duration::from_secs), ..failure })
+            .map(|detail| percent_encoding::percent_decode(detail.as_bytes()).decode_utf8_lossy());
+        let after = fields.get(http::header::RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+        let failure = Failure::new(code).detail(detail.unwrap_or_default());
+        Some(Failure { retry_after: after.map(std::time::Duration::from_secs), ..failure })
     }
 }
 
