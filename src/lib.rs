@@ -21,6 +21,7 @@ pub mod server;
 pub mod supervisor;
 #[cfg(feature = "out-of-process")]
 mod sys;
+mod telemetry;
 
 pub use application::Application;
 pub use body::Body;

@@ -42,7 +42,10 @@ pub(in crate::dispatcher::in_process) enum Outcome {
 impl Exchange {
     pub(in crate::dispatcher::in_process) fn new(lease: Arc<Lease>, request: http::Request<Body>) -> Self {
         let (mut parts, body) = request.into_parts();
-        let facts = parts.extensions.remove().unwrap_or_else(Facts::unknown);
+        let facts = parts.extensions.remove();
+        // From a program that knows nothing of facts; it took the path base off, if there is one.
+        let facts = facts
+            .unwrap_or_else(|| Facts { path_base: Arc::clone(&lease.start.path_base), ..Facts::unknown() });
         let on_upgrade = parts.extensions.remove();
         Self { lease, facts, parts, body, buffered: Bytes::new(), on_upgrade, outcome: Outcome::Open }
     }
@@ -71,11 +74,12 @@ impl Exchange {
 
     /// Puts the request into the hands of a token; what stays is what the answer needs.
     pub(super) fn detach(&mut self, on_cancel: Option<Callback<OnCancel>>) -> Detached {
+        let asked = self.asked();
         let nothing = http::Request::new(()).into_parts().0;
         let parts = std::mem::replace(&mut self.parts, nothing);
         let body = std::mem::take(&mut self.body);
         let buffered = std::mem::take(&mut self.buffered);
-        Detached::new(&self.lease, self.asked(), (parts, self.facts.clone(), buffered), body, on_cancel)
+        Detached::new(&self.lease, asked, (parts, self.facts.clone(), buffered), body, on_cancel)
     }
 
     /// What of the request decides which answers are allowed.
@@ -94,6 +98,12 @@ impl Exchange {
     /// Makes the request body a handle; 0 when there is none or it was taken.
     pub(super) fn body_handle(&mut self) -> usize {
         body_handle(&self.lease, &mut self.body)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        Facts::keep_room(std::mem::take(&mut self.parts.extensions));
     }
 }
 
