@@ -19,7 +19,6 @@ pub mod runner;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod supervisor;
-#[cfg(feature = "out-of-process")]
 mod sys;
 mod telemetry;
 

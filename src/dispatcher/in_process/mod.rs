@@ -7,6 +7,7 @@ mod dispatch;
 mod ffi;
 mod generation;
 mod library;
+mod listening;
 pub mod preflight;
 mod threads;
 
