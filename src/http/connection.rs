@@ -72,9 +72,8 @@ where
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
-            .max_buf_size(limits.max_head)
-            // Answers to pipelined requests leave together.
-            .pipeline_flush(true);
+            .max_buf_size(limits.max_head);
+        // Not pipeline_flush: with it hyper (1.12) takes all that a body has into memory before it writes.
         builder
             .http2()
             .timer(TokioTimer::new())
