@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::{
     body::Incoming,
     rt::{Read, Write},
@@ -139,9 +139,9 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Responding<S::Future> {
         let mut request = request.map(Body::from);
-        let version = request.version();
+        let (version, head) = (request.version(), *request.method() == Method::HEAD);
         request.extensions_mut().insert(Facts::new(Arc::clone(&self.connection)));
-        Responding { inner: self.service.clone().call(request), version, stop: self.stop.clone() }
+        Responding { inner: self.service.clone().call(request), version, head, stop: self.stop.clone() }
     }
 }
 
@@ -151,6 +151,7 @@ pin_project_lite::pin_project! {
         #[pin]
         inner: F,
         version: Version,
+        head: bool,
         stop: watch::Receiver<Stop>,
     }
 }
@@ -161,6 +162,9 @@ impl<F: Future<Output = Result<Response<Outgoing>, Infallible>>> Future for Resp
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(mut response) = ready!(this.inner.poll(cx));
+        if *this.head {
+            without_body(&mut response);
+        }
         let stopping = *this.stop.borrow() != Stop::Run;
         let upgrade = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
         if stopping && !upgrade && *this.version <= Version::HTTP_11 {
@@ -168,4 +172,13 @@ impl<F: Future<Output = Result<Response<Outgoing>, Infallible>>> Future for Resp
         }
         Poll::Ready(Ok(response))
     }
+}
+
+/// What answers a HEAD: the fields of a GET. hyper leaves the body out by itself, but in HTTP/1.1 only.
+fn without_body(response: &mut Response<Outgoing>) {
+    let length = http_body::Body::size_hint(response.body()).exact().filter(|length| *length > 0);
+    if let Some(length) = length {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    response.body_mut().silence();
 }
