@@ -37,6 +37,12 @@ impl Dispatcher {
         Self { lease: running.lease() }
     }
 
+    /// Hands over a request.
+    #[must_use]
+    pub fn dispatch(&self, request: http::Request<Body>) -> Dispatch {
+        Dispatch::new(Arc::clone(&self.lease), request)
+    }
+
     /// The generation.
     #[must_use]
     pub fn generation(&self) -> &Generation {
@@ -54,7 +60,7 @@ impl Service<http::Request<Body>> for Dispatcher {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Dispatch {
-        Dispatch::new(Arc::clone(&self.lease), request)
+        self.dispatch(request)
     }
 }
 
