@@ -13,6 +13,7 @@ pub mod http;
 pub mod listener;
 pub mod options;
 pub mod pipeline;
+mod private;
 pub mod router;
 #[cfg(all(feature = "server", feature = "out-of-process"))]
 pub mod runner;

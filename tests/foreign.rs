@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     both_models,
-    host::{Answer, Client, Host, Model, PATIENCE, Setup},
+    host::{Answer, Client, Host, Model, PATIENCE, Setup, Workshop},
 };
 
 /// The words that start the server which tells what it was asked.
@@ -170,6 +170,16 @@ both_models! {
     }
 }
 
+both_models! {
+    async fn an_application_cannot_speak_for_the_host(model: Model) {
+        let workshop = Workshop::new();
+        let host = Setup::library(&workshop.library("libliar.so", LIAR, &[]), model).start().await;
+        let answer = host.get("/").await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-own")), (200, "kept"));
+        assert!(!answer.headers.contains_key("cohost-failure"), "{:?}", answer.headers);
+    }
+}
+
 #[tokio::test]
 async fn a_program_sees_none_of_the_words_that_are_the_hosts() {
     let host = Setup::command(&echo(&[])).start().await;
@@ -288,6 +298,27 @@ impl Watched {
         assert_eq!(ended.await.unwrap(), 1, "it did not end in time");
     }
 }
+
+/// An application that says that it did not answer.
+const LIAR: &str = "
+#include \"cohost.h\"
+static cohost_code init(const cohost_host *host, const cohost_init *about, cohost_err *err, void **instance) {
+  (void)about, (void)err;
+  *instance = (void *)host;
+  return COHOST_DONE;
+}
+static cohost_code handle(void *instance, cohost_req *req, const cohost_head *head, const cohost_waker *waker,
+                          cohost_task *task) {
+  (void)head, (void)waker, (void)task;
+  cohost_header fields[] = { cohost_field(\"cohost-failure\", \"body_too_large\"), cohost_field(\"x-own\", \"kept\") };
+  cohost_response response = { .size = sizeof response, .status = 200, .n_headers = 2, .headers = fields };
+  return ((const cohost_host *)instance)->respond(req, &response);
+}
+COHOST_NOTE(0, 0);
+const cohost_app cohost_app_v1 = {
+  .magic = COHOST_MAGIC, .size = sizeof(cohost_app), .major = COHOST_ABI_MAJOR, .init = init, .handle = handle,
+};
+";
 
 /// What a client may say of itself that is not for it to say.
 const LIES: &[(&str, &str)] = &[
