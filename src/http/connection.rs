@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::{
     body::Incoming,
     rt::{Read, Write},
@@ -72,9 +72,8 @@ where
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
-            .max_buf_size(limits.max_head)
-            // Answers to pipelined requests leave together.
-            .pipeline_flush(true);
+            .max_buf_size(limits.max_head);
+        // Not pipeline_flush: with it hyper (1.12) takes all that a body has into memory before it writes.
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -160,10 +159,10 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Responding<S::Future> {
         let mut request = request.map(Body::from);
-        let version = request.version();
+        let (version, head) = (request.version(), *request.method() == Method::HEAD);
         Facts::new(Arc::clone(&self.connection)).put_into(request.extensions_mut());
         let connection = Arc::clone(&self.connection);
-        Responding { inner: self.service.clone().call(request), version, connection }
+        Responding { inner: self.service.clone().call(request), version, head, connection }
     }
 }
 
@@ -173,6 +172,7 @@ pin_project_lite::pin_project! {
         #[pin]
         inner: F,
         version: Version,
+        head: bool,
         connection: Arc<Connection>,
     }
 }
@@ -183,10 +183,22 @@ impl<F: Future<Output = Result<Response<Outgoing>, Infallible>>> Future for Resp
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(mut response) = ready!(this.inner.poll(cx));
+        if *this.head {
+            without_body(&mut response);
+        }
         let upgrade = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
         if this.connection.is_closing() && !upgrade && *this.version <= Version::HTTP_11 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Poll::Ready(Ok(response))
     }
+}
+
+/// What answers a HEAD: the fields of a GET. hyper leaves the body out by itself, but in HTTP/1.1 only.
+fn without_body(response: &mut Response<Outgoing>) {
+    let length = http_body::Body::size_hint(response.body()).exact().filter(|length| *length > 0);
+    if let Some(length) = length {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    response.body_mut().silence();
 }

@@ -67,6 +67,11 @@ impl Exchange {
         self.buffered = whole;
     }
 
+    /// Whether it can be answered: it was not, or not well.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.outcome, Outcome::Open | Outcome::Answered(Err(_)))
+    }
+
     /// What has become of it; it is open again, to no use.
     pub(in crate::dispatcher::in_process) fn take_outcome(&mut self) -> Outcome {
         std::mem::replace(&mut self.outcome, Outcome::Open)
