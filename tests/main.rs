@@ -11,5 +11,8 @@ mod host;
 // What an application sees of a request, and a client of its answer; under both models.
 mod request_and_response;
 
+// How much, how long, and how an answer ends; under both models.
+mod limits_and_endings;
+
 // Instances: processes that are started, watched and ended.
 mod instances;

@@ -3,6 +3,7 @@
 
 mod client;
 mod log;
+mod socket;
 
 use std::{
     fmt::Write as _,
