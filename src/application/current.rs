@@ -304,10 +304,6 @@ impl Dispatcher {
 }
 
 /// An answer to come.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the common one, and must not cost an allocation"
-)]
 pub enum Answering {
     /// From a library in this process.
     InProcess(in_process::Dispatch),

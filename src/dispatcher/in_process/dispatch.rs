@@ -25,7 +25,8 @@ use crate::{Body, Failure, failure};
 pub struct Dispatch {
     state: State,
     /// Away while the blocking pool has it.
-    exchange: Option<Exchange>,
+    // On the heap, because futures are moved many times on their way, and this is large.
+    exchange: Option<Box<Exchange>>,
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
@@ -37,7 +38,7 @@ enum State {
     /// Its body is being collected.
     Buffering(Boxed<Bytes>),
     /// It runs on the blocking pool, with the exchange.
-    Blocking(Boxed<(Handled, Exchange)>),
+    Blocking(Boxed<(Handled, Box<Exchange>)>),
     /// It will be woken.
     Task(Task),
     /// It answers through a token.
@@ -47,7 +48,7 @@ enum State {
 
 impl Dispatch {
     pub(super) fn new(lease: Arc<Lease>, request: http::Request<Body>) -> Self {
-        Self { state: State::New, exchange: Some(Exchange::new(lease, request)) }
+        Self { state: State::New, exchange: Some(Box::new(Exchange::new(lease, request))) }
     }
 
     /// Goes on until there is an answer or nothing to do but wait.
@@ -146,7 +147,10 @@ async fn collect(body: Body, limit: Option<u64>) -> Result<Bytes, Failure> {
 /// Calls an application that blocks, on a thread that may wait.
 ///
 /// Dropping the future does not stop the call; its permit is kept until it returns.
-async fn blocking(mut exchange: Exchange, waker: std::task::Waker) -> Result<(Handled, Exchange), Failure> {
+async fn blocking(
+    mut exchange: Box<Exchange>,
+    waker: std::task::Waker,
+) -> Result<(Handled, Box<Exchange>), Failure> {
     let generation = exchange.lease().generation();
     let permit = generation.blocking.acquire().await.map_err(|_| Failure::new(failure::Code::Draining))?;
     let handling = generation.runtime.spawn_blocking(move || {

@@ -387,7 +387,7 @@ unsafe extern "C" fn sink_write(host: *const abi::Host, handle: abi::Sink, bytes
             }
         };
         // SAFETY: the contract's.
-        Some(sink.write(unsafe { owned::take(bytes, &lease) }))
+        of(unsafe { owned::take(bytes, &lease) }.map(|bytes| sink.write(bytes)))
     })
 }
 
