@@ -29,6 +29,15 @@ pub(crate) fn start(level: LevelFilter) {
     let _ = tracing::subscriber::set_global_default(Relay { level });
 }
 
+/// Whether the host has a line of its own for it: starts, ends and failed requests are seen from there, too.
+///
+/// What the application says, and what the seam to it has to say, is heard only here.
+fn is_told_by_the_host(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    let is_ours = target.starts_with("cohost::") && *metadata.level() <= Level::INFO;
+    is_ours && target != "cohost::application" && !target.starts_with("cohost::dispatcher::in_process")
+}
+
 /// Writes events to stderr. Spans are not carried: the SDK has put them into the events.
 struct Relay {
     level: LevelFilter,
@@ -36,7 +45,7 @@ struct Relay {
 
 impl Subscriber for Relay {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.level
+        *metadata.level() <= self.level && !is_told_by_the_host(metadata)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
