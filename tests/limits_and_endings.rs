@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::{Method, StatusCode};
 use http_body::Frame;
-use http_body_util::{BodyExt as _, Empty, StreamBody, channel::Channel};
+use http_body_util::{BodyExt as _, Empty, Full, StreamBody, channel::Channel};
 use hyper::body::Incoming;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -224,7 +224,8 @@ async fn an_instance_killed_within_an_answer_cuts_it_and_is_replaced() {
         let request = client.request(Method::GET, "/hang-stream").body(Empty::<Bytes>::new()).unwrap();
         let mut answer = client.begin(request).await.unwrap();
         assert_eq!(piece(&mut answer).await, "the first piece\n");
-        let started = host.log.wait(|event| event["message"] == "application started" && event["pid"].is_u64()).await;
+        let started =
+            host.log.wait(|event| event["message"] == "application started" && event["pid"].is_u64()).await;
         kill(started["pid"].as_u64().unwrap());
         assert!(matches!(answer.frame().await, Some(Err(_))));
         host.log.message("instance ended; the next request starts another").await;
@@ -292,6 +293,9 @@ both_models! {
                 host.log.wait(|event| event["failure"] == "application_panicked" && event["request_id"] == id).await;
             }
         }
+        // Once each, although two processes may know of it.
+        assert_eq!(host.log.of("request failed").len(), 6);
+        assert_eq!(host.log.of("application started").len(), 1);
         assert_eq!(host.get("/").await.text(), "ok\n");
         assert!(host.stop().await.success());
     }
@@ -322,7 +326,7 @@ async fn explained(host: &Host, request: &str, words: &[&str]) {
 
 both_models! {
     async fn a_request_that_takes_too_long_is_answered_and_its_work_cancelled(model: Model) {
-        let host = Setup::broken(model, "none").application("request_timeout = \"300ms\"").start().await;
+        let host = Setup::broken(model, "none").application("request_timeout = \"300ms\"").start_preloaded().await;
         for (client, cancelled) in [(host.client(), 1), (host.client().http2(), 2)] {
             let answer = client.get("/hang").await;
             assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
@@ -332,7 +336,7 @@ both_models! {
     }
 
     async fn an_answer_that_has_begun_may_take_as_long_as_it_likes(model: Model) {
-        let host = Setup::sample(model).application("request_timeout = \"300ms\"").start().await;
+        let host = Setup::sample(model).application("request_timeout = \"300ms\"").start_preloaded().await;
         let answer = host.get("/stream?chunks=5&delay_ms=100").await;
         assert_eq!((answer.status.as_u16(), answer.text().lines().count()), (200, 5));
     }
@@ -346,13 +350,23 @@ both_models! {
             drop(socket);
             until_cancelled(&host, count as u64 + 1).await;
         }
+        // A stream of HTTP/2 is reset while its connection goes on.
+        let mut connection = host.client().http2().connect_http2().await;
+        for count in [4, 5] {
+            let request = host.client().http2().request(Method::POST, "/hang");
+            let answer = connection.send_request(request.body(Full::new(Bytes::from("body"))).unwrap());
+            let answer = tokio::spawn(answer);
+            until(&host, "pending", 1).await;
+            answer.abort();
+            until_cancelled(&host, count).await;
+        }
     }
 }
 
 #[tokio::test]
 async fn an_instance_that_does_not_begin_to_answer_in_time_is_cancelled() {
     let setup = Setup::broken(Model::OutOfProcess, "none");
-    let host = setup.application("first_byte_timeout = \"300ms\"").start().await;
+    let host = setup.application("first_byte_timeout = \"300ms\"").start_preloaded().await;
     let answer = host.get("/hang").await;
     assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(answer.header("cohost-failure"), "first_byte_timeout");

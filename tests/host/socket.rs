@@ -38,7 +38,7 @@ impl Socket {
         loop {
             if let Some(at) = memchr::memmem::find(&self.unread, end.as_bytes()) {
                 let rest = self.unread.split_off(at + end.len());
-                return text(std::mem::replace(&mut self.unread, rest));
+                return text(&std::mem::replace(&mut self.unread, rest));
             }
             let read = self.stream.read_buf(&mut self.unread);
             let read = tokio::time::timeout(PATIENCE, read).await;
@@ -59,7 +59,7 @@ impl Socket {
     pub async fn rest(mut self) -> String {
         let all = async { while matches!(self.stream.read_buf(&mut self.unread).await, Ok(1..)) {} };
         tokio::time::timeout(PATIENCE, all).await.expect("closed");
-        text(self.unread)
+        text(&self.unread)
     }
 
     /// The stream, for another protocol.
@@ -69,6 +69,6 @@ impl Socket {
     }
 }
 
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).into_owned()
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
