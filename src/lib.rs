@@ -13,13 +13,13 @@ pub mod http;
 pub mod listener;
 pub mod options;
 pub mod pipeline;
+mod private;
 pub mod router;
 #[cfg(all(feature = "server", feature = "out-of-process"))]
 pub mod runner;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod supervisor;
-#[cfg(feature = "out-of-process")]
 mod sys;
 mod telemetry;
 

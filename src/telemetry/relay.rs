@@ -19,6 +19,9 @@ use tracing_core::{
 use super::foreign::{self, Callsite, Typed};
 use crate::facts::RequestId;
 
+/// The modules whose events the host writes itself: that the application started, or did not.
+const HOSTS: &str = "cohost::application";
+
 /// What such a line begins with; no text does.
 const MARK: &str = "\u{1}cohost\u{1}";
 
@@ -29,15 +32,6 @@ pub(crate) fn start(level: LevelFilter) {
     let _ = tracing::subscriber::set_global_default(Relay { level });
 }
 
-/// Whether the host has a line of its own for it: starts, ends and failed requests are seen from there, too.
-///
-/// What the application says, and what the seam to it has to say, is heard only here.
-fn is_told_by_the_host(metadata: &Metadata<'_>) -> bool {
-    let target = metadata.target();
-    let is_ours = target.starts_with("cohost::") && *metadata.level() <= Level::INFO;
-    is_ours && target != "cohost::application" && !target.starts_with("cohost::dispatcher::in_process")
-}
-
 /// Writes events to stderr. Spans are not carried: the SDK has put them into the events.
 struct Relay {
     level: LevelFilter,
@@ -45,7 +39,7 @@ struct Relay {
 
 impl Subscriber for Relay {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.level && !is_told_by_the_host(metadata)
+        *metadata.level() <= self.level && !metadata.target().starts_with(HOSTS)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

@@ -88,16 +88,17 @@ impl Dispatch {
 
     fn begin(&mut self, cx: &mut Context<'_>) -> Next {
         let exchange = self.exchange();
-        let lease = Arc::clone(exchange.lease());
-        if !lease.is_ready() {
+        let generation = exchange.lease().generation();
+        if !generation.is_ready() {
             let failure = Failure::new(failure::Code::ApplicationUnavailable);
             return Next::Answer(Err(failure.detail("the application says that it is not ready")));
         }
-        let body = if lease.instance().wants_whole_bodies() { exchange.take_body() } else { Body::empty() };
+        let body =
+            if generation.instance().wants_whole_bodies() { exchange.take_body() } else { Body::empty() };
         if http_body::Body::is_end_stream(&body) {
             return self.call(cx);
         }
-        let limit = lease.start.max_request_body;
+        let limit = generation.start.max_request_body;
         Next::State(State::Buffering(Box::pin(collect(body, limit))))
     }
 
@@ -107,9 +108,10 @@ impl Dispatch {
             return Next::State(State::Blocking(Box::pin(blocking(exchange, cx.waker().clone()))));
         }
         let exchange = self.exchange();
-        let lease = Arc::clone(exchange.lease());
+        let generation = exchange.lease().generation();
         let request = exchange.facts().request_id;
-        let handled = threads::inside(lease.watch, request, || lease.instance().handle(exchange, cx));
+        let handled =
+            threads::inside(generation.watch, request, || generation.instance().handle(exchange, cx));
         self.handled(handled)
     }
 

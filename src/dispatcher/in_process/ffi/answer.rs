@@ -7,7 +7,7 @@ use cohost_abi as abi;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::{bytes, io::Upgrade, names, objects::Object, push, stream};
-use crate::{Body, dispatcher::in_process::generation::Lease};
+use crate::{Body, dispatcher::in_process::generation::Lease, private::is_private};
 
 /// A response, and what is to happen once the protocol has changed.
 pub(in crate::dispatcher::in_process) struct Answer {
@@ -152,6 +152,10 @@ pub(super) unsafe fn fields(
         let name = unsafe { name(field) }?;
         if !upgrade && is_connection_specific(&name) {
             // The host frames the response; an application that says how does not know the client's protocol.
+            continue;
+        }
+        if is_private(name.as_str()) {
+            // From a runner, it would be taken for the host's own word.
             continue;
         }
         // SAFETY: part of the array's contract.

@@ -21,7 +21,7 @@ use super::{
     request_body::{Callback, OnFrame},
     slice, waker,
 };
-use crate::dispatcher::in_process::{generation::Generation, threads};
+use crate::dispatcher::in_process::{generation::Generation, preflight::OFFERED_FEATURES, threads};
 
 /// The table of a generation that is not built yet; [`place`] completes it.
 pub(in crate::dispatcher::in_process) fn host() -> abi::Host {
@@ -30,7 +30,7 @@ pub(in crate::dispatcher::in_process) fn host() -> abi::Host {
         major: abi::ABI_MAJOR,
         minor: abi::ABI_MINOR,
         threads: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
-        features: FEATURES,
+        features: OFFERED_FEATURES,
         ctx: std::ptr::null_mut(),
         respond,
         take_body,
@@ -64,10 +64,6 @@ pub(in crate::dispatcher::in_process) fn host() -> abi::Host {
         query,
     }
 }
-
-/// What this host can do, for a library that requires it.
-pub(in crate::dispatcher::in_process) const FEATURES: u64 =
-    abi::features::UPGRADE | abi::features::TRAILERS | abi::features::FILES;
 
 /// Puts a generation where it stays, and lets its table point at it.
 pub(in crate::dispatcher::in_process) fn place(generation: Box<Generation>) -> &'static Generation {
