@@ -21,7 +21,10 @@ use hyper_util::{
 use tokio::sync::watch;
 use tower_service::Service;
 
-use super::Outgoing;
+use super::{
+    Outgoing,
+    ahead::{self, Ahead},
+};
 use crate::{
     Body,
     facts::{Connection, Facts},
@@ -158,19 +161,35 @@ where
     type Future = Responding<S::Future>;
 
     fn call(&self, request: Request<Incoming>) -> Responding<S::Future> {
-        let mut request = request.map(Body::from);
+        let (mut request, ahead) = read_ahead(request);
         let (version, head) = (request.version(), *request.method() == Method::HEAD);
         Facts::new(Arc::clone(&self.connection)).put_into(request.extensions_mut());
         let connection = Arc::clone(&self.connection);
-        Responding { inner: self.service.clone().call(request), version, head, connection }
+        let inner = Some(self.service.clone().call(request));
+        Responding { inner, ahead, version, head, connection }
     }
+}
+
+/// Looks out for the client where hyper would not.
+fn read_ahead(request: Request<Incoming>) -> (Request<Body>, Option<Ahead>) {
+    let needless = request.version() > Version::HTTP_11 // HTTP/2 tells of a client's end by itself
+        || http_body::Body::is_end_stream(request.body())
+        || request.headers().contains_key(header::EXPECT); // reading would ask for it
+    if needless {
+        return (request.map(Body::from), None);
+    }
+    let (parts, body) = request.into_parts();
+    let (body, ahead) = ahead::read(body);
+    (Request::from_parts(parts, Body::new(body)), Some(ahead))
 }
 
 pin_project_lite::pin_project! {
     /// A response to come, which will say if it is the connection's last.
     struct Responding<F> {
+        // None: nobody waits for it any more.
         #[pin]
-        inner: F,
+        inner: Option<F>,
+        ahead: Option<Ahead>,
         version: Version,
         head: bool,
         connection: Arc<Connection>,
@@ -181,8 +200,15 @@ impl<F: Future<Output = Result<Response<Outgoing>, Infallible>>> Future for Resp
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Ok(mut response) = ready!(this.inner.poll(cx));
+        let mut this = self.project();
+        let Some(Poll::Ready(answer)) = this.inner.as_mut().as_pin_mut().map(|inner| inner.poll(cx)) else {
+            let Some(ahead) = this.ahead else { return Poll::Pending };
+            ready!(ahead.poll_gone(cx));
+            // This is the cancellation; what is answered goes nowhere.
+            this.inner.set(None);
+            return Poll::Ready(Ok(Response::new(Outgoing::nothing())));
+        };
+        let Ok(mut response) = answer;
         if *this.head {
             without_body(&mut response);
         }
