@@ -213,6 +213,9 @@ fn restore(request: &mut Request<Body>) -> Result<(), String> {
     let Some(field) = request.headers_mut().remove(carried::FIELD) else { return Ok(()) };
     let carried = carried::decode(&field, Instant::now()).map_err(|error| error.to_string())?;
     *request.version_mut() = carried.version;
+    if carried.host == carried::Host::Unnamed {
+        request.headers_mut().remove(http::header::HOST);
+    }
     request.extensions_mut().insert::<Facts>(carried.facts);
     Ok(())
 }
