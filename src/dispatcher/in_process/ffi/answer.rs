@@ -28,6 +28,8 @@ pub(super) struct Asked {
     pub(super) upgrade: bool,
     /// Only the head is wanted: its Content-Length speaks of a body that is not there.
     pub(super) head: bool,
+    /// Any 2xx says that the connection has become a tunnel.
+    pub(super) connect: bool,
 }
 
 /// Reads the application's answer. What it owns is moved in every case.
@@ -55,6 +57,9 @@ pub(super) unsafe fn read(
     }
     if upgrade.is_some() && !asked.upgrade {
         return Err(abi::code::E_UNSUPPORTED);
+    }
+    if asked.connect && status.is_success() && upgrade.is_none() {
+        return Err(abi::code::E_INVALID);
     }
     // SAFETY: says the caller.
     let headers = unsafe { fields(theirs.headers, theirs.n_headers, upgrade.is_some()) }?;

@@ -93,7 +93,11 @@ impl Exchange {
 
     /// What of the request decides which answers are allowed.
     pub(super) fn asked(&self) -> Asked {
-        Asked { upgrade: self.on_upgrade.is_some(), head: self.parts.method == http::Method::HEAD }
+        Asked {
+            upgrade: self.on_upgrade.is_some(),
+            head: self.parts.method == http::Method::HEAD,
+            connect: self.parts.method == http::Method::CONNECT,
+        }
     }
 
     /// The response; an upgrade goes on by itself once the response is on the wire.
