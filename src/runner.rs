@@ -129,6 +129,8 @@ pub async fn serve(application: Application, place: Place, shutdown_timeout: Dur
         access: false,
         error_page: ErrorPage { audience: Audience::Host, ..ErrorPage::default() },
         shutdown_timeout,
+        // What a client may send, and what the host adds.
+        max_fields: Some(100 + 4),
         ..server::Options::default()
     };
     let service = FromHost { application: application.clone(), inner: application.hosted() };

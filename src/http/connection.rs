@@ -38,6 +38,8 @@ pub(crate) struct Limits {
     pub(crate) header_timeout: Duration,
     /// Size of a request's head.
     pub(crate) max_head: usize,
+    /// Fields in a request's head, where that is more than hyper's 100.
+    pub(crate) max_fields: Option<usize>,
     /// Requests at a time on an HTTP/2 connection.
     pub(crate) max_streams: u32,
     /// How long an idle connection stays open after a stop: a client may be about to send.
@@ -49,6 +51,7 @@ impl Default for Limits {
         Self {
             header_timeout: Duration::from_secs(30),
             max_head: 64 * 1024,
+            max_fields: None,
             max_streams: 128,
             linger: Duration::from_millis(500),
         }
@@ -76,7 +79,11 @@ where
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             .max_buf_size(limits.max_head);
-        // Not pipeline_flush: with it hyper (1.12) takes all that a body has into memory before it writes.
+        // Not pipeline_flush: with it hyper (1.12) takes all that a body has into memory before it writes; and while
+        // bytes lie unread it withholds what is written, be it a refusal, a 101, or what the client waits for.
+        if let Some(fields) = limits.max_fields {
+            builder.http1().max_headers(fields);
+        }
         builder
             .http2()
             .timer(TokioTimer::new())
