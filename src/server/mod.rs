@@ -33,6 +33,8 @@ pub struct Options {
     pub shutdown_timeout: Duration,
     /// Connections at a time; more wait in the kernel's queue.
     pub max_connections: usize,
+    /// Fields in the head of a request of HTTP/1.1; `None` for 100, which costs least.
+    pub max_fields: Option<usize>,
 }
 
 impl Default for Options {
@@ -43,6 +45,7 @@ impl Default for Options {
             header_timeout: Limits::default().header_timeout,
             shutdown_timeout: Duration::from_secs(10),
             max_connections: 65_536,
+            max_fields: None,
         }
     }
 }
@@ -104,7 +107,8 @@ where
 
     /// Serves until `stopping` says otherwise, then finishes what is in flight.
     pub async fn serve(self, stopping: Stopping) -> Stopped {
-        let limits = Limits { header_timeout: self.options.header_timeout, ..Limits::default() };
+        let Options { header_timeout, max_fields, .. } = self.options;
+        let limits = Limits { header_timeout, max_fields, ..Limits::default() };
         let stack = stack(self.service, &self.options);
         let connections = Connections::new(stack, &limits, stopping.watch());
         let places = Arc::new(tokio::sync::Semaphore::new(self.options.max_connections));
