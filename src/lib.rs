@@ -5,6 +5,8 @@ pub mod body;
 #[cfg(feature = "config")]
 pub mod config;
 pub mod dispatcher;
+#[cfg(feature = "out-of-process")]
+mod endpoint;
 pub mod facts;
 pub mod failure;
 mod hosting_model;
@@ -18,6 +20,8 @@ pub mod router;
 pub mod runner;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
+mod stop;
 pub mod supervisor;
 #[cfg(feature = "out-of-process")]
 mod sys;

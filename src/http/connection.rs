@@ -25,7 +25,7 @@ use super::Outgoing;
 use crate::{
     Body,
     facts::{Connection, Facts},
-    server::Stop,
+    stop::Stop,
 };
 
 /// What connections may cost.
