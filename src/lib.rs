@@ -1,4 +1,7 @@
 //! A host for web applications that are dynamic libraries: in process over a C ABI, or as supervised child processes.
+//!
+//! [`Application`] is one hosted application, and a tower service: mount it in a router of your own, or let [`Server`]
+//! serve it behind a [`router`]. The modules are the stages of a request's way; `docs/ARCHITECTURE.md` is the map.
 
 pub mod application;
 pub mod body;
@@ -35,3 +38,8 @@ pub use options::Options;
 pub use runner::enter_if_asked;
 #[cfg(feature = "server")]
 pub use server::Server;
+
+/// The Rust code in README.md is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

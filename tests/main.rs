@@ -13,3 +13,6 @@ mod request_and_response;
 
 // Instances: processes that are started, watched and ended.
 mod instances;
+
+// What holds in the source itself: imports, seams, names, pages.
+mod tidy;
