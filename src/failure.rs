@@ -155,6 +155,19 @@ impl Code {
     }
 }
 
+impl std::str::FromStr for Code {
+    type Err = UnknownCode;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCode> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text).ok_or(UnknownCode)
+    }
+}
+
+/// A text that is no failure's code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such failure code; docs/failures.md lists them")]
+pub struct UnknownCode;
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -206,6 +219,39 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// A failure on its way from a runner to its host, in the head of an otherwise empty response.
+pub(crate) mod told {
+    use http::{HeaderMap, HeaderValue};
+    use percent_encoding::{CONTROLS, utf8_percent_encode};
+
+    use super::Failure;
+
+    /// The field with the code; clients see it, too.
+    pub(crate) const CODE: &str = "cohost-failure";
+    /// The field with the detail; only hosts see it.
+    const DETAIL: &str = "cohost-failure-detail";
+
+    /// Adds the detail for the host.
+    pub(crate) fn write_detail(fields: &mut HeaderMap, failure: &Failure) {
+        if let Ok(detail) = HeaderValue::try_from(utf8_percent_encode(&failure.detail, CONTROLS).to_string())
+        {
+            fields.insert(DETAIL, detail);
+        }
+    }
+
+    /// The failure that a runner's response tells.
+    #[cfg(feature = "out-of-process")]
+    pub(crate) fn read(fields: &HeaderMap) -> Option<Failure> {
+        let code = fields.get(CODE)?.to_str().ok()?.parse().ok()?;
+        let detail = fields
+            .get(DETAIL)
+            .map(|detail| percent_encoding::percent_decode(detail.as_bytes()).decode_utf8_lossy());
+        let after = fields.get(http::header::RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+        let failure = Failure::new(code).detail(detail.unwrap_or_default());
+        Some(Failure { retry_after: after.map(std::time::Duration::from_secs), ..failure })
     }
 }
 

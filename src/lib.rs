@@ -28,6 +28,7 @@ mod stop;
 pub mod supervisor;
 #[cfg(feature = "out-of-process")]
 mod sys;
+mod telemetry;
 
 pub use application::Application;
 pub use body::Body;

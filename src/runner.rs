@@ -23,10 +23,11 @@ use crate::{
     dispatcher::{in_process::Ended, out_of_process::facts as carried},
     facts::Facts,
     failure::Code,
-    http::ErrorPage,
+    http::{Audience, ErrorPage},
     listener::{Address, Listener},
     server::{self, Server, Stopped, Stopping},
     supervisor::{AppArguments, DRAIN_FIELD, Role, exit_of, guard},
+    telemetry::relay,
 };
 
 /// Plays the role that this process was started for, if it was started for one.
@@ -47,6 +48,7 @@ pub fn enter_if_asked() -> Option<ExitCode> {
 
 /// Serves one library until SIGTERM, on a runtime of its own.
 fn run(arguments: &AppArguments) -> ExitCode {
+    relay::start(arguments.log_level);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("cohost")
         .max_blocking_threads(arguments.blocking_threads.max(1) + 8)
@@ -124,7 +126,7 @@ pub async fn serve(application: Application, place: Place, shutdown_timeout: Dur
     tokio::spawn(stop_on_signal(stopping.clone(), application.clone()));
     let options = server::Options {
         access: false,
-        error_page: ErrorPage { shown: false, ..ErrorPage::default() },
+        error_page: ErrorPage { audience: Audience::Host, ..ErrorPage::default() },
         shutdown_timeout,
         ..server::Options::default()
     };

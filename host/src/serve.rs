@@ -167,7 +167,11 @@ fn options(config: &Config) -> Options {
     let server = &config.server;
     let defaults = Options::default();
     Options {
-        error_page: ErrorPage { shown: server.error_page, detailed: server.detailed_errors, link: None },
+        error_page: ErrorPage {
+            shown: server.error_page,
+            detailed: server.detailed_errors,
+            ..ErrorPage::default()
+        },
         access: config.log.access,
         header_timeout: server.header_timeout,
         shutdown_timeout: server.shutdown_timeout,

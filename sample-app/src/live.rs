@@ -57,9 +57,9 @@ pub(crate) async fn web_socket(State(sample): State<Arc<Sample>>, upgrade: WebSo
                 () = &mut ending => break,
             };
             let Some(Ok(message)) = message else { return };
-            // axum answers these by itself.
-            let answered = matches!(message, ws::Message::Ping(_) | ws::Message::Pong(_));
-            if !answered && socket.send(message).await.is_err() {
+            // Pings and the client's close are answered by axum, when the next message is waited for.
+            let said = matches!(message, ws::Message::Text(_) | ws::Message::Binary(_));
+            if said && socket.send(message).await.is_err() {
                 return;
             }
         }

@@ -37,6 +37,8 @@ mod panics;
 mod request;
 mod scope;
 mod shapes;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod translate;
 mod upgrade;
 

@@ -11,7 +11,7 @@ use std::{
 use http::{HeaderMap, Request, Response};
 use tower_service::Service;
 
-use super::ErrorPage;
+use super::{Audience, ErrorPage};
 use crate::{
     Body, Failure,
     facts::{Facts, RequestId},
@@ -113,7 +113,9 @@ where
 
 #[cold]
 fn answer(failure: &Failure, page: &ErrorPage, wants: Wants) -> Response<Body> {
-    note(failure, wants);
+    if page.audience == Audience::Client {
+        note(failure, wants);
+    }
     let mut response = page.response(failure, wants);
     // The access record names it.
     response.extensions_mut().insert(failure.code);

@@ -15,7 +15,7 @@ mod target;
 pub use answer::{Answer, Answering};
 #[cfg(feature = "server")]
 pub(crate) use connection::{Connections, Limits};
-pub use page::ErrorPage;
+pub use page::{Audience, ErrorPage};
 #[cfg(feature = "server")]
 pub use record::{Outgoing, Record, Recording};
 #[cfg(feature = "server")]

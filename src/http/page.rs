@@ -3,11 +3,13 @@
 use http::{HeaderValue, Response, header};
 
 use super::answer::{Form, Wants};
-use crate::{Body, Failure};
+use crate::{Body, Failure, failure::told};
 
 /// How failures are shown.
 #[derive(Clone, Debug)]
 pub struct ErrorPage {
+    /// Who reads it.
+    pub audience: Audience,
     /// Whether there is a body at all.
     pub shown: bool,
     /// Whether it tells what happened, and what the application printed: for development only, since it shows paths.
@@ -16,9 +18,19 @@ pub struct ErrorPage {
     pub link: Option<String>,
 }
 
+/// Who reads of a failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever sent the request.
+    #[default]
+    Client,
+    /// The host that sent it on, which makes the page and writes the log: it gets the code and the detail, no body.
+    Host,
+}
+
 impl Default for ErrorPage {
     fn default() -> Self {
-        Self { shown: true, detailed: false, link: None }
+        Self { audience: Audience::Client, shown: true, detailed: false, link: None }
     }
 }
 
@@ -27,11 +39,14 @@ impl ErrorPage {
         let mut response = Response::new(self.body(failure, wants));
         *response.status_mut() = failure.code.status();
         let headers = response.headers_mut();
-        if self.shown {
+        if self.shown && self.audience == Audience::Client {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(wants.form.content_type()));
         }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert("cohost-failure", HeaderValue::from_static(failure.code.as_str()));
+        headers.insert(told::CODE, HeaderValue::from_static(failure.code.as_str()));
+        if self.audience == Audience::Host {
+            told::write_detail(headers, failure);
+        }
         if failure.code.may_retry() {
             // Rounded up: a client that comes early is refused again.
             let after = failure.retry_after.map_or(1, |after| after.as_secs_f64().ceil() as u64).max(1);
@@ -42,7 +57,7 @@ impl ErrorPage {
 
     fn body(&self, failure: &Failure, wants: Wants) -> Body {
         match wants.form {
-            _ if !self.shown => Body::empty(),
+            _ if !self.shown || self.audience == Audience::Host => Body::empty(),
             Form::Html => self.html(failure, wants).into(),
             Form::Problem => self.problem(failure, wants).into(),
         }

@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use tracing_core::LevelFilter;
+
 use super::{
     Endpoint, Environment,
     environment::substitute,
@@ -149,6 +151,8 @@ impl Launch {
             runtime_threads: self.runtime_threads,
             blocking_threads: self.blocking_threads,
             shutdown_timeout: self.shutdown_timeout,
+            // What the host writes of it is decided there; this keeps the rest from being sent at all.
+            log_level: LevelFilter::current(),
             settings: place.settings(),
         }
     }

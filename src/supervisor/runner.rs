@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use tracing_core::LevelFilter;
+
 use crate::failure::Code;
 
 /// The executable that plays the roles of guard and runner, and where its private files lie.
@@ -110,6 +112,8 @@ pub struct AppArguments {
     pub blocking_threads: usize,
     /// How long requests in flight may go on when it stops.
     pub shutdown_timeout: Duration,
+    /// What of its events the host may write.
+    pub log_level: LevelFilter,
     /// A file with the application's settings in JSON, readable by its owner alone.
     pub settings: PathBuf,
 }
@@ -129,6 +133,7 @@ impl AppArguments {
         arguments.extend(option(BLOCKING_THREADS, OsStr::new(&self.blocking_threads.to_string())));
         let limit = self.shutdown_timeout.as_millis().to_string();
         arguments.extend(option(SHUTDOWN_TIMEOUT, OsStr::new(&limit)));
+        arguments.extend(option(LOG_LEVEL, OsStr::new(&self.log_level.to_string())));
         arguments.extend(option(SETTINGS, self.settings.as_os_str()));
         arguments
     }
@@ -152,13 +157,14 @@ impl AppArguments {
             name: need(options.name, NAME)?,
             content_root: need(options.content_root, CONTENT_ROOT)?.into(),
             path_base: need(options.path_base, PATH_BASE)?,
-            generation: number(need(options.generation, GENERATION)?)?,
-            runtime_threads: number(need(options.runtime_threads, RUNTIME_THREADS)?)?,
-            blocking_threads: number(need(options.blocking_threads, BLOCKING_THREADS)?)?,
-            shutdown_timeout: Duration::from_millis(number(need(
+            generation: parsed(need(options.generation, GENERATION)?)?,
+            runtime_threads: parsed(need(options.runtime_threads, RUNTIME_THREADS)?)?,
+            blocking_threads: parsed(need(options.blocking_threads, BLOCKING_THREADS)?)?,
+            shutdown_timeout: Duration::from_millis(parsed(need(
                 options.shutdown_timeout,
                 SHUTDOWN_TIMEOUT,
             )?)?),
+            log_level: parsed(need(options.log_level, LOG_LEVEL)?)?,
             settings: need(options.settings, SETTINGS)?.into(),
         })
     }
@@ -172,8 +178,8 @@ impl AppArguments {
     }
 }
 
-fn number<N: std::str::FromStr>(text: OsString) -> Result<N, ArgumentError> {
-    text.to_str().and_then(|digits| digits.parse().ok()).ok_or(ArgumentError::NoNumber(text))
+fn parsed<N: std::str::FromStr>(text: OsString) -> Result<N, ArgumentError> {
+    text.to_str().and_then(|digits| digits.parse().ok()).ok_or(ArgumentError::Unreadable(text))
 }
 
 #[derive(Default)]
@@ -186,6 +192,7 @@ struct Options {
     runtime_threads: Option<OsString>,
     blocking_threads: Option<OsString>,
     shutdown_timeout: Option<OsString>,
+    log_level: Option<OsString>,
     settings: Option<OsString>,
 }
 
@@ -199,6 +206,7 @@ impl Options {
             Some(GENERATION) => &mut self.generation,
             Some(RUNTIME_THREADS) => &mut self.runtime_threads,
             Some(BLOCKING_THREADS) => &mut self.blocking_threads,
+            Some(LOG_LEVEL) => &mut self.log_level,
             Some(SHUTDOWN_TIMEOUT) => &mut self.shutdown_timeout,
             Some(SETTINGS) => &mut self.settings,
             _ => return Err(ArgumentError::Unknown(name.to_owned())),
@@ -221,9 +229,9 @@ pub enum ArgumentError {
     /// There is none of this name.
     #[error("{} is no argument of a runner", .0.display())]
     Unknown(OsString),
-    /// Not a number.
-    #[error("{} is not a number", .0.display())]
-    NoNumber(OsString),
+    /// Neither number nor level, where one should be.
+    #[error("{} is neither a number nor a level", .0.display())]
+    Unreadable(OsString),
 }
 
 /// What the guard of `application` is called with.
@@ -241,6 +249,7 @@ const PATH_BASE: &str = "--path-base";
 const GENERATION: &str = "--generation";
 const RUNTIME_THREADS: &str = "--runtime-threads";
 const BLOCKING_THREADS: &str = "--blocking-threads";
+const LOG_LEVEL: &str = "--log-level";
 const SHUTDOWN_TIMEOUT: &str = "--shutdown-timeout-ms";
 const SETTINGS: &str = "--settings";
 
@@ -259,6 +268,7 @@ mod tests {
             runtime_threads: 2,
             blocking_threads: 8,
             shutdown_timeout: Duration::from_secs(10),
+            log_level: LevelFilter::DEBUG,
             settings: "/run/x/settings.json".into(),
         }
     }
@@ -274,7 +284,7 @@ mod tests {
     fn a_runner_names_what_is_missing_or_wrong() {
         let mut written = arguments().to_arguments();
         written.truncate(4);
-        assert_eq!(AppArguments::parse(written.drain(1..)), Err(ArgumentError::Missing(GENERATION)));
+        assert_eq!(AppArguments::parse(written.drain(1..)), Err(ArgumentError::Missing(NAME)));
         let unknown = ["lib", "--colour", "red"].map(OsString::from);
         assert_eq!(AppArguments::parse(unknown), Err(ArgumentError::Unknown("--colour".into())));
         let dangling = ["lib", SOCKET].map(OsString::from);

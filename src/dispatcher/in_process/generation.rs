@@ -266,6 +266,12 @@ async fn control<T: Send + 'static>(
     tokio::time::timeout_at(deadline.into(), result).await.ok()?.ok()
 }
 
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Running").field(self.lease.generation).finish()
+    }
+}
+
 impl std::fmt::Debug for Generation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Generation").field("name", &self.start.name).field("number", &self.number).finish()

@@ -45,6 +45,14 @@ pub(super) fn pass(
     }))
 }
 
+/// Lets go of an answer that is not passed on.
+pub(super) fn discard(answer: &Response<Incoming>, exchange: Exchange) {
+    if answer.body().is_end_stream() {
+        exchange.finish();
+    }
+    // Otherwise dropping the exchange closes the stream.
+}
+
 /// Why there is no answer, from what hyper says and what is known of the request's body.
 pub(super) fn lost(error: hyper::Error, watch: Option<&Watch>) -> Failure {
     if let Some(failure) = watch.and_then(Watch::failure) {

@@ -35,6 +35,7 @@ use crate::{
     Body, Failure,
     facts::{Base, End, Facts},
     failure::Code,
+    failure::told,
 };
 
 /// Carries requests to one instance. Clones share its connections.
@@ -97,6 +98,12 @@ impl Inner {
         let carrier = self.carrier(&request, &switch);
         let (request, watch) = self.outgoing(request, &facts, &switch, carrier)?;
         let (response, lease) = self.exchange(request, carrier, watch.as_deref()).await?;
+        if matches!(self.target.peer, Peer::Runner)
+            && let Some(failure) = told::read(response.headers())
+        {
+            answer::discard(&response, answer::Exchange { lease, watch, carrier });
+            return Err(failure);
+        }
         if switch.accepted(response.status(), carrier)? {
             return Ok(switch.join(response, lease));
         }
@@ -164,19 +171,22 @@ impl Inner {
         authority: Option<&HeaderValue>,
         version: Version,
     ) {
-        let trusted = self.target.trusted.covers(&facts.connection.peer);
-        let (sender, claims) = match trusted {
-            true => (Sender::Trusted, Claims::read(&parts.headers)),
-            false => (Sender::Untrusted, Claims::default()),
-        };
-        fields::clean_request(&mut parts.headers, sender);
-        claims.write(&mut parts.headers, facts, authority);
         match &self.target.peer {
             Peer::Runner => {
+                // The application sees the client's fields as it would in the host's process, and learns from its
+                // facts who the client is.
+                fields::clean_request(&mut parts.headers, Sender::Trusted);
                 let facts = carried::encode(facts, version, Instant::now());
                 parts.headers.insert(carried::FIELD, facts);
             }
             Peer::Foreign { .. } => {
+                let trusted = self.target.trusted.covers(&facts.connection.peer);
+                let (sender, claims) = match trusted {
+                    true => (Sender::Trusted, Claims::read(&parts.headers)),
+                    false => (Sender::Untrusted, Claims::default()),
+                };
+                fields::clean_request(&mut parts.headers, sender);
+                claims.write(&mut parts.headers, facts, authority);
                 if let Some(token) = &self.token {
                     parts.headers.insert(&fields::TOKEN, token.clone());
                     if let Some(certificate) = certificate(facts) {

@@ -13,54 +13,87 @@ use tokio::{
     process::{ChildStderr, ChildStdout},
 };
 
+use crate::telemetry::relay;
+
+/// Who prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Printer {
+    /// Somebody else's program: lines of text.
+    Foreign,
+    /// A runner of ours, which also carries its application's events.
+    Runner,
+}
+
 /// Reads both streams until nobody can write to them any more.
 pub(super) async fn capture(
     application: Arc<str>,
     pid: u32,
+    printer: Printer,
     streams: (Option<ChildStdout>, Option<ChildStderr>),
     tail: Tail,
 ) {
-    let source = |stream| Source { application: &application, pid, stream };
+    let source = |stream| Source { application: &application, pid, printer, stream };
     tokio::join!(pump(streams.0, source("stdout"), &tail), pump(streams.1, source("stderr"), &tail));
 }
 
 async fn pump(stream: Option<impl AsyncRead + Unpin>, source: Source<'_>, tail: &Tail) {
     let Some(mut stream) = stream else { return };
     let mut buffer = vec![0; CHUNK];
-    let mut lines = Lines::default();
+    let mut lines = Lines::of(source.printer);
     // An error is an end as well: there is nothing else to be had from a pipe.
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
         let chunk = &buffer[..count];
-        tail.push(chunk);
-        lines.push(chunk, |line| source.log(line));
+        if source.printer == Printer::Foreign {
+            tail.push(chunk);
+        }
+        lines.push(chunk, |line| source.line(line, tail));
     }
-    lines.finish(|line| source.log(line));
+    lines.finish(|line| source.line(line, tail));
 }
 
 struct Source<'a> {
     application: &'a str,
     pid: u32,
+    printer: Printer,
     stream: &'static str,
 }
 
 impl Source<'_> {
+    fn line(&self, line: &[u8], tail: &Tail) {
+        if self.printer == Printer::Runner {
+            if relay::write(self.application, line) {
+                return;
+            }
+            // What is carried is no output; the rest is.
+            tail.push(line);
+            tail.push(b"\n");
+        }
+        self.log(line);
+    }
+
     fn log(&self, line: &[u8]) {
         if !tracing::enabled!(target: "cohost::output", tracing::Level::INFO) {
             return;
         }
-        let Self { application, pid, stream } = self;
+        let Self { application, pid, stream, .. } = self;
         let line = String::from_utf8_lossy(line);
         tracing::info!(target: "cohost::output", application, pid, stream, "{line}");
     }
 }
 
 /// Cuts a stream into lines. One that is too long is cut, too.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lines {
     begun: Vec<u8>,
+    longest: usize,
 }
 
 impl Lines {
+    fn of(printer: Printer) -> Self {
+        let longest = if printer == Printer::Runner { LONGEST_EVENT } else { LONGEST };
+        Self { begun: Vec::new(), longest }
+    }
+
     fn push(&mut self, mut chunk: &[u8], mut emit: impl FnMut(&[u8])) {
         while let Some(end) = chunk.iter().position(|byte| *byte == b'\n') {
             self.extend(&chunk[..end], &mut emit);
@@ -79,8 +112,8 @@ impl Lines {
     }
 
     fn extend(&mut self, mut piece: &[u8], emit: &mut impl FnMut(&[u8])) {
-        while self.begun.len() + piece.len() > LONGEST {
-            let (now, later) = piece.split_at(LONGEST - self.begun.len());
+        while self.begun.len() + piece.len() > self.longest {
+            let (now, later) = piece.split_at(self.longest - self.begun.len());
             self.begun.extend_from_slice(now);
             emit(&self.begun);
             self.begun.clear();
@@ -116,6 +149,8 @@ impl Tail {
 
 const CHUNK: usize = 64 * 1024;
 const LONGEST: usize = 16 * 1024;
+/// An event with a backtrace is a long line.
+const LONGEST_EVENT: usize = 256 * 1024;
 const KEPT: usize = 30 * 1024;
 
 #[cfg(test)]
@@ -125,7 +160,7 @@ mod tests {
     use super::*;
 
     fn lines(chunks: &[Vec<u8>]) -> Vec<Vec<u8>> {
-        let mut lines = Lines::default();
+        let mut lines = Lines::of(Printer::Foreign);
         let mut seen = Vec::new();
         for chunk in chunks {
             lines.push(chunk, |line| seen.push(line.to_vec()));
@@ -162,8 +197,8 @@ mod tests {
         let seen = Seen::default();
         let events = Arc::clone(&seen.0);
         tracing::subscriber::with_default(seen, || {
-            let source = Source { application: "shop", pid: 7, stream: "stderr" };
-            Lines::default().push(b"one\r\n\xfftwo\n", |line| source.log(line));
+            let source = Source { application: "shop", pid: 7, printer: Printer::Foreign, stream: "stderr" };
+            Lines::of(Printer::Foreign).push(b"one\r\n\xfftwo\n", |line| source.log(line));
         });
         let fields = "application=\"shop\" pid=7 stream=\"stderr\"";
         let expected = ["one", "\u{fffd}two"].map(|line| format!("cohost::output message={line} {fields}"));

@@ -19,13 +19,13 @@ use tokio::{
 
 use super::{
     super::{
-        Endpoint, Exit, Launch, Listen, Runner,
+        Endpoint, Exit, Launch, Listen, Program, Runner,
         guard::{Description, Report},
         runner,
     },
     Instance, UNKILLABLE, ended,
     error::StartError,
-    output::{Tail, capture},
+    output::{Printer, Tail, capture},
     ownership::{Owner, listens_on, owner},
     prepared::{Prepared, refused},
     ready::{NotOurs, STRANGER, Seen, Signs},
@@ -136,7 +136,8 @@ impl Guarded {
         let application = Arc::clone(&launch.application);
         let tail = Tail::default();
         let streams = (self.process.stdout.take(), self.process.stderr.take());
-        let output = tokio::spawn(capture(Arc::clone(&application), pid, streams, tail.clone()));
+        let output =
+            tokio::spawn(capture(Arc::clone(&application), pid, printer(launch), streams, tail.clone()));
         let (sender, exit) = watch::channel(None);
         let watch = Watch {
             reports: self.reports,
@@ -188,6 +189,13 @@ impl Refusal {
 }
 
 /// What to do about a refusal of the system.
+fn printer(launch: &Launch) -> Printer {
+    match launch.program {
+        Program::Command(_) => Printer::Foreign,
+        Program::Library(_) => Printer::Runner,
+    }
+}
+
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         // The file itself was there a moment ago.

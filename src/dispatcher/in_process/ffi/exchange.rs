@@ -42,7 +42,10 @@ pub(in crate::dispatcher::in_process) enum Outcome {
 impl Exchange {
     pub(in crate::dispatcher::in_process) fn new(lease: Arc<Lease>, request: http::Request<Body>) -> Self {
         let (mut parts, body) = request.into_parts();
-        let facts = parts.extensions.remove().unwrap_or_else(Facts::unknown);
+        let facts = parts.extensions.remove();
+        // From a program that knows nothing of facts; it took the path base off, if there is one.
+        let facts = facts
+            .unwrap_or_else(|| Facts { path_base: Arc::clone(&lease.start.path_base), ..Facts::unknown() });
         let on_upgrade = parts.extensions.remove();
         Self { lease, facts, parts, body, buffered: Bytes::new(), on_upgrade, outcome: Outcome::Open }
     }

@@ -1,0 +1,8 @@
+//! See `bench_peers::raw_hyper`; with the allocator that `cohost` has.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    bench_peers::raw_hyper::main()
+}

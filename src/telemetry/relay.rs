@@ -1,0 +1,205 @@
+//! Events of a runner, carried to its host: one line of JSON each on stderr, behind a mark.
+//!
+//! The application's events are then the same in the host's log under both hosting models: target, level, fields, the
+//! application's name, the request's id. What else is printed stays what it is.
+
+use std::{
+    fmt::{self, Write as _},
+    io::Write as _,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use serde_json::{Map, Value};
+use tracing_core::{
+    Event, Level, LevelFilter, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+use super::foreign::{self, Callsite, Typed};
+use crate::facts::RequestId;
+
+/// What such a line begins with; no text does.
+const MARK: &str = "\u{1}cohost\u{1}";
+
+/// Sends all events of this process to its host, up to `level`.
+///
+/// Does nothing if the program has a subscriber of its own already.
+pub(crate) fn start(level: LevelFilter) {
+    let _ = tracing::subscriber::set_global_default(Relay { level });
+}
+
+/// Writes events to stderr. Spans are not carried: the SDK has put them into the events.
+struct Relay {
+    level: LevelFilter,
+}
+
+impl Subscriber for Relay {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= self.level
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = encode(event);
+        line.push('\n');
+        // One write, so that lines of several threads do not mix. If the host is gone, so is the log.
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        span::Id::from_u64(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+fn encode(event: &Event<'_>) -> String {
+    let metadata = event.metadata();
+    let mut fields = Fields(Vec::new());
+    event.record(&mut fields);
+    let fields: Vec<Value> =
+        fields.0.into_iter().map(|(name, value)| Value::from(vec![name.into(), value])).collect();
+    let mut told = Map::new();
+    told.insert("level".into(), metadata.level().as_str().into());
+    told.insert("target".into(), metadata.target().into());
+    told.insert("name".into(), metadata.name().into());
+    told.insert("file".into(), metadata.file().into());
+    told.insert("line".into(), metadata.line().into());
+    told.insert("fields".into(), fields.into());
+    let mut line = MARK.to_owned();
+    let _ = write!(line, "{}", Value::Object(told));
+    line
+}
+
+/// Fields in the order in which they were written.
+struct Fields(Vec<(&'static str, Value)>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.push((field.name(), format!("{value:?}").into()));
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.push((field.name(), value.into()));
+    }
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.push((field.name(), value.into()));
+    }
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.push((field.name(), value.into()));
+    }
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0.push((field.name(), value.into()));
+    }
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.0.push((field.name(), value.into()));
+    }
+}
+
+/// Writes the event that a line carries; false if it carries none.
+pub(crate) fn write(application: &str, line: &[u8]) -> bool {
+    decode(line).is_some_and(|(site, request, values)| {
+        let (number, _) = foreign::register(site);
+        if foreign::enabled(number) == foreign::Wanted::Always {
+            foreign::write(number, application, request, &values);
+        }
+        true
+    })
+}
+
+type Carried = (Callsite, Option<RequestId>, Vec<(usize, Typed)>);
+
+fn decode(line: &[u8]) -> Option<Carried> {
+    let told: Value = serde_json::from_slice(line.strip_prefix(MARK.as_bytes())?).ok()?;
+    let text = |key: &str| told.get(key)?.as_str().map(str::to_owned);
+    let level: Level = text("level")?.parse().ok()?;
+    let line = told.get("line").and_then(Value::as_u64).and_then(|line| u32::try_from(line).ok());
+    let (mut request, mut fields, mut values) = (None, Vec::new(), Vec::new());
+    for field in told.get("fields")?.as_array()? {
+        let name = field.get(0)?.as_str()?;
+        match (name, typed(field.get(1)?)) {
+            // Said by the host anyway.
+            ("application", _) => {}
+            ("request_id", Some(Typed::Text(id))) => {
+                request = u64::from_str_radix(&id, 16).ok().map(RequestId);
+            }
+            (name, Some(value)) => {
+                values.push((fields.len(), value));
+                fields.push(name.to_owned());
+            }
+            (_, None) => {}
+        }
+    }
+    let site =
+        Callsite { level, line, target: text("target")?, file: text("file"), name: text("name")?, fields };
+    Some((site, request, values))
+}
+
+fn typed(value: &Value) -> Option<Typed> {
+    Some(match value {
+        Value::String(text) => Typed::Text(text.clone()),
+        Value::Bool(value) => Typed::Bool(*value),
+        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(value), _) => Typed::U64(value),
+            (None, Some(value)) => Typed::I64(value),
+            (None, None) => Typed::F64(number.as_f64()?),
+        },
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Keeps the lines instead of writing them.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<String>>>);
+
+    impl Subscriber for Kept {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn event(&self, event: &Event<'_>) {
+            self.0.lock().unwrap().push(encode(event));
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn an_event_arrives_as_it_was_written() {
+        let kept = Kept::default();
+        tracing::subscriber::with_default(kept.clone(), || {
+            let (application, request_id) = ("shop", tracing::field::display(RequestId(0x1f)));
+            tracing::warn!(target: "shop::db", application, request_id, n = 7_u64, "line\none");
+        });
+        let line = kept.0.lock().unwrap().pop().unwrap();
+        assert_eq!(line.lines().count(), 1);
+        let (site, request, values) = decode(line.as_bytes()).unwrap();
+        assert_eq!((site.level, &*site.target, request), (Level::WARN, "shop::db", Some(RequestId(0x1f))));
+        assert_eq!(site.fields, ["message", "n"]);
+        assert_eq!(values, [(0, Typed::Text("line\none".into())), (1, Typed::U64(7))]);
+    }
+
+    #[test]
+    fn other_lines_are_none() {
+        for line in ["", "hello", "{}", MARK, "\u{1}cohost\u{1}{}", "\u{1}cohost\u{1}[1,2"] {
+            assert!(decode(line.as_bytes()).is_none(), "{line:?}");
+        }
+    }
+}
