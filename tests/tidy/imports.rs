@@ -8,8 +8,18 @@ use super::{
 };
 
 /// What everybody may import. They import each other only.
-const LEAVES: [&str; 9] =
-    ["body", "config", "endpoint", "facts", "failure", "hosting_model", "options", "stop", "sys"];
+const LEAVES: [&str; 10] = [
+    "body",
+    "config",
+    "endpoint",
+    "facts",
+    "failure",
+    "hosting_model",
+    "options",
+    "stop",
+    "sys",
+    "telemetry",
+];
 
 /// The stages of a request's way, and who looks after what is behind the last of them.
 const STAGES: [&str; 8] =
