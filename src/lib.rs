@@ -19,7 +19,7 @@ pub mod listener;
 pub mod options;
 pub mod pipeline;
 pub mod router;
-#[cfg(all(feature = "server", feature = "out-of-process"))]
+#[cfg(feature = "out-of-process")]
 pub mod runner;
 #[cfg(feature = "server")]
 pub mod server;
@@ -35,7 +35,7 @@ pub use body::Body;
 pub use failure::Failure;
 pub use hosting_model::{HostingModel, UnknownHostingModel};
 pub use options::Options;
-#[cfg(all(feature = "server", feature = "out-of-process"))]
+#[cfg(feature = "out-of-process")]
 pub use runner::enter_if_asked;
 #[cfg(feature = "server")]
 pub use server::Server;
