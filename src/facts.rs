@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -31,6 +31,24 @@ pub struct Facts {
     pub base: Base,
     /// When the host will answer 504 itself.
     pub deadline: Option<Instant>,
+}
+
+impl Facts {
+    /// Puts them among a request's extensions.
+    #[cfg(feature = "server")]
+    pub(crate) fn put_into(self, extensions: &mut http::Extensions) {
+        if extensions.is_empty()
+            && let Some(kept) = kept::take()
+        {
+            *extensions = kept;
+        }
+        extensions.insert(self);
+    }
+
+    /// Takes the extensions of a request that is over.
+    pub(crate) fn keep_room(extensions: http::Extensions) {
+        kept::give(extensions);
+    }
 }
 
 /// Where the path base is.
@@ -63,6 +81,35 @@ impl Facts {
             base: Base::Removed,
             deadline: None,
         }
+    }
+}
+
+/// Emptied extensions of requests that are over, with room for the facts of the next: making that room anew costs more
+/// than the call into a small application.
+mod kept {
+    use std::cell::RefCell;
+
+    use http::Extensions;
+
+    /// Requests that one thread may have at a time before it makes room anew.
+    const MOST: usize = 64;
+
+    thread_local! {
+        static KEPT: RefCell<Vec<Extensions>> = const { RefCell::new(Vec::new()) };
+    }
+
+    #[cfg(feature = "server")]
+    pub(super) fn take() -> Option<Extensions> {
+        KEPT.try_with(|kept| kept.try_borrow_mut().ok()?.pop()).ok().flatten()
+    }
+
+    pub(super) fn give(mut extensions: Extensions) {
+        // What is dropped here may be anybody's, so not while the list is borrowed.
+        extensions.clear();
+        let _ = KEPT.try_with(|kept| match kept.try_borrow_mut() {
+            Ok(mut kept) if kept.len() < MOST => kept.push(extensions),
+            _ => {}
+        });
     }
 }
 
@@ -126,6 +173,12 @@ pub struct Connection {
     pub binding: Arc<str>,
     /// What TLS agreed on; `None` on clear text.
     pub tls: Option<Tls>,
+    /// Whether its next answer is to be its last.
+    #[cfg_attr(
+        not(feature = "server"),
+        expect(dead_code, reason = "only our own server closes connections")
+    )]
+    closing: AtomicBool,
 }
 
 impl Connection {
@@ -133,7 +186,23 @@ impl Connection {
     #[must_use]
     pub fn new(peer: End, local: End, binding: Arc<str>, tls: Option<Tls>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), peer, local, binding, tls }
+        Self::numbered(NEXT.fetch_add(1, Ordering::Relaxed), (peer, local), binding, tls)
+    }
+
+    /// One that another process has given its number.
+    pub(crate) fn numbered(id: u64, (peer, local): (End, End), binding: Arc<str>, tls: Option<Tls>) -> Self {
+        Self { id, peer, local, binding, tls, closing: AtomicBool::new(false) }
+    }
+
+    /// From now on, every answer says that it is the connection's last.
+    #[cfg(feature = "server")]
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
     }
 
     /// One of which nothing is known, shared by all such requests.

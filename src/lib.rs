@@ -18,6 +18,7 @@ pub mod http;
 pub mod listener;
 pub mod options;
 pub mod pipeline;
+mod private;
 pub mod router;
 #[cfg(feature = "out-of-process")]
 pub mod runner;
@@ -26,7 +27,6 @@ pub mod server;
 #[cfg(feature = "server")]
 mod stop;
 pub mod supervisor;
-#[cfg(feature = "out-of-process")]
 mod sys;
 mod telemetry;
 

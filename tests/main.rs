@@ -14,5 +14,20 @@ mod request_and_response;
 // Instances: processes that are started, watched and ended.
 mod instances;
 
+// From nothing to an application that serves: when, once, and what requests hear meanwhile.
+mod start;
+
+// Files that are no application library, or none that starts: what is said, and what goes on.
+mod broken_libraries;
+
+// Hosts and applications of different versions of the contract.
+mod versions;
+
+// Programs that know nothing of the host.
+mod foreign;
+
+// The library inside somebody else's program.
+mod embedding;
+
 // What holds in the source itself: imports, seams, names, pages.
 mod tidy;

@@ -36,8 +36,7 @@ pub(crate) async fn bytes(Path(n): Path<u64>) -> impl IntoResponse {
         let len = (n - sent).min(PIECE.len() as u64) as usize;
         Ok::<_, Infallible>(Bytes::from_static(&PIECE[..len]))
     });
-    let body = Body::from_stream(stream::iter(pieces));
-    ([(header::CONTENT_LENGTH, n.to_string()), (header::CONTENT_TYPE, "text/plain".to_owned())], body)
+    ([(header::CONTENT_LENGTH, n.to_string())], Body::from_stream(stream::iter(pieces)))
 }
 
 /// Lets the host send a file: its bytes do not pass through here.
@@ -48,8 +47,7 @@ pub(crate) async fn file(State(sample): State<Arc<Sample>>) -> Result<impl IntoR
 
 /// Counts and hashes the body.
 pub(crate) async fn upload(body: Body) -> Result<Json<Value>, StatusCode> {
-    let (mut size, mut hash) = (0, Sha256::new());
-    let mut body = body.into_data_stream();
+    let (mut body, mut size, mut hash) = (body.into_data_stream(), 0, Sha256::new());
     while let Some(piece) = body.next().await {
         let piece = piece.map_err(|error| status(&error))?;
         size += piece.len() as u64;

@@ -1,4 +1,4 @@
-//! What the host knows of a request beyond HTTP, and the one thing that only the host can do.
+//! What the host knows of a request beyond HTTP, as JSON, and the one thing that only the host can do.
 
 use axum::{
     Extension, Json,
@@ -8,34 +8,28 @@ use axum::{
 use cohost_app::Facts;
 use serde_json::{Value, json};
 
-/// Everything, as JSON.
 pub(crate) async fn info(Extension(facts): Extension<Facts>, request: Request) -> Json<Value> {
     tracing::debug!(path = request.uri().path(), "telling what is known of a request");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let headers = request.headers().iter();
-    let headers: Vec<_> = headers.map(|(name, value)| (name.as_str(), text(value.as_bytes()))).collect();
-    let trace = facts.trace().map(|trace| {
-        json!({
-            "trace_id": format!("{:032x}", u128::from_be_bytes(trace.trace_id)),
-            "parent_span_id": format!("{:016x}", u64::from_be_bytes(trace.parent_span_id)),
-            "flags": trace.flags,
-        })
-    });
-    let tls = facts.tls().map(|tls| {
-        json!({
-            "version": format!("{:#06x}", tls.version()), "cipher": format!("{:#06x}", tls.cipher()),
-            "sni": tls.sni(), "alpn": text(tls.alpn()), "client_certificates": tls.client_chain().count(),
-        })
-    });
+    let headers = request.headers().iter().map(|(name, value)| (name.as_str(), text(value.as_bytes())));
     Json(json!({
         "method": request.method().as_str(), "version": format!("{:?}", facts.version()),
         "scheme": facts.scheme(), "authority": facts.authority(), "target": text(facts.target()),
         "path_base": facts.path_base(), "path": text(facts.path_decoded()), "query": request.uri().query(),
-        "client": facts.peer(), "local": facts.local(), "binding": facts.binding(), "tls": tls,
+        "client": facts.peer(), "local": facts.local(), "binding": facts.binding(),
+        "tls": facts.tls().map(|tls| json!({
+            "version": format!("{:#06x}", tls.version()), "cipher": format!("{:#06x}", tls.cipher()),
+            "sni": tls.sni(), "alpn": text(tls.alpn()), "client_certificates": tls.client_chain().count(),
+        })),
+        "trace": facts.trace().map(|trace| json!({
+            "trace_id": format!("{:032x}", u128::from_be_bytes(trace.trace_id)), "flags": trace.flags,
+            "parent_span_id": format!("{:016x}", u64::from_be_bytes(trace.parent_span_id)),
+        })),
         "connection_id": facts.connection_id(), "request_id": format!("{:016x}", facts.request_id()),
-        "time_left_ms": facts.time_left().map(|left| left.as_millis() as u64), "trace": trace,
-        "headers": headers,
-        "pid": std::process::id(), "thread": std::thread::current().name(),
+        "time_left_ms": facts.time_left().map(|left| left.as_millis() as u64), "pid": std::process::id(),
+        "headers": headers.collect::<Vec<_>>(),
+        // `std` names only threads of this library's own; this one is mostly the host's.
+        "thread": std::fs::read_to_string("/proc/thread-self/comm").ok().as_deref().map(str::trim_end),
     }))
 }
 

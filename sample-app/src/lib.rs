@@ -7,12 +7,9 @@ mod bodies;
 mod facts;
 mod live;
 
-use std::{
-    io::Write,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use axum::{
@@ -27,10 +24,10 @@ use serde_json::json;
 
 cohost_app::export!(app);
 
-/// Starts the application: runs once, before its first request. The host shows an error, with its causes.
+/// Starts the application: runs once, before its first request.
 ///
 /// # Errors
-/// When the settings do not fit [`Settings`], or the file they name cannot be opened.
+/// When its settings are not as they should be. The host shows the error, with its causes.
 pub async fn app(cx: Context) -> Result<Router, BoxError> {
     let settings: Settings = cx.settings()?;
     let file = match &settings.file {
@@ -62,7 +59,7 @@ pub struct Sample {
     pub settings: Settings,
     /// Opened once: `/file` goes on sending what was there at the start.
     pub file: Option<File>,
-    /// Requests to `/counter`.
+    /// Requests to `/counter`, so far.
     pub counter: AtomicU64,
 }
 
@@ -81,8 +78,7 @@ pub fn router(sample: Sample) -> Router {
         .route("/upload", post(bodies::upload).layer(DefaultBodyLimit::disable()))
         .route("/stream", get(live::stream))
         .route("/events", get(live::events))
-        // Not only GET: over HTTP/2 it is another method.
-        .route("/ws", any(live::web_socket))
+        .route("/ws", get(live::web_socket))
         .route("/sleep/{ms}", get(live::sleep))
         .route("/counter", get(counter))
         .route("/panic", get(panic))
@@ -93,11 +89,9 @@ async fn index(State(sample): State<Arc<Sample>>) -> Html<String> {
     let (base, generation) = sample.host.as_ref().map_or(("", 0), |cx| (cx.path_base(), cx.generation()));
     let greeting = sample.settings.greeting.as_deref().unwrap_or("Hello, World!");
     // Links on the page are relative to its `<base>`. The greeting comes last: nothing in it is replaced any more.
-    let page = include_str!("index.html")
-        .replace("{{base}}", &escaped(base))
-        .replace("{{generation}}", &generation.to_string())
-        .replace("{{greeting}}", &escaped(greeting));
-    Html(page)
+    let page = include_str!("index.html").replace("{{base}}", &escaped(base));
+    let page = page.replace("{{generation}}", &generation.to_string());
+    Html(page.replace("{{greeting}}", &escaped(greeting)))
 }
 
 async fn counter(State(sample): State<Arc<Sample>>) -> String {
@@ -115,8 +109,8 @@ fn escaped(text: &str) -> String {
 
 /// A file without a name, which goes away with the application.
 fn file_of_our_own() -> std::io::Result<File> {
-    const TEXT: &str = "A file that the sample application wrote when it started.\n";
-    let mut file = tempfile::tempfile()?;
-    file.write_all(TEXT.as_bytes())?;
-    Ok(File::from_std(file, 0, TEXT.len() as u64))
+    let (mut file, text) =
+        (tempfile::tempfile()?, b"A file that the sample application wrote at its start.\n");
+    std::io::copy(&mut &text[..], &mut file)?;
+    Ok(File::from_std(file, 0, text.len() as u64))
 }

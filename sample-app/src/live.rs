@@ -40,9 +40,8 @@ pub(crate) async fn events(State(sample): State<Arc<Sample>>, Query(pace): Query
 }
 
 fn ticks(n: u64, delay_ms: u64) -> impl Stream<Item = u64> {
-    let delay = Duration::from_millis(delay_ms);
     stream::iter(1..=n).then(move |n| async move {
-        tokio::time::sleep(delay).await;
+        tokio::time::sleep(Duration::from_millis(delay_ms)).await;
         n
     })
 }
@@ -58,10 +57,10 @@ pub(crate) async fn web_socket(State(sample): State<Arc<Sample>>, upgrade: WebSo
             };
             let Some(Ok(message)) = message else { return };
             // Pings and the client's close are answered by axum, when the next message is waited for.
-            let said = matches!(message, ws::Message::Text(_) | ws::Message::Binary(_));
-            if said && socket.send(message).await.is_err() {
-                return;
+            if matches!(message, ws::Message::Ping(_) | ws::Message::Pong(_) | ws::Message::Close(_)) {
+                continue;
             }
+            let Ok(()) = socket.send(message).await else { return };
         }
         // Fails when the client is gone already; then there is nobody to tell.
         let _ = socket.send(ws::Message::Close(None)).await;
@@ -69,8 +68,6 @@ pub(crate) async fn web_socket(State(sample): State<Arc<Sample>>, upgrade: WebSo
 }
 
 async fn ending(sample: Arc<Sample>) {
-    match &sample.host {
-        Some(cx) => cx.shutdown().await,
-        None => pending().await,
-    }
+    let Some(cx) = &sample.host else { return pending().await };
+    cx.shutdown().await;
 }

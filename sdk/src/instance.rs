@@ -55,7 +55,7 @@ impl<S> Instance<S> {
         let scope = Scope::enter(std::ptr::null_mut(), 0);
         let made = catch_unwind(AssertUnwindSafe(|| runtime.block_on(make(context)).map_err(Into::into)));
         drop(scope);
-        match made.unwrap_or_else(|panic| Err(panics::error(&*panic))) {
+        match made.unwrap_or_else(|panic| Err(panics::Panicked::with(&*panic).into())) {
             Ok(service) => Ok(Self { service, runtime, shared, drain }),
             Err(error) => {
                 // Dropping it would wait for whatever the start has left running.

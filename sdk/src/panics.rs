@@ -6,6 +6,7 @@
 use std::{
     any::Any,
     backtrace::{Backtrace, BacktraceStatus},
+    fmt,
     panic::PanicHookInfo,
     sync::{
         Once, OnceLock, RwLock,
@@ -15,7 +16,7 @@ use std::{
 
 use cohost_abi::level;
 
-use crate::{BoxError, ffi::Host, scope};
+use crate::{ffi::Host, scope};
 
 /// Backtraces cost milliseconds, and whoever can make a request panic can do it often. Past these, only
 /// `RUST_BACKTRACE` brings more.
@@ -42,12 +43,25 @@ pub(crate) fn report_to(host: Host) {
     });
 }
 
-/// A panic that was caught, as an error.
-pub(crate) fn error(payload: &(dyn Any + Send)) -> BoxError {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    format!("it panicked: {}", text.unwrap_or("with a payload that is no text")).into()
+/// A panic that was caught, as an error: its message.
+#[derive(Debug)]
+pub(crate) struct Panicked(String);
+
+impl Panicked {
+    pub(crate) fn with(payload: &(dyn Any + Send)) -> Self {
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        Self(text.unwrap_or("a panic whose payload is no text").to_owned())
+    }
 }
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Panicked {}
 
 fn report(panic: &PanicHookInfo<'_>) {
     let Some(host) = HOST.get().and_then(|host| host.try_read().ok().map(|host| *host)) else { return };

@@ -283,7 +283,7 @@ impl Service<Request<Body>> for Current {
 
     fn call(&mut self, request: Request<Body>) -> Answering {
         match &**self.shared.state.load() {
-            State::Running(dispatcher) => dispatcher.clone().call(request),
+            State::Running(dispatcher) => dispatcher.call(request),
             State::Absent => {
                 let shared = Arc::clone(&self.shared);
                 Answering::Boxed(Box::pin(async move { shared.dispatcher().await?.call(request).await }))
@@ -293,20 +293,16 @@ impl Service<Request<Body>> for Current {
 }
 
 impl Dispatcher {
-    fn call(mut self, request: Request<Body>) -> Answering {
-        match &mut self {
-            Self::InProcess(dispatcher) => Answering::InProcess(dispatcher.call(request)),
+    fn call(&self, request: Request<Body>) -> Answering {
+        match self {
+            Self::InProcess(dispatcher) => Answering::InProcess(dispatcher.dispatch(request)),
             #[cfg(feature = "out-of-process")]
-            Self::OutOfProcess(forwarder) => Answering::Boxed(forwarder.call(request)),
+            Self::OutOfProcess(forwarder) => Answering::Boxed(forwarder.clone().call(request)),
         }
     }
 }
 
 /// An answer to come.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the common one, and must not cost an allocation"
-)]
 pub enum Answering {
     /// From a library in this process.
     InProcess(in_process::Dispatch),

@@ -183,7 +183,9 @@ mod process {
         };
         match told {
             Some((code, output)) => {
-                let said = Failure::new(code).detail(output.trim());
+                // The runner's last line; what stands before it is the application's.
+                let said = output.trim_end().lines().next_back().unwrap_or_default();
+                let said = Failure::new(code).detail(said);
                 Failure { output: Some(output), ..said }
             }
             None => error.into(),

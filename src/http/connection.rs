@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::{
     body::Incoming,
     rt::{Read, Write},
@@ -72,9 +72,8 @@ where
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
-            .max_buf_size(limits.max_head)
-            // Answers to pipelined requests leave together.
-            .pipeline_flush(true);
+            .max_buf_size(limits.max_head);
+        // Not pipeline_flush: with it hyper (1.12) takes all that a body has into memory before it writes.
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -91,20 +90,17 @@ where
     where
         I: Read + Write + Unpin + Send + 'static,
     {
-        let service =
-            Requests { service: self.service, connection: Arc::new(connection), stop: self.stop.clone() };
+        let connection = Arc::new(connection);
+        let service = Requests { service: self.service, connection: Arc::clone(&connection) };
         let mut serving = pin!(self.builder.serve_connection_with_upgrades(stream, service));
-        let mut stop = self.stop;
-        let first = tokio::select! {
-            ended = serving.as_mut() => Some(ended),
-            _ = stop.wait_for(|stop| *stop != Stop::Run) => None,
-        };
-        let ended = match first {
+        let mut stop = self.stop.clone();
+        let ended = match until(serving.as_mut(), &self.stop, stop.wait_for(|stop| *stop != Stop::Run)).await
+        {
             Some(ended) => ended,
             None => {
-                // From now on every answer says that it is the last. A client that is about to send gets its answer.
-                let lingered = tokio::time::timeout(self.linger, serving.as_mut()).await;
-                match lingered {
+                // A client that is about to send gets its answer, and hears that it is the last.
+                connection.close();
+                match tokio::time::timeout(self.linger, serving.as_mut()).await {
                     Ok(ended) => ended,
                     Err(_) => {
                         serving.as_mut().graceful_shutdown();
@@ -122,11 +118,35 @@ where
     }
 }
 
+/// Waits for the end of `serving`; `None` when the order to stop came first.
+///
+/// The order is listened to once and then only looked at: a connection's task is woken for every request, and asking
+/// properly each time would cost more than many an answer.
+async fn until<F: Future>(
+    mut serving: Pin<&mut F>,
+    order: &watch::Receiver<Stop>,
+    stopped: impl Future,
+) -> Option<F::Output> {
+    let mut stopped = pin!(stopped);
+    let mut listening = false;
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(ended) = serving.as_mut().poll(cx) {
+            return Poll::Ready(Some(ended));
+        }
+        // The task's waker stays the same, so that listening once is enough.
+        if (!listening || order.has_changed().unwrap_or(true)) && stopped.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        listening = true;
+        Poll::Pending
+    })
+    .await
+}
+
 /// hyper's requests as ours.
 struct Requests<S> {
     service: S,
     connection: Arc<Connection>,
-    stop: watch::Receiver<Stop>,
 }
 
 impl<S> hyper::service::Service<Request<Incoming>> for Requests<S>
@@ -139,9 +159,10 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Responding<S::Future> {
         let mut request = request.map(Body::from);
-        let version = request.version();
-        request.extensions_mut().insert(Facts::new(Arc::clone(&self.connection)));
-        Responding { inner: self.service.clone().call(request), version, stop: self.stop.clone() }
+        let (version, head) = (request.version(), *request.method() == Method::HEAD);
+        Facts::new(Arc::clone(&self.connection)).put_into(request.extensions_mut());
+        let connection = Arc::clone(&self.connection);
+        Responding { inner: self.service.clone().call(request), version, head, connection }
     }
 }
 
@@ -151,7 +172,8 @@ pin_project_lite::pin_project! {
         #[pin]
         inner: F,
         version: Version,
-        stop: watch::Receiver<Stop>,
+        head: bool,
+        connection: Arc<Connection>,
     }
 }
 
@@ -161,11 +183,22 @@ impl<F: Future<Output = Result<Response<Outgoing>, Infallible>>> Future for Resp
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(mut response) = ready!(this.inner.poll(cx));
-        let stopping = *this.stop.borrow() != Stop::Run;
+        if *this.head {
+            without_body(&mut response);
+        }
         let upgrade = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
-        if stopping && !upgrade && *this.version <= Version::HTTP_11 {
+        if this.connection.is_closing() && !upgrade && *this.version <= Version::HTTP_11 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Poll::Ready(Ok(response))
     }
+}
+
+/// What answers a HEAD: the fields of a GET. hyper leaves the body out by itself, but in HTTP/1.1 only.
+fn without_body(response: &mut Response<Outgoing>) {
+    let length = http_body::Body::size_hint(response.body()).exact().filter(|length| *length > 0);
+    if let Some(length) = length {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    response.body_mut().silence();
 }

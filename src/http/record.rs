@@ -217,6 +217,11 @@ impl http_body::Body for Outgoing {
 }
 
 impl Outgoing {
+    /// Leaves the body out.
+    pub(super) fn silence(&mut self) {
+        self.body = Body::empty();
+    }
+
     fn count(&mut self, frame: Option<&Result<Frame<Bytes>, BodyError>>) {
         match frame {
             None => self.ending = Ending::Complete,

@@ -90,7 +90,8 @@ fn check<B>(request: &Request<B>) -> Result<(), &'static str> {
 
 /// There is one authority, and it is one.
 fn authority(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<(), &'static str> {
-    let mut hosts = headers.get_all(header::HOST).iter();
+    // In a line: a request has few fields, and looking a name up costs more than passing them all.
+    let mut hosts = headers.iter().filter(|(name, _)| **name == header::HOST).map(|(_, value)| value);
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err("there is more than one Host field");
@@ -111,6 +112,18 @@ fn authority(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<(), &'s
     }
 }
 
+/// The bytes of host names.
+const IN_NAMES: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let it = byte as u8;
+        allowed[byte] = it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.' | b'_' | b'~' | b'%' | b'!');
+        byte += 1;
+    }
+    allowed
+};
+
 /// RFC 9110, section 7.2: a host and perhaps a port, nothing else.
 fn host_value(value: &HeaderValue) -> Result<(), &'static str> {
     const WRONG: &str = "the Host field is not a host name";
@@ -127,8 +140,7 @@ fn host_value(value: &HeaderValue) -> Result<(), &'static str> {
         }
         _ => value.split_at(value.iter().position(|byte| *byte == b':').unwrap_or(value.len())),
     };
-    let plain =
-        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b'!');
+    let plain = |byte: &u8| IN_NAMES[usize::from(*byte)];
     let port = match port {
         [] | [b':'] => Some(0),
         [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
@@ -142,10 +154,19 @@ fn host_value(value: &HeaderValue) -> Result<(), &'static str> {
 /// Brings the path into normal form, and keeps the target as received if that changed it.
 fn normalise(request: &mut Request<Body>) -> Result<(), &'static str> {
     let Some(target) = request.uri().path_and_query() else { return Ok(()) };
-    let path = target.path();
-    check_bytes(target)?;
-    let Cow::Owned(mut normal) = without_dots(path) else { return Ok(()) };
-    let before = Bytes::copy_from_slice(target.as_str().as_bytes());
+    let bytes = target.as_str().as_bytes();
+    if bytes.iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f..)) {
+        return Err("the target has bytes that must be percent-encoded");
+    }
+    // Most targets are plain; only these can hide a control character or a dot segment.
+    if !bytes.contains(&b'%') && !bytes.windows(2).any(|pair| pair == b"/.") {
+        return Ok(());
+    }
+    if target.path().as_bytes().windows(3).any(is_control) {
+        return Err("the path has control characters");
+    }
+    let Cow::Owned(mut normal) = without_dots(target.path()) else { return Ok(()) };
+    let before = Bytes::copy_from_slice(bytes);
     if let Some(query) = target.query() {
         normal.push('?');
         normal.push_str(query);
@@ -160,20 +181,13 @@ fn normalise(request: &mut Request<Body>) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn check_bytes(target: &PathAndQuery) -> Result<(), &'static str> {
-    if target.as_str().bytes().any(|byte| byte <= b' ' || byte >= 0x7f) {
-        return Err("the target has bytes that must be percent-encoded");
+/// Whether three bytes are a control character, percent-encoded.
+fn is_control(triple: &[u8]) -> bool {
+    match triple {
+        [b'%', b'0' | b'1', low] => low.is_ascii_hexdigit(),
+        [b'%', b'7', b'f' | b'F'] => true,
+        _ => false,
     }
-    let path = target.path().as_bytes();
-    if !path.contains(&b'%') {
-        return Ok(());
-    }
-    let control = |triple: &[u8]| {
-        triple[0] == b'%'
-            && (matches!(triple[1], b'0' | b'1') && triple[2].is_ascii_hexdigit()
-                || triple[1] == b'7' && triple[2].eq_ignore_ascii_case(&b'f'))
-    };
-    if path.windows(3).any(control) { Err("the path has control characters") } else { Ok(()) }
 }
 
 /// RFC 3986, section 5.2.4, which also takes `%2e` for a dot.

@@ -6,7 +6,10 @@
 use std::{
     fmt, io,
     net::SocketAddr,
-    os::{fd::OwnedFd, unix::fs::FileTypeExt as _},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::FileTypeExt as _,
+    },
     path::PathBuf,
     pin::Pin,
     task::{Context, Poll},
@@ -18,7 +21,10 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream},
 };
 
-use crate::facts::End;
+use crate::{
+    facts::End,
+    sys::listening::{self, Ours},
+};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -73,6 +79,7 @@ fn hint(error: &io::Error) -> &'static str {
 pub struct Listener {
     socket: Socket,
     address: Address,
+    _ours: Ours,
 }
 
 #[derive(Debug)]
@@ -81,22 +88,31 @@ enum Socket {
     Unix(UnixListener),
 }
 
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
 impl Listener {
     /// Listens on `address`. Port 0 becomes a free one, which [`address`](Self::address) tells.
     ///
     /// # Errors
     /// Returns what the system says, and the address.
     pub fn bind(address: Address) -> Result<Self, ListenError> {
-        let socket = match &address {
+        let opened = listening::ours(|| match &address {
             Address::Tcp(address) => bind_tcp(*address).map(Socket::Tcp),
             Address::Unix(path) => bind_unix(path).map(Socket::Unix),
-        };
-        let socket = socket.map_err(|source| ListenError { address: address.clone(), source })?;
+        });
+        let (socket, ours) = opened.map_err(|source| ListenError { address: address.clone(), source })?;
         let address = match &socket {
             Socket::Tcp(socket) => socket.local_addr().map_or(address, Address::Tcp),
             Socket::Unix(_) => address,
         };
-        Ok(Self { socket, address })
+        Ok(Self { socket, address, _ours: ours })
     }
 
     /// Listens on a Unix socket that somebody else has bound.
@@ -107,7 +123,8 @@ impl Listener {
         let socket = std::os::unix::net::UnixListener::from(socket);
         socket.set_nonblocking(true)?;
         let path = socket.local_addr()?.as_pathname().map(PathBuf::from).unwrap_or_default();
-        Ok(Self { socket: Socket::Unix(UnixListener::from_std(socket)?), address: Address::Unix(path) })
+        let (socket, ours) = listening::ours(|| UnixListener::from_std(socket).map(Socket::Unix))?;
+        Ok(Self { socket, address: Address::Unix(path), _ours: ours })
     }
 
     /// Where it listens.

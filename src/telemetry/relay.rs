@@ -19,6 +19,9 @@ use tracing_core::{
 use super::foreign::{self, Callsite, Typed};
 use crate::facts::RequestId;
 
+/// The modules whose events the host writes itself: that the application started, or did not.
+const HOSTS: &str = "cohost::application";
+
 /// What such a line begins with; no text does.
 const MARK: &str = "\u{1}cohost\u{1}";
 
@@ -36,7 +39,7 @@ struct Relay {
 
 impl Subscriber for Relay {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.level
+        *metadata.level() <= self.level && !metadata.target().starts_with(HOSTS)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

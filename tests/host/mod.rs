@@ -3,6 +3,7 @@
 
 mod client;
 mod log;
+mod workshop;
 
 use std::{
     fmt::Write as _,
@@ -15,6 +16,7 @@ use std::{
 
 pub use client::{Answer, Client};
 pub use log::Log;
+pub use workshop::{HELLO, Workshop};
 
 /// How long anything in a test may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -137,6 +139,15 @@ impl Setup {
     pub fn more(mut self, lines: &str) -> Self {
         let _ = writeln!(self.rest, "{lines}");
         self
+    }
+
+    /// Another application of the same site, which answers everything below `/healthy`.
+    pub fn beside(self, healthy: &Path, model: Model) -> Self {
+        let (library, model) = (healthy.display().to_string(), model.as_str());
+        self.more(&format!(
+            "[[site.application]]\nname = \"healthy\"\npath = \"/healthy\"\nlibrary = {library:?}\n\
+             hosting_model = {model:?}"
+        ))
     }
 
     /// A variable of the host's environment.

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// What everybody may import. They import each other only.
-const LEAVES: [&str; 10] = [
+const LEAVES: [&str; 11] = [
     "body",
     "config",
     "endpoint",
@@ -16,6 +16,7 @@ const LEAVES: [&str; 10] = [
     "failure",
     "hosting_model",
     "options",
+    "private",
     "stop",
     "sys",
     "telemetry",

@@ -147,17 +147,17 @@ impl<M, S: Application> Entries<M, S> {
             if let Some(logs) = logs {
                 logs.finish();
             }
-            let message = match started {
+            let failure = match started {
                 Ok(instance) => {
                     // SAFETY: the host's, to be written on success.
                     unsafe { out.write(Box::into_raw(Box::new(instance)).cast()) };
                     return code::DONE;
                 }
-                Err(failure) => crate::chain(&*failure),
+                Err(failure) => failure,
             };
             // SAFETY: what the host passed.
-            unsafe { report(error, &message) };
-            code::E_APP
+            unsafe { report(error, &crate::chain(&*failure)) };
+            if failure.is::<panics::Panicked>() { code::E_PANIC } else { code::E_APP }
         })
     }
 }

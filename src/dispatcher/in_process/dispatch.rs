@@ -25,7 +25,8 @@ use crate::{Body, Failure, failure};
 pub struct Dispatch {
     state: State,
     /// Away while the blocking pool has it.
-    exchange: Option<Exchange>,
+    // On the heap, because futures are moved many times on their way, and this is large.
+    exchange: Option<Box<Exchange>>,
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
@@ -37,7 +38,7 @@ enum State {
     /// Its body is being collected.
     Buffering(Boxed<Bytes>),
     /// It runs on the blocking pool, with the exchange.
-    Blocking(Boxed<(Handled, Exchange)>),
+    Blocking(Boxed<(Handled, Box<Exchange>)>),
     /// It will be woken.
     Task(Task),
     /// It answers through a token.
@@ -47,7 +48,7 @@ enum State {
 
 impl Dispatch {
     pub(super) fn new(lease: Arc<Lease>, request: http::Request<Body>) -> Self {
-        Self { state: State::New, exchange: Some(Exchange::new(lease, request)) }
+        Self { state: State::New, exchange: Some(Box::new(Exchange::new(lease, request))) }
     }
 
     /// Goes on until there is an answer or nothing to do but wait.
@@ -87,16 +88,17 @@ impl Dispatch {
 
     fn begin(&mut self, cx: &mut Context<'_>) -> Next {
         let exchange = self.exchange();
-        let lease = Arc::clone(exchange.lease());
-        if !lease.is_ready() {
+        let generation = exchange.lease().generation();
+        if !generation.is_ready() {
             let failure = Failure::new(failure::Code::ApplicationUnavailable);
             return Next::Answer(Err(failure.detail("the application says that it is not ready")));
         }
-        let body = if lease.instance().wants_whole_bodies() { exchange.take_body() } else { Body::empty() };
+        let body =
+            if generation.instance().wants_whole_bodies() { exchange.take_body() } else { Body::empty() };
         if http_body::Body::is_end_stream(&body) {
             return self.call(cx);
         }
-        let limit = lease.start.max_request_body;
+        let limit = generation.start.max_request_body;
         Next::State(State::Buffering(Box::pin(collect(body, limit))))
     }
 
@@ -106,9 +108,10 @@ impl Dispatch {
             return Next::State(State::Blocking(Box::pin(blocking(exchange, cx.waker().clone()))));
         }
         let exchange = self.exchange();
-        let lease = Arc::clone(exchange.lease());
+        let generation = exchange.lease().generation();
         let request = exchange.facts().request_id;
-        let handled = threads::inside(lease.watch, request, || lease.instance().handle(exchange, cx));
+        let handled =
+            threads::inside(generation.watch, request, || generation.instance().handle(exchange, cx));
         self.handled(handled)
     }
 
@@ -146,7 +149,10 @@ async fn collect(body: Body, limit: Option<u64>) -> Result<Bytes, Failure> {
 /// Calls an application that blocks, on a thread that may wait.
 ///
 /// Dropping the future does not stop the call; its permit is kept until it returns.
-async fn blocking(mut exchange: Exchange, waker: std::task::Waker) -> Result<(Handled, Exchange), Failure> {
+async fn blocking(
+    mut exchange: Box<Exchange>,
+    waker: std::task::Waker,
+) -> Result<(Handled, Box<Exchange>), Failure> {
     let generation = exchange.lease().generation();
     let permit = generation.blocking.acquire().await.map_err(|_| Failure::new(failure::Code::Draining))?;
     let handling = generation.runtime.spawn_blocking(move || {

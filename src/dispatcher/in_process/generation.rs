@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 use super::{
     ffi::{Instance, Objects, table},
     library::Library,
+    listening,
     preflight::LoadError,
     threads,
 };
@@ -143,6 +144,7 @@ impl Generation {
         let mut ready = generation.ready.subscribe();
         let ready = ready.wait_for(|ready| *ready);
         tokio::time::timeout_at(deadline, ready).await.map_err(|_| late())?.expect("generations stay");
+        listening::started(&generation.start.name, Instant::now());
         threads::start_watchdog();
         tracing::debug!(application = %generation.start.name, generation = generation.number, "application started");
 

@@ -9,8 +9,9 @@
 
 use std::{
     collections::HashMap,
-    ffi::CStr,
+    ffi::{CStr, c_void},
     fs, io,
+    mem::{MaybeUninit, offset_of},
     path::{Path, PathBuf},
     sync::{LazyLock, Mutex, PoisonError},
 };
@@ -18,7 +19,10 @@ use std::{
 use cohost_abi as abi;
 use libloading::os::unix::{self, RTLD_LOCAL, RTLD_NOW};
 
-use super::preflight::{self, LoadError};
+use super::{
+    listening,
+    preflight::{self, LoadError, Note},
+};
 
 /// How many generations of one file a process may hold: each stays mapped (some megabytes of memory).
 const MOST_GENERATIONS: usize = 100;
@@ -39,28 +43,28 @@ impl Library {
     /// Returns what is wrong with the file, or what the system's loader says.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
         let examined = preflight::examine(path)?;
+        listening::before();
         count_generation(path)?;
         let copy = private_copy(path)?;
         // What was examined and what is opened must be the same: the file may be replaced at any moment.
         preflight::examine(&copy).map_err(|_| changed(path))?;
-        // SAFETY: running the library's constructors is what the operator asked for; the file was examined, so that
-        // mapping it does not fault.
-        let opened = unsafe { unix::Library::open(Some(&copy), RTLD_NOW | RTLD_LOCAL) };
-        let library = opened.map_err(|error| {
-            // libloading's own text says only that dlopen failed.
-            let said =
-                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        open_siblings(&examined, &copy);
+        let library = open(&copy).map_err(|said| {
             let said = said.replace(&*copy.to_string_lossy(), &path.to_string_lossy());
             LoadError::from_loader(path, &said, &examined)
         })?;
         // SAFETY: the examination says that the symbol is data, of the descriptor's kind.
-        let symbol = unsafe { library.get::<*const abi::App>(abi::ENTRY_SYMBOL) };
-        let app =
-            symbol.map(|symbol| *symbol).map_err(|_| LoadError::EntryMissing { path: path.to_owned() })?;
+        let symbol = unsafe { library.get::<*const c_void>(abi::ENTRY_SYMBOL) };
+        let symbol = symbol.map(|symbol| *symbol).ok().filter(|symbol| !symbol.is_null());
+        let symbol = symbol.ok_or_else(|| LoadError::EntryMissing { path: path.to_owned() })?;
         // Never closed, so the descriptor is there for ever.
         std::mem::forget(library);
-        // SAFETY: data of the library, aligned as its compiler made it.
-        let app = unsafe { app.as_ref() }.ok_or_else(|| LoadError::EntryMissing { path: path.to_owned() })?;
+        // SAFETY: data of the library, which the examination took for a descriptor.
+        let app = unsafe { descriptor(symbol, path) }?;
+        if let Some(note) = examined.note {
+            // What was decided before any of its code ran has to hold for what it is now.
+            note.check_same(Note::of(app), &examined)?;
+        }
         Self::checked(app, path)
     }
 
@@ -69,6 +73,7 @@ impl Library {
     /// # Errors
     /// Returns what is wrong with the descriptor.
     pub fn linked(app: &'static abi::App) -> Result<Self, LoadError> {
+        listening::before();
         // SAFETY: a name is null or NUL-terminated and constant.
         let name = unsafe { text(app.name) };
         Self::checked(app, Path::new(name.unwrap_or("(linked)")))
@@ -77,26 +82,16 @@ impl Library {
     fn checked(app: &'static abi::App, path: &Path) -> Result<Self, LoadError> {
         let invalid = |what| Err(LoadError::EntryInvalid { path: path.to_owned(), what });
         if app.magic != abi::MAGIC {
-            return invalid("does not begin with the magic number of a descriptor");
+            return invalid(NO_MAGIC);
         }
         if app.major != abi::ABI_MAJOR {
             let (theirs, ours) = (app.major, abi::ABI_MAJOR);
             return Err(LoadError::OtherMajor { path: path.to_owned(), theirs, ours });
         }
-        if app.size < size_of::<abi::App>() {
-            return invalid("is smaller than a descriptor of this version");
+        if app.size < LEAST_SIZE {
+            return invalid(TOO_SMALL);
         }
-        if app.min_host_minor > abi::ABI_MINOR {
-            let (needs, ours) = (app.min_host_minor, abi::ABI_MINOR);
-            return Err(LoadError::HostTooOld { path: path.to_owned(), needs, ours });
-        }
-        let missing = app.requires_features & !super::ffi::table::FEATURES;
-        if missing != 0 {
-            return Err(LoadError::FeatureMissing {
-                path: path.to_owned(),
-                missing: format!("{missing:#x}"),
-            });
-        }
+        Note::of(app).check_host(path)?;
         if app.init.is_none() || app.handle.is_none() {
             return invalid("has no `init` or no `handle`");
         }
@@ -114,6 +109,42 @@ impl Library {
     }
 }
 
+/// What every version of a descriptor begins with.
+#[repr(C)]
+struct Beginning {
+    magic: u64,
+    size: usize,
+    major: u16,
+}
+
+/// Copies a descriptor, of which an older library has less and a newer one more than this host knows. Functions that
+/// a library does not have are absent, as if it had left them out.
+///
+/// # Safety
+/// `symbol` points to data that stays, and of which it is true what it says if it begins as a descriptor.
+unsafe fn descriptor(symbol: *const c_void, path: &Path) -> Result<&'static abi::App, LoadError> {
+    let invalid = |what| Err(LoadError::EntryInvalid { path: path.to_owned(), what });
+    // SAFETY: nothing that is exported under this name is smaller; it may lie anywhere.
+    let beginning = unsafe { symbol.cast::<Beginning>().read_unaligned() };
+    if beginning.magic != abi::MAGIC {
+        return invalid(NO_MAGIC);
+    }
+    if beginning.major != abi::ABI_MAJOR {
+        let (theirs, ours) = (beginning.major, abi::ABI_MAJOR);
+        return Err(LoadError::OtherMajor { path: path.to_owned(), theirs, ours });
+    }
+    if beginning.size < LEAST_SIZE {
+        return invalid(TOO_SMALL);
+    }
+    // What may be missing are pointers; half a pointer is none.
+    let known = beginning.size.min(size_of::<abi::App>()) / size_of::<usize>() * size_of::<usize>();
+    let app = Box::leak(Box::new(MaybeUninit::<abi::App>::zeroed()));
+    // SAFETY: it is as large as it says, and `app` is as large as the host knows it.
+    unsafe { app.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(symbol.cast(), known) };
+    // SAFETY: numbers, pointers and functions that may be null: whatever is zero is valid.
+    Ok(unsafe { app.assume_init_ref() })
+}
+
 /// # Safety
 /// `name` is null, or NUL-terminated and constant.
 unsafe fn text(name: *const std::ffi::c_char) -> Option<&'static str> {
@@ -122,6 +153,39 @@ unsafe fn text(name: *const std::ffi::c_char) -> Option<&'static str> {
     }
     // SAFETY: not null, and says the caller.
     unsafe { CStr::from_ptr(name) }.to_str().ok()
+}
+
+/// Opens a file with all that it needs, or says what the loader said.
+fn open(file: &Path) -> Result<unix::Library, String> {
+    // SAFETY: running the library's constructors is what the operator asked for; the file was examined, or is one that
+    // the loader would open for it, so that mapping it does not fault.
+    let opened = unsafe { unix::Library::open(Some(file), RTLD_NOW | RTLD_LOCAL) };
+    // libloading's own text says only that dlopen failed.
+    opened.map_err(|error| {
+        std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)
+    })
+}
+
+/// Opens what the library wants to find beside itself (`$ORIGIN`), where it really is: to the loader, the place of the
+/// library is that of the copy.
+///
+/// The loader knows an open library by the name it gives itself. One that gives itself none is only found by its file,
+/// which is what the links are for. Whatever fails here, the loader says again when it needs it.
+fn open_siblings(library: &preflight::Library, copy: &Path) {
+    for sibling in library.siblings() {
+        match open(&sibling.file) {
+            Ok(opened) => std::mem::forget(opened),
+            Err(said) => {
+                tracing::debug!(file = %sibling.file.display(), said, "not opened ahead of the library")
+            }
+        }
+        let Some(place) = sibling.below.map(|below| copy.with_file_name("").join(below)) else { continue };
+        let linked = fs::create_dir_all(&place)
+            .and_then(|()| std::os::unix::fs::symlink(&sibling.file, place.join(sibling.name)));
+        if let Err(error) = linked {
+            tracing::debug!(file = %sibling.file.display(), %error, "not linked to beside the library's copy");
+        }
+    }
 }
 
 fn count_generation(path: &Path) -> Result<(), LoadError> {
@@ -184,6 +248,19 @@ fn sweep(directory: &Path) {
         }
     }
 }
+
+/// Where the descriptor of the oldest library ends that can be served: it can be started, and handles requests.
+const LEAST_SIZE: usize = offset_of!(abi::App, drain);
+
+const NO_MAGIC: &str = "does not begin with the magic number of a descriptor";
+const TOO_SMALL: &str = "is smaller than any descriptor";
+
+// The magic number, the size and the major version stay where they are, whatever else changes.
+const _: () = assert!(
+    offset_of!(abi::App, magic) == offset_of!(Beginning, magic)
+        && offset_of!(abi::App, size) == offset_of!(Beginning, size)
+        && offset_of!(abi::App, major) == offset_of!(Beginning, major)
+);
 
 fn changed(path: &Path) -> LoadError {
     LoadError::Refused {

@@ -7,6 +7,7 @@ mod dispatch;
 mod ffi;
 mod generation;
 mod library;
+mod listening;
 pub mod preflight;
 mod threads;
 
@@ -36,6 +37,12 @@ impl Dispatcher {
         Self { lease: running.lease() }
     }
 
+    /// Hands over a request.
+    #[must_use]
+    pub fn dispatch(&self, request: http::Request<Body>) -> Dispatch {
+        Dispatch::new(Arc::clone(&self.lease), request)
+    }
+
     /// The generation.
     #[must_use]
     pub fn generation(&self) -> &Generation {
@@ -53,7 +60,7 @@ impl Service<http::Request<Body>> for Dispatcher {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Dispatch {
-        Dispatch::new(Arc::clone(&self.lease), request)
+        self.dispatch(request)
     }
 }
 

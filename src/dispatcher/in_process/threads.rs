@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::listening;
 use crate::facts::RequestId;
 
 /// How often the watchdog looks.
@@ -113,9 +114,11 @@ fn watch_for_ever() {
             let slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
             slots.iter().filter_map(Weak::upgrade).collect()
         };
-        for held in watchdog.look(Instant::now(), &slots) {
+        let now = Instant::now();
+        for held in watchdog.look(now, &slots) {
             held.report();
         }
+        listening::look(now);
     }
 }
 

@@ -166,13 +166,12 @@ impl Read {
     }
 
     fn finish(self) -> Carried {
-        let connection = Connection {
-            id: self.conn,
-            peer: self.peer.unwrap_or(End::Unknown),
-            local: self.local.unwrap_or(End::Unknown),
-            binding: self.binding.unwrap_or_else(empty_base),
-            tls: self.tls,
-        };
+        let connection = Connection::numbered(
+            self.conn,
+            (self.peer.unwrap_or(End::Unknown), self.local.unwrap_or(End::Unknown)),
+            self.binding.unwrap_or_else(empty_base),
+            self.tls,
+        );
         let facts = Facts {
             connection: Arc::new(connection),
             request_id: RequestId(self.id),
@@ -273,7 +272,7 @@ mod tests {
 
     fn connections() -> impl Strategy<Value = Connection> {
         (any::<u64>(), ends(), ends(), ".{0,20}", option::of(handshakes())).prop_map(
-            |(id, peer, local, binding, tls)| Connection { id, peer, local, binding: binding.into(), tls },
+            |(id, peer, local, binding, tls)| Connection::numbered(id, (peer, local), binding.into(), tls),
         )
     }
 
@@ -317,8 +316,7 @@ mod tests {
     fn the_field_is_short_and_legible() {
         let local = End::Ip("192.0.2.1:80".parse().unwrap());
         let mut facts = Facts::unknown();
-        facts.connection =
-            Arc::new(Connection { id: 3, peer: End::Unix, local, binding: "*:80".into(), tls: None });
+        facts.connection = Arc::new(Connection::numbered(3, (End::Unix, local), "*:80".into(), None));
         facts.request_id = RequestId(255);
         facts.path_base = "/my shop".into();
 

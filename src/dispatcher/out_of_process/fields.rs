@@ -10,6 +10,8 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRANSFER_ENCODING},
 };
 
+use crate::private::{begins, is_private};
+
 /// Where the pairing token stands.
 pub(super) static TOKEN: HeaderName = HeaderName::from_static("ms-aspnetcore-token");
 /// Where the client's certificate stands.
@@ -126,15 +128,6 @@ fn is_hosts(name: &str, sender: Sender) -> bool {
     }
 }
 
-/// Between host and instance, in neither direction anybody else's.
-fn is_private(name: &str) -> bool {
-    match name.as_bytes().first() {
-        Some(b'c') => begins(name, "cohost-"),
-        Some(b'm') => begins(name, "ms-aspnetcore-"),
-        _ => false,
-    }
-}
-
 /// Not allowed in trailers (RFC 9110, 6.5.1), because they decide how a message is read, routed or believed.
 fn is_framing(name: &str) -> bool {
     is_hop_by_hop(name)
@@ -153,11 +146,6 @@ fn is_framing(name: &str) -> bool {
                 | "expect"
                 | "max-forwards"
         )
-}
-
-fn begins(name: &str, prefix: &str) -> bool {
-    name.len() >= prefix.len()
-        && name.bytes().zip(prefix.bytes()).all(|(is, wanted)| is == wanted || (is == b'_' && wanted == b'-'))
 }
 
 /// HTTP/2 sends each cookie alone; HTTP/1.1 knows one field (RFC 9113, 8.2.3).

@@ -40,7 +40,9 @@ pub enum StartError {
         output: Arc<str>,
     },
     /// It was not ready in time.
-    #[error("{command} was not ready within {limit:?}: {waited_for}")]
+    #[error(
+        "{command} was not ready within {limit:?}: {waited_for}; make its start quicker, or raise `startup_timeout`"
+    )]
     StartTimeout {
         /// What was started.
         command: String,

@@ -70,7 +70,7 @@ async fn start_once(launch: &Launch, runner: &Runner, deadline: Instant) -> Resu
     };
     tracing::info!(application = %launch.application, pid, endpoint = %prepared.endpoint, "instance started");
     let top = guard.pid;
-    let command = command(&prepared.description);
+    let command = command(launch, &prepared.description);
     let (instance, notify) = guard.watched(pid, launch, prepared);
     let attempt = Attempt { launch, command, instance, notify, top };
     attempt.until_ready(deadline).await
@@ -188,7 +188,6 @@ impl Refusal {
     }
 }
 
-/// What to do about a refusal of the system.
 fn printer(launch: &Launch) -> Printer {
     match launch.program {
         Program::Command(_) => Printer::Foreign,
@@ -196,6 +195,7 @@ fn printer(launch: &Launch) -> Printer {
     }
 }
 
+/// What to do about a refusal of the system.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         // The file itself was there a moment ago.
@@ -317,9 +317,14 @@ fn port(endpoint: &Endpoint) -> u16 {
     }
 }
 
-/// The program, for messages; not its arguments, which may hold a secret.
-fn command(description: &Description) -> String {
-    PathBuf::from(&description.program).display().to_string()
+/// What was started, for messages: the program, not its arguments, which may hold a secret; or the library, whoever
+/// runs it.
+fn command(launch: &Launch, description: &Description) -> String {
+    let file = match &launch.program {
+        Program::Command(_) => PathBuf::from(&description.program),
+        Program::Library(library) => launch.directory.join(library),
+    };
+    file.display().to_string()
 }
 
 const PORT_TRIES: u32 = 5;

@@ -1,13 +1,13 @@
 //! The application's answer: from the contract's form to `http`'s, everything checked and copied or moved.
 #![expect(unsafe_code, reason = "the seam")]
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use cohost_abi as abi;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::{bytes, io::Upgrade, names, objects::Object, push, stream};
-use crate::{Body, dispatcher::in_process::generation::Lease};
+use crate::{Body, dispatcher::in_process::generation::Lease, private::is_private};
 
 /// A response, and what is to happen once the protocol has changed.
 pub(in crate::dispatcher::in_process) struct Answer {
@@ -80,7 +80,7 @@ impl Moved {
                 // SAFETY: not null; moved out, the application does not use it again.
                 let body = unsafe { theirs.body.read() };
                 // SAFETY: the contract's.
-                Ok(Self::Bytes(unsafe { bytes::take(body, lease) }))
+                unsafe { bytes::take(body, lease) }.map(Self::Bytes)
             }
             abi::body_kind::STREAM if !theirs.stream.is_null() => {
                 // SAFETY: not null; moved out, the application does not use it again.
@@ -141,6 +141,9 @@ pub(super) unsafe fn fields(
     n: u32,
     upgrade: bool,
 ) -> Result<HeaderMap, abi::Code> {
+    if n > 0 && theirs.is_null() {
+        return Err(abi::code::E_INVALID);
+    }
     // SAFETY: says the caller.
     let theirs = unsafe { super::fields(theirs, n) };
     let mut headers = HeaderMap::with_capacity(theirs.len());
@@ -149,6 +152,10 @@ pub(super) unsafe fn fields(
         let name = unsafe { name(field) }?;
         if !upgrade && is_connection_specific(&name) {
             // The host frames the response; an application that says how does not know the client's protocol.
+            continue;
+        }
+        if is_private(name.as_str()) {
+            // From a runner, it would be taken for the host's own word.
             continue;
         }
         // SAFETY: part of the array's contract.
@@ -183,19 +190,25 @@ unsafe fn name(field: &abi::Header) -> Result<HeaderName, abi::Code> {
 /// `field` keeps the contract.
 unsafe fn value(field: &abi::Header) -> Result<HeaderValue, abi::Code> {
     let text = abi::Str { ptr: field.value, len: field.value_len as usize };
+    if field.value.is_null() && field.value_len > 0 {
+        return Err(abi::code::E_INVALID);
+    }
     // SAFETY: says the caller.
     let text = unsafe { super::slice(text) };
     if field.name_id == abi::header_id::CONTENT_TYPE
-        && let Some(known) = CONTENT_TYPES.iter().find(|known| known.as_bytes() == text)
+        && let Some(known) = KNOWN_TYPES.iter().find(|known| known.as_bytes() == text)
     {
-        return Ok(HeaderValue::from_static(known));
+        return Ok(known.clone());
     }
     let mut value = HeaderValue::from_bytes(text).map_err(|_| abi::code::E_INVALID)?;
     value.set_sensitive(field.flags & abi::header_flags::SENSITIVE != 0);
     Ok(value)
 }
 
-/// Values that need no copy: what most answers say.
+/// Values that need neither a copy nor a check: what most answers say.
+static KNOWN_TYPES: LazyLock<[HeaderValue; 6]> =
+    LazyLock::new(|| CONTENT_TYPES.map(HeaderValue::from_static));
+
 const CONTENT_TYPES: [&str; 6] = [
     "text/plain",
     "text/plain; charset=utf-8",

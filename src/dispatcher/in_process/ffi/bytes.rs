@@ -17,20 +17,29 @@ const _: () = assert!(align_of::<Bytes>() <= align_of::<usize>());
 
 /// Takes over bytes of the application's; releases them when the last clone is gone.
 ///
+/// # Errors
+/// They lie nowhere, or are more than can be.
+///
 /// # Safety
 /// `theirs` keeps the contract: readable as it says, `release` callable once.
-pub(super) unsafe fn take(theirs: abi::Bytes, lease: &Arc<Lease>) -> Bytes {
+pub(super) unsafe fn take(theirs: abi::Bytes, lease: &Arc<Lease>) -> Result<Bytes, abi::Code> {
     let text = abi::Str { ptr: theirs.ptr, len: theirs.len };
+    if text.len > isize::MAX as usize || (text.ptr.is_null() && text.len > 0) {
+        // No memory is that large, or nowhere. It is given back all the same.
+        // SAFETY: says the caller.
+        unsafe { refuse(theirs) };
+        return Err(abi::code::E_INVALID);
+    }
     if theirs.release.is_none() {
         if theirs.flags & abi::bytes_flags::STATIC != 0 {
             // SAFETY: STATIC says readable for ever, and libraries are never unmapped.
-            return Bytes::from_static(unsafe { super::slice(text) });
+            return Ok(Bytes::from_static(unsafe { super::slice(text) }));
         }
         // SAFETY: borrowed bytes are readable during this call.
-        return Bytes::copy_from_slice(unsafe { super::slice(text) });
+        return Ok(Bytes::copy_from_slice(unsafe { super::slice(text) }));
     }
     let owned = Owned { theirs, _lease: Arc::clone(lease) };
-    if text.len < COPY_BELOW { Bytes::copy_from_slice(owned.as_ref()) } else { Bytes::from_owner(owned) }
+    Ok(if text.len < COPY_BELOW { Bytes::copy_from_slice(owned.as_ref()) } else { Bytes::from_owner(owned) })
 }
 
 /// Bytes that the application will get back.

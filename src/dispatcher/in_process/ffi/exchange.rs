@@ -67,6 +67,11 @@ impl Exchange {
         self.buffered = whole;
     }
 
+    /// Whether it can be answered: it was not, or not well.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.outcome, Outcome::Open | Outcome::Answered(Err(_)))
+    }
+
     /// What has become of it; it is open again, to no use.
     pub(in crate::dispatcher::in_process) fn take_outcome(&mut self) -> Outcome {
         std::mem::replace(&mut self.outcome, Outcome::Open)
@@ -74,11 +79,12 @@ impl Exchange {
 
     /// Puts the request into the hands of a token; what stays is what the answer needs.
     pub(super) fn detach(&mut self, on_cancel: Option<Callback<OnCancel>>) -> Detached {
+        let asked = self.asked();
         let nothing = http::Request::new(()).into_parts().0;
         let parts = std::mem::replace(&mut self.parts, nothing);
         let body = std::mem::take(&mut self.body);
         let buffered = std::mem::take(&mut self.buffered);
-        Detached::new(&self.lease, self.asked(), (parts, self.facts.clone(), buffered), body, on_cancel)
+        Detached::new(&self.lease, asked, (parts, self.facts.clone(), buffered), body, on_cancel)
     }
 
     /// What of the request decides which answers are allowed.
@@ -97,6 +103,12 @@ impl Exchange {
     /// Makes the request body a handle; 0 when there is none or it was taken.
     pub(super) fn body_handle(&mut self) -> usize {
         body_handle(&self.lease, &mut self.body)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        Facts::keep_room(std::mem::take(&mut self.parts.extensions));
     }
 }
 

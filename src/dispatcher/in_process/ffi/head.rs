@@ -12,6 +12,7 @@ use super::{answer::Asked, names};
 use crate::{
     Body,
     facts::{Base, End, Facts},
+    private::is_private,
 };
 
 /// What a head points at and what the request does not hold in that form already.
@@ -137,6 +138,8 @@ impl Space {
                 abi::header_id::EXPECT => head.flags |= abi::head_flags::EXPECT_CONTINUE,
                 abi::header_id::CONTENT_LENGTH => head.content_length = length(value),
                 abi::header_id::TRACEPARENT => trace(value.as_bytes(), head),
+                // Out of process, the forwarder leaves them out.
+                abi::header_id::NONE if is_private(name.as_str()) => continue,
                 _ => {}
             }
             self.headers.push(field(name.as_str(), value, name_id));

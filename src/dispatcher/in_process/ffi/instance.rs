@@ -180,6 +180,11 @@ impl Step {
     pub(in crate::dispatcher::in_process) fn after(code: abi::Code, exchange: &mut Exchange) -> Self {
         match (code, exchange.take_outcome()) {
             (abi::code::DONE, Outcome::Answered(answer)) => Self::Answer(answer),
+            // What `respond` said of the answer, passed on: the failure says it better.
+            (
+                abi::code::E_INVALID | abi::code::E_UNSUPPORTED | abi::code::E_ABI,
+                Outcome::Answered(Err(refused)),
+            ) => Self::Answer(Err(refused)),
             (abi::code::DETACHED, Outcome::Detached(detached)) => Self::Wait(detached),
             (code, Outcome::Detached(detached)) => {
                 // It took a token and said otherwise: the token is worth nothing, the code counts.

@@ -30,13 +30,13 @@ pub(super) use objects::Objects;
 
 use cohost_abi as abi;
 
-/// The bytes of `text`.
+/// The bytes of `text`; none where there is no address, or more of them than memory can hold.
 ///
 /// # Safety
 /// They are readable for `'a`, or `text` is empty.
 #[expect(unsafe_code, reason = "the seam")]
 unsafe fn slice<'a>(text: abi::Str) -> &'a [u8] {
-    if text.len == 0 || text.ptr.is_null() {
+    if text.len == 0 || text.ptr.is_null() || text.len > isize::MAX as usize {
         return &[];
     }
     // SAFETY: not null, and the caller promises the rest.

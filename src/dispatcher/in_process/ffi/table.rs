@@ -21,7 +21,7 @@ use super::{
     request_body::{Callback, OnFrame},
     slice, waker,
 };
-use crate::dispatcher::in_process::{generation::Generation, threads};
+use crate::dispatcher::in_process::{generation::Generation, preflight::OFFERED_FEATURES, threads};
 
 /// The table of a generation that is not built yet; [`place`] completes it.
 pub(in crate::dispatcher::in_process) fn host() -> abi::Host {
@@ -30,7 +30,7 @@ pub(in crate::dispatcher::in_process) fn host() -> abi::Host {
         major: abi::ABI_MAJOR,
         minor: abi::ABI_MINOR,
         threads: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
-        features: FEATURES,
+        features: OFFERED_FEATURES,
         ctx: std::ptr::null_mut(),
         respond,
         take_body,
@@ -64,10 +64,6 @@ pub(in crate::dispatcher::in_process) fn host() -> abi::Host {
         query,
     }
 }
-
-/// What this host can do, for a library that requires it.
-pub(in crate::dispatcher::in_process) const FEATURES: u64 =
-    abi::features::UPGRADE | abi::features::TRAILERS | abi::features::FILES;
 
 /// Puts a generation where it stays, and lets its table point at it.
 pub(in crate::dispatcher::in_process) fn place(generation: Box<Generation>) -> &'static Generation {
@@ -118,15 +114,26 @@ unsafe extern "C" fn respond(req: *mut abi::Req, response: *const abi::Response)
         // Read in every case: what it owns is ours.
         // SAFETY: the contract's.
         let answer = unsafe { answer::read(response, &exchange.lease, exchange.asked()) };
-        if !matches!(exchange.outcome, Outcome::Open) {
+        if !exchange.is_open() {
             tracing::warn!(application = %exchange.lease.name(), request_id = %exchange.facts.request_id,
                 "application answered a request twice; the second answer is dropped");
             return Some(code::E_STATE);
         }
-        of(answer.map(|answer| {
-            exchange.outcome = Outcome::Answered(Ok(answer));
-            code::DONE
-        }))
+        let code = answer.as_ref().map_or_else(|code| *code, |_| code::DONE);
+        // One that was refused is kept as well, in case that no better one follows.
+        exchange.outcome = Outcome::Answered(answer.map_err(refused));
+        Some(code)
+    })
+}
+
+/// Why an answer cannot be given.
+fn refused(code: Code) -> crate::Failure {
+    crate::Failure::new(crate::failure::Code::InvalidResponse).detail(match code {
+        code::E_INVALID => {
+            "the application's answer is not HTTP: its status, a field or its length".to_owned()
+        }
+        code::E_UNSUPPORTED => "the application changes the protocol, which this request cannot".to_owned(),
+        code => format!("the application's answer was refused with {code}"),
     })
 }
 
@@ -143,7 +150,7 @@ unsafe extern "C" fn detach(
 ) -> abi::Token {
     // SAFETY: the contract has it valid during `handle` and `poll`.
     let Some(exchange) = (unsafe { req.cast::<Exchange>().as_mut() }) else { return abi::Token::NONE };
-    if !matches!(exchange.outcome, Outcome::Open) {
+    if !exchange.is_open() {
         return abi::Token::NONE;
     }
     let on_cancel = on_cancel.map(|call| Callback { call, ud });
@@ -215,11 +222,7 @@ unsafe extern "C" fn token_respond(
             Ok(_) => code::DONE,
             Err(code) => *code,
         };
-        let answer = answer.map_err(|code| {
-            crate::Failure::new(crate::failure::Code::InvalidResponse)
-                .detail(format!("its answer was refused with {code}"))
-        });
-        of(detached.answer(answer).map(|()| code))
+        of(detached.answer(answer.map_err(refused)).map(|()| code))
     })
 }
 
@@ -380,7 +383,7 @@ unsafe extern "C" fn sink_write(host: *const abi::Host, handle: abi::Sink, bytes
             }
         };
         // SAFETY: the contract's.
-        Some(sink.write(unsafe { owned::take(bytes, &lease) }))
+        of(unsafe { owned::take(bytes, &lease) }.map(|bytes| sink.write(bytes)))
     })
 }
 

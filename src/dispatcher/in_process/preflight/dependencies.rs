@@ -6,7 +6,7 @@
 use std::{
     fs::File,
     io::Read,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use super::{Library, machine::Target};
@@ -18,6 +18,16 @@ pub struct Dependency {
     pub name: String,
     /// The first file of that name for this machine.
     pub found: Option<PathBuf>,
+}
+
+/// A library that is to be found at the place of the library that needs it.
+pub(in super::super) struct Sibling {
+    /// As written in the library that needs it.
+    pub(in super::super) name: String,
+    /// Where it is.
+    pub(in super::super) file: PathBuf,
+    /// The directory below that of the library that needs it; `None` if it is elsewhere.
+    pub(in super::super) below: Option<PathBuf>,
 }
 
 /// The directories in which a system's libraries are, from the loader's configuration and by custom.
@@ -57,6 +67,26 @@ impl Library {
     pub fn missing_dependencies(&self, directories: &[PathBuf]) -> Vec<String> {
         let all = self.dependencies(directories);
         all.into_iter().filter(|dependency| dependency.found.is_none()).map(|missing| missing.name).collect()
+    }
+
+    /// What it needs and says to look for at its own place, in the order in which it names them.
+    pub(in super::super) fn siblings(&self) -> Vec<Sibling> {
+        self.needed.iter().filter(|name| !name.contains('/')).filter_map(|name| self.sibling(name)).collect()
+    }
+
+    fn sibling(&self, name: &str) -> Option<Sibling> {
+        let file = |entry: &String| PathBuf::from(self.with_origin(entry)).join(name);
+        // The first that has it counts, wherever that is.
+        let entry = self.runpath.iter().find(|entry| is_for_host(&file(entry)))?;
+        let below = entry.strip_prefix("$ORIGIN").or_else(|| entry.strip_prefix("${ORIGIN}"))?;
+        let below = Path::new(below.trim_start_matches('/'));
+        let is_below =
+            below.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        Some(Sibling {
+            name: name.to_owned(),
+            file: std::path::absolute(file(entry)).ok()?,
+            below: is_below.then(|| below.to_owned()),
+        })
     }
 
     /// Its own search path, with `$ORIGIN` put in, and then `directories`.

@@ -1,6 +1,8 @@
 //! What is to be said of a library that could be read: refusals, then warnings.
 
-use cohost_abi::{ABI_MAJOR, ABI_MINOR, app_flags, features};
+use std::path::Path;
+
+use cohost_abi::{ABI_MAJOR, ABI_MINOR, App, app_flags, features};
 
 use super::{Library, LoadError, NAMES_KEPT, Note, OFFERED_FEATURES};
 
@@ -9,7 +11,10 @@ impl Library {
     pub(super) fn check(&self) -> Result<(), LoadError> {
         self.check_entry()?;
         self.check_agreement()?;
-        [self.note, self.descriptor].into_iter().flatten().try_for_each(|claims| self.check_host(claims))
+        [self.note, self.descriptor]
+            .into_iter()
+            .flatten()
+            .try_for_each(|claims| claims.check_host(&self.path))
     }
 
     fn check_entry(&self) -> Result<(), LoadError> {
@@ -33,19 +38,6 @@ impl Library {
             }
             _ => Ok(()),
         }
-    }
-
-    fn check_host(&self, claims: Note) -> Result<(), LoadError> {
-        let path = self.path.clone();
-        if claims.min_host_minor > ABI_MINOR {
-            let (needs, ours) = (claims.min_host_minor, ABI_MINOR);
-            return Err(LoadError::HostTooOld { path, needs, ours });
-        }
-        let missing = claims.requires_features & !OFFERED_FEATURES;
-        if missing != 0 {
-            return Err(LoadError::FeatureMissing { path, missing: feature_names(missing) });
-        }
-        Ok(())
     }
 
     fn disagreement(&self, what: &'static str, note: u64, descriptor: u64) -> LoadError {
@@ -85,6 +77,31 @@ impl Library {
 }
 
 impl Note {
+    /// What a descriptor says.
+    pub(in super::super) fn of(app: &App) -> Self {
+        Self {
+            major: app.major,
+            minor: app.minor,
+            min_host_minor: app.min_host_minor,
+            flags: app.flags,
+            requires_features: app.requires_features,
+        }
+    }
+
+    /// Whether it can live with this host.
+    pub(in super::super) fn check_host(self, path: &Path) -> Result<(), LoadError> {
+        let path = path.to_owned();
+        if self.min_host_minor > ABI_MINOR {
+            let (needs, ours) = (self.min_host_minor, ABI_MINOR);
+            return Err(LoadError::HostTooOld { path, needs, ours });
+        }
+        let missing = self.requires_features & !OFFERED_FEATURES;
+        if missing != 0 {
+            return Err(LoadError::FeatureMissing { path, missing: feature_names(missing) });
+        }
+        Ok(())
+    }
+
     /// Compares a note with its descriptor. The loader does the same with the descriptor in memory.
     pub(in super::super) fn check_same(self, descriptor: Self, library: &Library) -> Result<(), LoadError> {
         // The note has room for the low half only.

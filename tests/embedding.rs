@@ -1,0 +1,152 @@
+//! The library inside somebody else's program: a service among others, in a router that is not ours.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use axum::{Router, routing::get};
+use cohost::{Application, HostingModel, dispatcher::in_process::Ended, supervisor::Runner};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::{
+    both_models,
+    host::{Client, Model, library, program},
+};
+
+both_models! {
+    async fn an_axum_router_mounts_an_application(model: Model) {
+        let app = described(model).path_base("/app").build().unwrap();
+        let server = Server::start(&app).await;
+        let client = server.client();
+        assert_eq!(client.get("/").await.text(), "not the application");
+
+        assert_eq!(client.get("/app/plaintext").await.text(), "Hello, World!");
+        assert_eq!(client.post("/app/echo", "there and back").await.text(), "there and back");
+        assert_eq!(client.get("/elsewhere").await.status, 404);
+        let told = client.get("/app/info?x").await.json();
+        assert_eq!((&told["path_base"], &told["path"], &told["query"]), (&"/app".into(), &"/info".into(), &"x".into()));
+        assert_eq!(told["authority"], server.address.to_string());
+        let own = u64::from(std::process::id());
+        assert_eq!(told["pid"] == own, model == Model::InProcess);
+
+        assert_eq!(app.stop().await, Ended::Gracefully);
+        let answer = client.get("/app/plaintext").await;
+        assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (503, "draining"));
+        assert_eq!(client.get("/").await.status, 200);
+    }
+
+    async fn a_failure_is_an_answer_and_not_an_error_of_the_router(model: Model) {
+        let app = described(model).library("/no/such/library.so").build().unwrap();
+        assert_eq!(app.start().await.unwrap_err().code.as_str(), "file_missing");
+        let server = Server::start(&app).await;
+        let answer = server.client().get("/app/x").await;
+        assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (503, "file_missing"));
+    }
+
+    async fn a_large_body_is_refused_by_the_applications_own_limit(model: Model) {
+        let options = cohost::Options { max_request_body: Some(10), ..cohost::Options::default() };
+        let app = described(model).options(options).build().unwrap();
+        let server = Server::start(&app).await;
+        let client = server.client();
+        assert_eq!(client.post("/app/echo", "0123456789").await.status, 200);
+        assert_eq!(client.post("/app/echo", "0123456789a").await.status, 413);
+        assert_eq!(app.stop().await, Ended::Gracefully);
+    }
+
+    async fn a_web_socket_goes_through_the_router(model: Model) {
+        let app = described(model).build().unwrap();
+        let server = Server::start(&app).await;
+        let url = format!("ws://{}/app/ws", server.address);
+        let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+        socket.send("hello".into()).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap().into_text().unwrap().as_str(), "hello");
+        socket.close(None).await.unwrap();
+    }
+
+    async fn the_example_serves_and_ends(model: Model) {
+        let mut example = Command::new(example())
+            .arg(library("sample_app"))
+            .arg(model.as_str())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map(Example)
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(example.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address: SocketAddr = line.trim().strip_prefix("http://").unwrap().parse().unwrap();
+        let client = Client::new(address);
+        assert_eq!(client.get("/").await.text(), "not the application");
+        assert_eq!(client.get("/app/plaintext").await.text(), "Hello, World!");
+
+        let pid = rustix::process::Pid::from_child(&example.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        let ended = tokio::task::spawn_blocking(move || example.0.wait().unwrap()).await.unwrap();
+        assert!(ended.success());
+    }
+}
+
+/// The sample application, in this very process or in one of the program's.
+fn described(model: Model) -> cohost::application::Builder {
+    let model = match model {
+        Model::InProcess => HostingModel::InProcess,
+        Model::OutOfProcess => HostingModel::OutOfProcess,
+    };
+    Application::builder()
+        .library(library("sample_app"))
+        .hosting_model(model)
+        .inherited_environment(std::env::vars_os())
+        .runner(Runner { program: program(), directory: std::env::temp_dir() })
+}
+
+/// An axum server. Dropping it ends it.
+struct Server {
+    address: SocketAddr,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(app: &Application) -> Self {
+        let own = Router::new().route("/", get(async || "not the application"));
+        let router = own.nest_service("/app", app.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+        Self { address, serving }
+    }
+
+    fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// The example's process, which does not outlive the test.
+struct Example(Child);
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Cargo builds it with the tests.
+fn example() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let example = test.parent().unwrap().parent().unwrap().join("examples/embed");
+    assert!(
+        example.exists(),
+        "not built: run `cargo build --example embed` first, or `cargo test` without a choice"
+    );
+    example
+}
