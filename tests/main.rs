@@ -43,3 +43,6 @@ mod foreign;
 
 // The library inside somebody else's program.
 mod embedding;
+
+// What holds in the source itself: imports, seams, names, pages.
+mod tidy;
