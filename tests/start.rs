@@ -184,6 +184,8 @@ both_models! {
         for answer in futures_util::future::join_all(answers).await {
             assert_eq!(answer.text(), "hello from C: /x\n");
         }
+        // The log is written beside the answers.
+        host.log.wait(|_| host.log.of("application started").len() >= 10).await;
         assert_eq!(host.log.of("application started").len(), 10);
         assert!(host.stop().await.success());
     }

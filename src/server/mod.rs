@@ -49,6 +49,9 @@ impl Default for Options {
     }
 }
 
+/// How long an idle connection stays open after a stop, at most: what is on its way from its client is there by then.
+const LONGEST_LINGER: Duration = Duration::from_secs(2);
+
 /// How serving ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
