@@ -110,7 +110,8 @@ where
     /// Serves until `stopping` says otherwise, then finishes what is in flight.
     pub async fn serve(self, stopping: Stopping) -> Stopped {
         let Options { header_timeout, max_fields, .. } = self.options;
-        let limits = Limits { header_timeout, max_fields, ..Limits::default() };
+        let linger = (self.options.shutdown_timeout / 5).min(LONGEST_LINGER);
+        let limits = Limits { header_timeout, max_fields, linger, ..Limits::default() };
         let stack = stack(self.service, &self.options);
         let connections = Connections::new(stack, &limits, stopping.watch());
         let places = Arc::new(tokio::sync::Semaphore::new(self.options.max_connections));
