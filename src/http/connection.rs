@@ -28,7 +28,7 @@ use super::{
 use crate::{
     Body,
     facts::{Connection, Facts},
-    server::Stop,
+    stop::Stop,
 };
 
 /// What connections may cost.

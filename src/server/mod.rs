@@ -1,8 +1,8 @@
 //! Serves a service on listeners, until it is told to stop.
 //!
-//! [`Server`] is for any service; [`stack`] is the order in which requests go through ours.
+//! [`Server`] is for any service; `stack` is the order in which requests go through ours.
 
-mod stop;
+mod failing;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -11,8 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::JoinSet;
 use tower_service::Service;
 
-pub use stop::{Stop, Stopping};
-
+pub use crate::stop::{Stop, Stopping};
 use crate::{
     Body, Failure,
     facts::Connection,
@@ -147,7 +146,7 @@ where
 {
     let page = Arc::new(options.error_page.clone());
     // Closest to the application: all stages behind it see one spelling of a path.
-    let normal = NormalForm::new(stop::Failing::new(service));
+    let normal = NormalForm::new(failing::Failing::new(service));
     // The last place where a failure is one; outside it there are only responses.
     let answer = Answer::new(normal, page);
     // Outermost: sees every answer, also those made by the two above.
