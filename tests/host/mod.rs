@@ -4,6 +4,7 @@
 mod client;
 mod log;
 mod socket;
+mod wire;
 mod workshop;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 
 pub use client::{Answer, Client};
 pub use log::Log;
+pub use wire::{Reply, Wire};
 pub use workshop::{HELLO, Workshop};
 
 /// How long anything in a test may take.
@@ -231,6 +233,11 @@ impl Host {
     /// A GET on a connection of its own.
     pub async fn get(&self, path: &str) -> Answer {
         self.client().get(path).await
+    }
+
+    /// A connection of bytes.
+    pub async fn wire(&self) -> Wire {
+        Wire::connect(self).await
     }
 
     /// A connection without a protocol.

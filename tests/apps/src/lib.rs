@@ -13,12 +13,13 @@ mod waiting;
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Json, Router,
     extract::{Path, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode, Uri},
     routing::{any, get},
 };
-use cohost_app::{BoxError, Context};
+use cohost_app::{BoxError, Context, Facts};
+use serde_json::{Value, json};
 
 use lifecycle::Ending;
 
@@ -42,6 +43,8 @@ fn router(cx: Context, ending: Ending) -> Router {
         .route("/setting/{key}", get(setting))
         .route("/generation", get(generation))
         .route("/status/{status}", any(status))
+        .route("/fields", any(fields))
+        .route("/seen/{*path}", any(seen))
         .merge(crash::router())
         .merge(bodies::router())
         .merge(waiting::router())
@@ -57,6 +60,26 @@ async fn setting(State(shared): State<Arc<Shared>>, Path(key): Path<String>) -> 
 
 async fn generation(State(shared): State<Arc<Shared>>) -> String {
     format!("{}\n", shared.cx.generation())
+}
+
+/// Sends back the fields whose names begin with `x-`, each as often as it came.
+async fn fields(sent: HeaderMap) -> HeaderMap {
+    sent.iter()
+        .filter(|(name, _)| name.as_str().starts_with("x-"))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .fold(HeaderMap::new(), |mut fields, (name, value)| {
+            fields.append(name, value);
+            fields
+        })
+}
+
+/// What a request says of its target.
+async fn seen(Extension(facts): Extension<Facts>, uri: Uri) -> Json<Value> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Json(json!({
+        "target": text(facts.target()), "path": uri.path(), "decoded": text(facts.path_decoded()),
+        "query": uri.query(),
+    }))
 }
 
 /// Any status, with a body: also those that cannot have one.

@@ -30,6 +30,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route("/block/{ms}", any(block))
         .route("/spin/{ms}", any(spin))
         .route("/hang", any(hang))
+        .route("/hold-body", any(hold_body))
         .route("/hang-stream", any(hang_stream))
         .route("/cancelled", any(cancelled))
         .route("/listen", any(listen))
@@ -65,6 +66,13 @@ async fn spin(Path(ms): Path<u64>) -> String {
 async fn hang() {
     let _hanging = Hanging::new();
     std::future::pending::<()>().await;
+}
+
+/// Never answers, and keeps the body without reading it.
+async fn hold_body(body: Body) {
+    let _hanging = Hanging::new();
+    std::future::pending::<()>().await;
+    drop(body);
 }
 
 /// Answers with a head, one piece, and never an end.
