@@ -176,7 +176,7 @@ fn open_siblings(library: &preflight::Library, copy: &Path) {
         match open(&sibling.file) {
             Ok(opened) => std::mem::forget(opened),
             Err(said) => {
-                tracing::debug!(file = %sibling.file.display(), said, "not opened ahead of the library")
+                tracing::debug!(file = %sibling.file.display(), said, "not opened ahead of the library");
             }
         }
         let Some(place) = sibling.below.map(|below| copy.with_file_name("").join(below)) else { continue };
