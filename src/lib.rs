@@ -1,10 +1,15 @@
 //! A host for web applications that are dynamic libraries: in process over a C ABI, or as supervised child processes.
+//!
+//! [`Application`] is one hosted application, and a tower service: mount it in a router of your own, or let [`Server`]
+//! serve it behind a [`router`]. The modules are the stages of a request's way; `docs/ARCHITECTURE.md` is the map.
 
 pub mod application;
 pub mod body;
 #[cfg(feature = "config")]
 pub mod config;
 pub mod dispatcher;
+#[cfg(feature = "out-of-process")]
+mod endpoint;
 pub mod facts;
 pub mod failure;
 mod hosting_model;
@@ -15,10 +20,12 @@ pub mod options;
 pub mod pipeline;
 mod private;
 pub mod router;
-#[cfg(all(feature = "server", feature = "out-of-process"))]
+#[cfg(feature = "out-of-process")]
 pub mod runner;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
+mod stop;
 pub mod supervisor;
 mod sys;
 mod telemetry;
@@ -28,7 +35,12 @@ pub use body::Body;
 pub use failure::Failure;
 pub use hosting_model::{HostingModel, UnknownHostingModel};
 pub use options::Options;
-#[cfg(all(feature = "server", feature = "out-of-process"))]
+#[cfg(feature = "out-of-process")]
 pub use runner::enter_if_asked;
 #[cfg(feature = "server")]
 pub use server::Server;
+
+/// The Rust code in README.md is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -130,6 +130,8 @@ pub async fn serve(application: Application, place: Place, shutdown_timeout: Dur
         access: false,
         error_page: ErrorPage { audience: Audience::Host, ..ErrorPage::default() },
         shutdown_timeout,
+        // What a client may send, and what the host adds.
+        max_fields: Some(100 + 4),
         ..server::Options::default()
     };
     let service = FromHost { application: application.clone(), inner: application.hosted() };
@@ -214,6 +216,9 @@ fn restore(request: &mut Request<Body>) -> Result<(), String> {
     let Some(field) = request.headers_mut().remove(carried::FIELD) else { return Ok(()) };
     let carried = carried::decode(&field, Instant::now()).map_err(|error| error.to_string())?;
     *request.version_mut() = carried.version;
+    if carried.host == carried::Host::Unnamed {
+        request.headers_mut().remove(http::header::HOST);
+    }
     request.extensions_mut().insert::<Facts>(carried.facts);
     Ok(())
 }

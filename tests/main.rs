@@ -11,6 +11,21 @@ mod host;
 // What an application sees of a request, and a client of its answer; under both models.
 mod request_and_response;
 
+// How much, how long, and how an answer ends; under both models.
+mod limits_and_endings;
+
+// An unmodified gRPC client.
+mod grpc;
+
+// A gigabyte in each direction.
+mod bulk;
+
+// Applications that break the contract, or keep the thread: each is harmless.
+mod misbehaviour;
+
+// The end of the host, and of what is in flight then.
+mod stopping;
+
 // Instances: processes that are started, watched and ended.
 mod instances;
 
@@ -28,3 +43,6 @@ mod foreign;
 
 // The library inside somebody else's program.
 mod embedding;
+
+// What holds in the source itself: imports, seams, names, pages.
+mod tidy;

@@ -220,7 +220,7 @@ typedef struct cohost_head {
     cohost_str path_decoded;      /**< Percent-encoding undone, except %2F. */
     cohost_str query;             /**< Without the `?`; a null ptr means there was no `?`. */
     cohost_str protocol;          /**< `:protocol` of an extended CONNECT (RFC 8441), or empty. */
-    const cohost_header *headers; /**< In order of arrival. */
+    const cohost_header *headers; /**< In order of arrival, without those about the connection (but for an upgrade). */
     uint64_t content_length;      /**< Or COHOST_NO_LENGTH. */
     uint64_t deadline_ns;         /**< When the host answers 504 itself: CLOCK_MONOTONIC; 0 for never. */
     uint64_t request_id;          /**< Unique in this process; for the log functions. */

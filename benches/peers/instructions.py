@@ -1,4 +1,4 @@
-"""User instructions of one request, counted by valgrind: the difference of a run with many and a run with few.
+"""User instructions of one request, counted by valgrind.
 
 In: programs. Out: instructions. Never: waits for time; the figures are the same however busy the machine is.
 """
@@ -10,31 +10,45 @@ from pathlib import Path
 
 import load
 from process import Tree
-from report import HEAD, judged
+from report import HEAD, judged, one_line
 
-FEW, MANY = 1000, 3000
+# Requests that warm a server up, and requests that count; a case of the seam runs this often, and both together.
+FEW, MORE = 1000, 2000
 VALGRIND = ["valgrind", "--tool=callgrind", "--trace-children=yes"]
 PATIENCE = 60.0
 
 
-def of_server(server, workload, directory, core):
-    """Instructions of one request on a connection that stays open."""
-    few, many = (count_server(server, workload, times, directory, core) for times in (FEW, MANY))
-    return (many - few) / (MANY - FEW)
-
-
-def count_server(server, workload, times, directory, core):
+def of_server(server, workloads, directory, core):
+    """Instructions of one request of each workload, on a connection that stays open."""
     out = clean(directory)
     commands = [[*VALGRIND, f"--callgrind-out-file={out}/%p", *command] for command in server.commands]
     tree = Tree(commands, core, Path(directory, "valgrind.log"))
     try:
-        wrong = load.answers(server, workload, time.monotonic() + PATIENCE)
-        if wrong:
-            raise load.Wrong(f"{wrong}; {tree.last_words()}")
-        ask(server, workload, times)
+        return [of_workload(server, workload, tree, out) for workload in workloads]
     finally:
-        tree.end(PATIENCE)
-    return total(out)
+        # At once: valgrind may fall over a signal that a program handles, and what counts is written already.
+        tree.end(0)
+
+
+def of_workload(server, workload, tree, out):
+    wrong = load.answers(server, workload, time.monotonic() + PATIENCE)
+    if wrong:
+        raise load.Wrong(f"{wrong}; {tree.last_words()}")
+    ask(server, workload, FEW)
+    dump(tree, out)
+    ask(server, workload, MORE)
+    return dump(tree, out) / MORE
+
+
+def dump(tree, out):
+    """What all processes have executed since the last time."""
+    clean(out.parent)
+    for pid in tree.pids():
+        subprocess.run(["vgdb", f"--pid={pid}", "dump"], check=True, capture_output=True, timeout=PATIENCE)
+    executed = total(out)
+    if executed == 0:
+        raise load.Wrong("valgrind counted nothing")
+    return executed
 
 
 def ask(server, workload, times):
@@ -54,8 +68,8 @@ def ask(server, workload, times):
 
 def of_seam(bench, case, directory):
     """Instructions of one dispatch."""
-    few, many = (count_seam(bench, case, times, directory) for times in (FEW, MANY))
-    return (many - few) / (MANY - FEW)
+    few, many = (count_seam(bench, case, times, directory) for times in (FEW, FEW + MORE))
+    return (many - few) / MORE
 
 
 def count_seam(bench, case, times, directory):
@@ -75,11 +89,13 @@ def clean(directory):
 
 def total(out):
     lines = [line for file in out.iterdir() for line in file.read_text().splitlines()]
-    # A process that threads were killed in may have several parts.
     return sum(int(line.split()[1]) for line in lines if line.startswith("totals:"))
 
 
-SERVERS = ["raw-hyper", "raw-hyper-mimalloc", "static-axum", "static-axum-mimalloc", "cohost-c", "cohost-sample"]
+# Not those out of process: under valgrind the host is not the program that it starts instances with.
+SERVERS = [
+    "raw-hyper", "raw-hyper-mimalloc", "static-axum", "static-axum-mimalloc", "nginx", "cohost-c", "cohost-sample"
+]
 CASES = [
     f"seam_{kind}_get_{fields}" for fields in ("1_field", "12_fields") for kind in ("static", "c", "axum_static", "sdk_axum")
 ]
@@ -95,11 +111,9 @@ def report(servers, bench, directory, core):
         if server.name not in SERVERS:
             continue
         try:
-            get, browser = (
-                of_server(server, workloads[name], directory, core) for name in ("get", "browser")
-            )
+            get, browser = of_server(server, [workloads["get"], workloads["browser"]], directory, core)
         except load.Wrong as wrong:
-            lines.append(f"| {server.name} | not measured: {wrong} | | |")
+            lines.append(f"| {server.name} | not measured: {one_line(wrong)} | | |")
             continue
         found[server.name] = get
         beyond = f"{get - found['raw-hyper']:+,.0f}" if "raw-hyper" in found else ""

@@ -35,7 +35,7 @@ class Tree:
 
     def end(self, patience=5.0):
         """Asks the commands to end; makes those end that do not, with all they have started."""
-        processes = [pid for pid, _ in self._processes()]
+        processes = self.pids()
         for root in self.roots:
             if root.poll() is None:
                 root.send_signal(signal.SIGTERM)
@@ -45,9 +45,12 @@ class Tree:
                 root.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 # Not the roots alone: an instance that lost its parent would go on for ever.
-                for pid in {*processes, *(pid for pid, _ in self._processes())}:
+                for pid in {*processes, *self.pids()}:
                     kill(pid)
                 root.wait()
+
+    def pids(self):
+        return [pid for pid, _ in self._processes()]
 
     def last_words(self):
         return self.log.read_text(errors="replace").strip()[-600:]

@@ -40,6 +40,11 @@ def spread(values, digits=2):
     return f"{median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
 
 
+def one_line(text, most=300):
+    """Fit for a cell of a table."""
+    return " ".join(str(text).replace("|", "/").split())[:most]
+
+
 def table(workload, samples, about):
     lines = [
         f"### {workload.name}: {workload.about}",
@@ -51,7 +56,7 @@ def table(workload, samples, about):
         rounds = samples.of(workload.name, server)
         if not rounds:
             why = samples.failures.get((workload.name, server), "not there")
-            lines.append(f"| {server} | not measured: {why} | | |")
+            lines.append(f"| {server} | not measured: {one_line(why)} | | |")
             continue
         ratios = samples.ratios((workload.name, server), (workload.name, workload.baseline))
         cpu = spread([sample.cpu_us for sample in rounds])

@@ -176,6 +176,7 @@ fn options(config: &Config) -> Options {
         header_timeout: server.header_timeout,
         shutdown_timeout: server.shutdown_timeout,
         max_connections: server.max_connections.unwrap_or(defaults.max_connections),
+        ..defaults
     }
 }
 

@@ -127,3 +127,8 @@ fn chain(error: &dyn Error) -> String {
     }
     text
 }
+
+/// The Rust code in README.md is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

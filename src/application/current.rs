@@ -185,7 +185,6 @@ impl Shared {
     }
 
     /// Notices the end of a process. A library in this process has no end of its own.
-    #[cfg_attr(not(feature = "out-of-process"), expect(clippy::unused_self, reason = "only processes end"))]
     fn watch(self: &Arc<Self>, backing: &Backing) {
         let Some(exited) = backing.exited() else { return };
         let shared = Arc::downgrade(self);

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use tower_service::Service;
 
 use super::{Audience, ErrorPage};
@@ -66,6 +66,8 @@ pub(super) enum Form {
     Html,
     /// `application/problem+json`, RFC 9457.
     Problem,
+    /// A status of gRPC, whose clients understand nothing else.
+    Grpc,
 }
 
 impl Wants {
@@ -76,8 +78,13 @@ impl Wants {
 }
 
 impl Form {
-    /// HTML for whoever names it, the other for the rest.
+    /// HTML for whoever names it, a problem for the rest; calls of gRPC are told apart by their content.
     fn wanted(headers: &HeaderMap) -> Self {
+        let content = headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        // Not `application/grpc-web`, which is another protocol.
+        if let Some(b"" | [b'+' | b';', ..]) = content.strip_prefix(b"application/grpc") {
+            return Self::Grpc;
+        }
         let accept = headers.get(http::header::ACCEPT);
         let html =
             accept.is_some_and(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some());

@@ -21,11 +21,14 @@ use hyper_util::{
 use tokio::sync::watch;
 use tower_service::Service;
 
-use super::Outgoing;
+use super::{
+    Outgoing,
+    ahead::{self, Ahead},
+};
 use crate::{
     Body,
     facts::{Connection, Facts},
-    server::Stop,
+    stop::Stop,
 };
 
 /// What connections may cost.
@@ -35,6 +38,8 @@ pub(crate) struct Limits {
     pub(crate) header_timeout: Duration,
     /// Size of a request's head.
     pub(crate) max_head: usize,
+    /// Fields in a request's head, where that is more than hyper's 100.
+    pub(crate) max_fields: Option<usize>,
     /// Requests at a time on an HTTP/2 connection.
     pub(crate) max_streams: u32,
     /// How long an idle connection stays open after a stop: a client may be about to send.
@@ -46,6 +51,7 @@ impl Default for Limits {
         Self {
             header_timeout: Duration::from_secs(30),
             max_head: 64 * 1024,
+            max_fields: None,
             max_streams: 128,
             linger: Duration::from_millis(500),
         }
@@ -73,7 +79,11 @@ where
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             .max_buf_size(limits.max_head);
-        // Not pipeline_flush: with it hyper (1.12) takes all that a body has into memory before it writes.
+        // Not pipeline_flush: with it hyper (1.12) takes all that a body has into memory before it writes; and while
+        // bytes lie unread it withholds what is written, be it a refusal, a 101, or what the client waits for.
+        if let Some(fields) = limits.max_fields {
+            builder.http1().max_headers(fields);
+        }
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -158,19 +168,35 @@ where
     type Future = Responding<S::Future>;
 
     fn call(&self, request: Request<Incoming>) -> Responding<S::Future> {
-        let mut request = request.map(Body::from);
+        let (mut request, ahead) = read_ahead(request);
         let (version, head) = (request.version(), *request.method() == Method::HEAD);
         Facts::new(Arc::clone(&self.connection)).put_into(request.extensions_mut());
         let connection = Arc::clone(&self.connection);
-        Responding { inner: self.service.clone().call(request), version, head, connection }
+        let inner = Some(self.service.clone().call(request));
+        Responding { inner, ahead, version, head, connection }
     }
+}
+
+/// Looks out for the client where hyper would not.
+fn read_ahead(request: Request<Incoming>) -> (Request<Body>, Option<Ahead>) {
+    let needless = request.version() > Version::HTTP_11 // HTTP/2 tells of a client's end by itself
+        || http_body::Body::is_end_stream(request.body())
+        || request.headers().contains_key(header::EXPECT); // reading would ask for it
+    if needless {
+        return (request.map(Body::from), None);
+    }
+    let (parts, body) = request.into_parts();
+    let (body, ahead) = ahead::read(body);
+    (Request::from_parts(parts, Body::new(body)), Some(ahead))
 }
 
 pin_project_lite::pin_project! {
     /// A response to come, which will say if it is the connection's last.
     struct Responding<F> {
+        // None: nobody waits for it any more.
         #[pin]
-        inner: F,
+        inner: Option<F>,
+        ahead: Option<Ahead>,
         version: Version,
         head: bool,
         connection: Arc<Connection>,
@@ -181,8 +207,15 @@ impl<F: Future<Output = Result<Response<Outgoing>, Infallible>>> Future for Resp
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Ok(mut response) = ready!(this.inner.poll(cx));
+        let mut this = self.project();
+        let Some(Poll::Ready(answer)) = this.inner.as_mut().as_pin_mut().map(|inner| inner.poll(cx)) else {
+            let Some(ahead) = this.ahead else { return Poll::Pending };
+            ready!(ahead.poll_gone(cx));
+            // This is the cancellation; what is answered goes nowhere.
+            this.inner.set(None);
+            return Poll::Ready(Ok(Response::new(Outgoing::nothing())));
+        };
+        let Ok(mut response) = answer;
         if *this.head {
             without_body(&mut response);
         }

@@ -3,6 +3,8 @@
 //! In: connections from `listener`. Out: requests with their [`Facts`](crate::facts::Facts), in normal form; and the
 //! one place where a [`Failure`] becomes a response. Never: knows sites, or reads bodies.
 
+#[cfg(feature = "server")]
+mod ahead;
 mod answer;
 #[cfg(feature = "server")]
 mod connection;

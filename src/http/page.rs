@@ -1,9 +1,12 @@
 //! What a client sees of a failure.
 
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Response, StatusCode, header};
 
 use super::answer::{Form, Wants};
-use crate::{Body, Failure, failure::told};
+use crate::{
+    Body, Failure,
+    failure::{Code, told},
+};
 
 /// How failures are shown.
 #[derive(Clone, Debug)]
@@ -37,10 +40,18 @@ impl Default for ErrorPage {
 impl ErrorPage {
     pub(super) fn response(&self, failure: &Failure, wants: Wants) -> Response<Body> {
         let mut response = Response::new(self.body(failure, wants));
-        *response.status_mut() = failure.code.status();
+        *response.status_mut() = match wants.form {
+            // It is the call that failed; the exchange went well (the gRPC protocol's "Trailers-Only").
+            Form::Grpc if self.audience == Audience::Client => StatusCode::OK,
+            _ => failure.code.status(),
+        };
         let headers = response.headers_mut();
-        if self.shown && self.audience == Audience::Client {
+        if (self.shown || wants.form == Form::Grpc) && self.audience == Audience::Client {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(wants.form.content_type()));
+        }
+        if wants.form == Form::Grpc && self.audience == Audience::Client {
+            headers.insert("grpc-status", grpc_status(failure.code).into());
+            headers.insert("grpc-message", HeaderValue::from_static(failure.code.title()));
         }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(told::CODE, HeaderValue::from_static(failure.code.as_str()));
@@ -60,6 +71,7 @@ impl ErrorPage {
             _ if !self.shown || self.audience == Audience::Host => Body::empty(),
             Form::Html => self.html(failure, wants).into(),
             Form::Problem => self.problem(failure, wants).into(),
+            Form::Grpc => Body::empty(),
         }
     }
 
@@ -122,7 +134,20 @@ impl Form {
         match self {
             Self::Html => "text/html; charset=utf-8",
             Self::Problem => "application/problem+json",
+            Self::Grpc => "application/grpc",
         }
+    }
+}
+
+/// The status of gRPC that says the same, as gateways commonly have it; a deadline has one of its own.
+fn grpc_status(code: Code) -> u16 {
+    match code.status() {
+        StatusCode::GATEWAY_TIMEOUT => 4,
+        StatusCode::PAYLOAD_TOO_LARGE => 8,
+        StatusCode::NOT_FOUND => 12,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => 14,
+        // Internal: no client can do better next time.
+        _ => 13,
     }
 }
 
@@ -177,5 +202,30 @@ mod tests {
         let response = page.response(&Code::FailFast.into(), wants(Form::Html));
         assert!(http_body::Body::is_end_stream(response.body()));
         assert!(!response.headers().contains_key("content-type"));
+    }
+
+    #[test]
+    fn a_call_of_grpc_gets_a_status_of_grpc() {
+        for (code, status) in [
+            (Code::RequestTimeout, "4"),
+            (Code::BodyTooLarge, "8"),
+            (Code::NoApplication, "12"),
+            (Code::ApplicationPanicked, "13"),
+            (Code::FailFast, "14"),
+            (Code::InstanceLost, "14"),
+        ] {
+            let response = ErrorPage::default().response(&code.into(), wants(Form::Grpc));
+            assert_eq!(
+                (response.status(), &response.headers()["grpc-status"]),
+                (StatusCode::OK, &status.parse().expect("text"))
+            );
+            assert_eq!(response.headers()["content-type"], "application/grpc");
+            assert!(http_body::Body::is_end_stream(response.body()));
+        }
+        // A host reads the code, and makes the page.
+        let page = ErrorPage { audience: Audience::Host, ..ErrorPage::default() };
+        let response = page.response(&Code::RequestTimeout.into(), wants(Form::Grpc));
+        assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+        assert!(!response.headers().contains_key("grpc-status"));
     }
 }

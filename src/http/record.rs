@@ -217,6 +217,11 @@ impl http_body::Body for Outgoing {
 }
 
 impl Outgoing {
+    /// For nobody: leaves no record.
+    pub(super) fn nothing() -> Self {
+        Self { body: Body::empty(), entry: None, sent: 0, ending: Ending::Complete }
+    }
+
     /// Leaves the body out.
     pub(super) fn silence(&mut self) {
         self.body = Body::empty();

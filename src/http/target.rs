@@ -151,8 +151,20 @@ fn host_value(value: &HeaderValue) -> Result<(), &'static str> {
     if name.is_empty() || !name.iter().all(plain) || port.is_none() { Err(WRONG) } else { Ok(()) }
 }
 
+/// Gives a request that names its authority in the target alone (HTTP/1.0 may) the field where all look for it.
+fn name_host(request: &mut Request<Body>) {
+    if request.version() > Version::HTTP_11 {
+        return;
+    }
+    let Some(authority) = request.uri().authority() else { return };
+    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+        request.headers_mut().entry(header::HOST).or_insert(host);
+    }
+}
+
 /// Brings the path into normal form, and keeps the target as received if that changed it.
 fn normalise(request: &mut Request<Body>) -> Result<(), &'static str> {
+    name_host(request);
     let Some(target) = request.uri().path_and_query() else { return Ok(()) };
     let bytes = target.as_str().as_bytes();
     if bytes.iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f..)) {

@@ -24,7 +24,7 @@ pub struct Deadline<S> {
 }
 
 impl<S> Deadline<S> {
-    /// In front of `inner`; `None` for no deadline but the one a request may have already, which costs nothing.
+    /// In front of `inner`; `None` for no deadline of its own, which costs nothing.
     pub fn new(inner: S, limit: Option<Duration>) -> Self {
         Self { inner, limit }
     }
@@ -43,23 +43,21 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Timing<S::Future> {
-        let own = self.limit.map(|limit| Instant::now() + limit);
-        let facts = request.extensions_mut().get_mut::<Facts>();
-        let deadline = match facts {
-            Some(facts) => {
-                // The earlier one: a host in front of this process may have set one.
-                facts.deadline = [facts.deadline, own].into_iter().flatten().min();
-                facts.deadline
-            }
-            None if own.is_some() => {
-                let facts = Facts { deadline: own, ..Facts::unknown() };
-                request.extensions_mut().insert(facts);
-                own
-            }
-            None => None,
-        };
+        let deadline = self.limit.map(|limit| put(Instant::now() + limit, &mut request));
         Timing { inner: self.inner.call(request), deadline, sleep: None }
     }
+}
+
+/// Puts a deadline among the request's facts, unless there is an earlier one; gives back which holds.
+fn put(own: Instant, request: &mut Request<Body>) -> Instant {
+    if let Some(facts) = request.extensions_mut().get_mut::<Facts>() {
+        // A host in front of this process may have set one.
+        let deadline = facts.deadline.map_or(own, |earlier| earlier.min(own));
+        facts.deadline = Some(deadline);
+        return deadline;
+    }
+    request.extensions_mut().insert(Facts { deadline: Some(own), ..Facts::unknown() });
+    own
 }
 
 pin_project_lite::pin_project! {

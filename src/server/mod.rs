@@ -1,8 +1,8 @@
 //! Serves a service on listeners, until it is told to stop.
 //!
-//! [`Server`] is for any service; [`stack`] is the order in which requests go through ours.
+//! [`Server`] is for any service; `stack` is the order in which requests go through ours.
 
-mod stop;
+mod failing;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -11,8 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::JoinSet;
 use tower_service::Service;
 
-pub use stop::{Stop, Stopping};
-
+pub use crate::stop::{Stop, Stopping};
 use crate::{
     Body, Failure,
     facts::Connection,
@@ -33,6 +32,8 @@ pub struct Options {
     pub shutdown_timeout: Duration,
     /// Connections at a time; more wait in the kernel's queue.
     pub max_connections: usize,
+    /// Fields in the head of a request of HTTP/1.1; `None` for 100, which costs least.
+    pub max_fields: Option<usize>,
 }
 
 impl Default for Options {
@@ -43,6 +44,7 @@ impl Default for Options {
             header_timeout: Limits::default().header_timeout,
             shutdown_timeout: Duration::from_secs(10),
             max_connections: 65_536,
+            max_fields: None,
         }
     }
 }
@@ -104,7 +106,8 @@ where
 
     /// Serves until `stopping` says otherwise, then finishes what is in flight.
     pub async fn serve(self, stopping: Stopping) -> Stopped {
-        let limits = Limits { header_timeout: self.options.header_timeout, ..Limits::default() };
+        let Options { header_timeout, max_fields, .. } = self.options;
+        let limits = Limits { header_timeout, max_fields, ..Limits::default() };
         let stack = stack(self.service, &self.options);
         let connections = Connections::new(stack, &limits, stopping.watch());
         let places = Arc::new(tokio::sync::Semaphore::new(self.options.max_connections));
@@ -143,7 +146,7 @@ where
 {
     let page = Arc::new(options.error_page.clone());
     // Closest to the application: all stages behind it see one spelling of a path.
-    let normal = NormalForm::new(stop::Failing::new(service));
+    let normal = NormalForm::new(failing::Failing::new(service));
     // The last place where a failure is one; outside it there are only responses.
     let answer = Answer::new(normal, page);
     // Outermost: sees every answer, also those made by the two above.

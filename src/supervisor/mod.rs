@@ -8,8 +8,6 @@
 //! host and instance stands the [`guard`], so that nothing survives the host, however it ends.
 
 #[cfg(feature = "out-of-process")]
-mod endpoint;
-#[cfg(feature = "out-of-process")]
 mod environment;
 #[cfg(feature = "out-of-process")]
 pub mod guard;
@@ -21,8 +19,6 @@ pub mod life;
 #[cfg(feature = "out-of-process")]
 mod runner;
 
-#[cfg(feature = "out-of-process")]
-pub use endpoint::Endpoint;
 #[cfg(feature = "out-of-process")]
 pub use environment::{Environment, Precedence};
 #[cfg(feature = "out-of-process")]
@@ -37,3 +33,6 @@ pub use launch::{Launch, Listen, Program, Ready, Shutdown};
 pub use runner::{AppArguments, ArgumentError, Role, Runner};
 #[cfg(feature = "out-of-process")]
 pub(crate) use runner::{exit_of, failure_of};
+
+#[cfg(feature = "out-of-process")]
+pub use crate::endpoint::Endpoint;

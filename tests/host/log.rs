@@ -62,7 +62,7 @@ impl Log {
                 }
             }
         };
-        match tokio::time::timeout(PATIENCE, found).await {
+        match tokio::time::timeout(PATIENCE / 2, found).await {
             Ok(event) => event,
             Err(_) => panic!("no such event in\n{}", self.text()),
         }

@@ -3,6 +3,7 @@
 
 mod client;
 mod log;
+mod socket;
 mod workshop;
 
 use std::{
@@ -167,6 +168,13 @@ impl Setup {
         )
     }
 
+    /// Starts the host, and the application with it. Returns once both have started: for limits on time.
+    pub async fn start_preloaded(self) -> Host {
+        let host = self.application("preload = true").start().await;
+        host.log.message("application started").await;
+        host
+    }
+
     /// Starts the host. Returns once it listens.
     pub async fn start(self) -> Host {
         let directory = tempfile::tempdir().unwrap();
@@ -252,9 +260,15 @@ impl Host {
 
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
+        let pid = self.pid().to_string();
         let mut child = self.child.take().unwrap();
         let waiting = tokio::task::spawn_blocking(move || child.wait().unwrap());
-        tokio::time::timeout(PATIENCE, waiting).await.expect("the host ends").unwrap()
+        // Less than a whole test may take, so that the log is told and nothing is left.
+        if let Ok(ended) = tokio::time::timeout(PATIENCE / 2, waiting).await {
+            return ended.unwrap();
+        }
+        let _ = Command::new("kill").args(["-KILL", &pid]).status();
+        panic!("the host does not end");
     }
 
     /// Asks it to stop, and waits.

@@ -20,7 +20,7 @@ use http::{HeaderMap, Response};
 use http_body::Frame;
 
 use super::{Host, guarded, owned, response, waker};
-use crate::{BoxError, instance::Shared, request::Plan, scope::Scope};
+use crate::{BodyError, BoxError, instance::Shared, request::Plan, scope::Scope};
 
 pin_project_lite::pin_project! {
     /// The state behind a task, and behind a stream.
@@ -256,7 +256,9 @@ where
     pub(super) fn fail(self: Pin<&mut Self>, host: Host, what: &str, error: BoxError) {
         let mut this = self.project();
         let message = format!("{what}: {}", crate::chain(&*error));
-        host.log_text(level::ERROR, this.plan.request_id, "cohost_app", &message);
+        // Nothing of that is the application's fault, and it happens all the time.
+        let level = if is_gone(&*error) { level::DEBUG } else { level::ERROR };
+        host.log_text(level, this.plan.request_id, "cohost_app", &message);
         // The error may come from what is dropped now.
         drop(error);
         this.stage.set(Stage::Over);
@@ -287,6 +289,12 @@ where
         }
         code::DONE
     }
+}
+
+/// Whether an error has come of a client that went away.
+fn is_gone(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| cause.downcast_ref::<BodyError>().is_some_and(BodyError::is_gone))
 }
 
 /// # Safety

@@ -18,11 +18,10 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::{
-    fields,
     pool::{Carrier, Lease, Rest},
     upload::Watch,
 };
-use crate::{Body, Failure, body::BodyError, failure::Code};
+use crate::{Body, Failure, body::BodyError, dispatcher::fields, failure::Code};
 
 /// The response for the client.
 pub(super) fn pass(

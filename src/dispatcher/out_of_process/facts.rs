@@ -29,6 +29,18 @@ pub struct Carried {
     pub facts: Facts,
     /// What the client spoke, whatever brought the request here.
     pub version: Version,
+    /// Whether the request's Host field is the client's.
+    pub host: Host,
+}
+
+/// Whether a client named the host it asked. Only one of HTTP/1.0 may leave that out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Host {
+    /// It did.
+    #[default]
+    Named,
+    /// It did not; what the request says on its way to the runner is made up.
+    Unnamed,
 }
 
 /// The field is not one of ours.
@@ -41,9 +53,12 @@ pub struct Malformed {
 
 /// The field's value for a request that came as `version`.
 #[must_use]
-pub fn encode(facts: &Facts, version: Version, now: Instant) -> HeaderValue {
+pub fn encode(facts: &Facts, version: Version, host: Host, now: Instant) -> HeaderValue {
     let mut text = String::with_capacity(192);
     write_facts(&mut text, facts, version, now).expect("a string takes everything");
+    if host == Host::Unnamed {
+        text.push_str(";host=unnamed");
+    }
     HeaderValue::from_maybe_shared(Bytes::from(text)).expect("only visible ASCII was written")
 }
 
@@ -129,6 +144,7 @@ struct Read {
     target: Option<Bytes>,
     deadline: Option<Instant>,
     tls: Option<Tls>,
+    host: Host,
 }
 
 impl Read {
@@ -143,6 +159,7 @@ impl Read {
             "binding" => self.binding = Some(text(value, "binding")?.into()),
             "base" => self.path_base = Some(text(value, "base")?.into()),
             "in" if value == "path" => self.base = Base::InPath,
+            "host" if value == "unnamed" => self.host = Host::Unnamed,
             "target" => self.target = Some(bytes(value)),
             "deadline" => {
                 let left = value.parse().map_err(|_| Malformed { key: "deadline" })?;
@@ -181,7 +198,7 @@ impl Read {
             base: self.base,
             deadline: self.deadline,
         };
-        Carried { facts, version: self.version.unwrap_or(Version::HTTP_11) }
+        Carried { facts, version: self.version.unwrap_or(Version::HTTP_11), host: self.host }
     }
 }
 
@@ -298,10 +315,11 @@ mod tests {
                 deadline: left.map(|left| now + Duration::from_millis(left)),
             };
 
-            let arrived = decode(&encode(&sent, Version::HTTP_2, now), now).unwrap();
+            let arrived = decode(&encode(&sent, Version::HTTP_2, Host::Unnamed, now), now).unwrap();
 
             prop_assert_eq!(format!("{:?}", sent), format!("{:?}", arrived.facts));
             prop_assert_eq!(arrived.version, Version::HTTP_2);
+            prop_assert_eq!(arrived.host, Host::Unnamed);
         }
 
         #[test]
@@ -320,7 +338,7 @@ mod tests {
         facts.request_id = RequestId(255);
         facts.path_base = "/my shop".into();
 
-        let value = encode(&facts, Version::HTTP_11, Instant::now());
+        let value = encode(&facts, Version::HTTP_11, Host::Named, Instant::now());
 
         assert_eq!(value, "id=ff;conn=3;v=11;peer=unix;local=192.0.2.1:80;binding=%2A:80;base=/my%20shop");
     }
@@ -341,6 +359,9 @@ mod tests {
         let mut facts = Facts::unknown();
         facts.deadline = Some(now - Duration::from_secs(1));
 
-        assert_eq!(decode(&encode(&facts, Version::HTTP_11, now), now).unwrap().facts.deadline, Some(now));
+        assert_eq!(
+            decode(&encode(&facts, Version::HTTP_11, Host::Named, now), now).unwrap().facts.deadline,
+            Some(now)
+        );
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{
-    HeaderValue, Request, Response, Uri, Version,
+    HeaderName, HeaderValue, Request, Response, Uri, Version,
     header::{CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING},
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -23,8 +23,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::{
     answer::{self, Exchange},
-    facts as carried,
-    fields::{self, Sender},
+    facts::{self as carried, Host},
     forwarded::Claims,
     pool::{Carrier, Choice, Lease, Pool},
     switch::Switch,
@@ -33,6 +32,7 @@ use super::{
 };
 use crate::{
     Body, Failure,
+    dispatcher::fields::{self, Sender},
     facts::{Base, End, Facts},
     failure::Code,
     failure::told,
@@ -175,8 +175,9 @@ impl Inner {
             Peer::Runner => {
                 // The application sees the client's fields as it would in the host's process, and learns from its
                 // facts who the client is.
-                fields::clean_request(&mut parts.headers, Sender::Trusted);
-                let facts = carried::encode(facts, version, Instant::now());
+                fields::clean_for_library(&mut parts.headers);
+                let host = if authority.is_some() { Host::Named } else { Host::Unnamed };
+                let facts = carried::encode(facts, version, host, Instant::now());
                 parts.headers.insert(carried::FIELD, facts);
             }
             Peer::Foreign { .. } => {
@@ -188,9 +189,9 @@ impl Inner {
                 fields::clean_request(&mut parts.headers, sender);
                 claims.write(&mut parts.headers, facts, authority);
                 if let Some(token) = &self.token {
-                    parts.headers.insert(&fields::TOKEN, token.clone());
+                    parts.headers.insert(&TOKEN, token.clone());
                     if let Some(certificate) = certificate(facts) {
-                        parts.headers.insert(&fields::CERTIFICATE, certificate);
+                        parts.headers.insert(&CERTIFICATE, certificate);
                     }
                 }
             }
@@ -364,6 +365,10 @@ fn secret(token: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
+/// Where the pairing token stands.
+static TOKEN: HeaderName = HeaderName::from_static("ms-aspnetcore-token");
+/// Where the client's certificate stands.
+static CERTIFICATE: HeaderName = HeaderName::from_static("ms-aspnetcore-clientcert");
 const CONTINUE: &[u8] = b"100-continue";
 const LOCALHOST: HeaderValue = HeaderValue::from_static("localhost");
 /// Twice on kept connections, then once on a fresh one.

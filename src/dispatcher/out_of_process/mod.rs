@@ -13,7 +13,6 @@
 
 mod answer;
 pub mod facts;
-mod fields;
 mod forwarded;
 mod forwarder;
 mod pool;

@@ -26,7 +26,7 @@ use super::{
     target::{Peer, Target},
     upload::Upload,
 };
-use crate::{Failure, failure::Code, supervisor::Endpoint};
+use crate::{Failure, endpoint::Endpoint, failure::Code};
 
 /// In which protocol a request is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::supervisor::Endpoint;
+use crate::endpoint::Endpoint;
 
 /// A connection to an instance.
 pub(super) struct Socket {

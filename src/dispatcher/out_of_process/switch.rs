@@ -5,17 +5,18 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
+    HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
 };
 use hyper::{body::Incoming, ext::Protocol, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 
-use super::{
-    fields,
-    pool::{Carrier, Lease, Rest},
+use super::pool::{Carrier, Lease, Rest};
+use crate::{
+    Body, Failure,
+    dispatcher::fields::{self, ask_upgrade, upgrade_wanted},
+    failure::Code,
 };
-use crate::{Body, Failure, failure::Code};
 
 /// What a request wants its connection to become.
 #[derive(Debug)]
@@ -34,7 +35,8 @@ impl Switch {
         if request.method() == Method::CONNECT {
             return Self::connect(request);
         }
-        let Some(to) = upgrade_wanted(request) else { return Ok(Self::No) };
+        let to = upgrade_wanted(request.headers(), request.version(), request.body());
+        let Some(to) = to else { return Ok(Self::No) };
         Ok(match request.extensions_mut().remove::<OnUpgrade>() {
             Some(client) => Self::Upgrade { client, to },
             None => Self::No, // whoever serves the connection cannot switch it
@@ -117,21 +119,6 @@ impl Switch {
     }
 }
 
-fn ask_upgrade(fields: &mut HeaderMap, to: HeaderValue) {
-    fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    fields.insert(UPGRADE, to);
-}
-
-fn upgrade_wanted(request: &Request<Body>) -> Option<HeaderValue> {
-    let to = request.headers().get(UPGRADE)?;
-    let asked =
-        request.version() == Version::HTTP_11 && fields::has_token(request.headers(), &CONNECTION, "upgrade");
-    let forbidden = FORBIDDEN.iter().any(|protocol| fields::has_token(request.headers(), &UPGRADE, protocol));
-    // With a body it would not be clear where the new protocol begins.
-    let empty = http_body::Body::is_end_stream(request.body());
-    (asked && !forbidden && empty).then(|| to.clone())
-}
-
 fn websocket_key() -> Result<HeaderValue, Failure> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(|error| {
@@ -158,6 +145,3 @@ async fn splice(client: OnUpgrade, instance: OnUpgrade, lease: Lease) {
         Err(error) => tracing::debug!(%error, "upgraded connection broke"),
     }
 }
-
-/// Upgrades to HTTP itself, or beneath it.
-const FORBIDDEN: [&str; 4] = ["h2c", "h2", "tls/1.0", "http/2.0"];

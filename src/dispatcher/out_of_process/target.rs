@@ -6,7 +6,7 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::{facts::End, supervisor::Endpoint};
+use crate::{endpoint::Endpoint, facts::End};
 
 /// One instance, and how requests are carried to it.
 #[derive(Clone, Debug)]

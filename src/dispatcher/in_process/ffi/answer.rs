@@ -7,7 +7,13 @@ use cohost_abi as abi;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::{bytes, io::Upgrade, names, objects::Object, push, stream};
-use crate::{Body, dispatcher::in_process::generation::Lease, private::is_private};
+use crate::{
+    Body,
+    dispatcher::{
+        fields::{clean_response_trailers, ends_at_host},
+        in_process::generation::Lease,
+    },
+};
 
 /// A response, and what is to happen once the protocol has changed.
 pub(in crate::dispatcher::in_process) struct Answer {
@@ -16,12 +22,14 @@ pub(in crate::dispatcher::in_process) struct Answer {
 }
 
 /// What of the request decides which answers are allowed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Asked {
     /// The connection can change its protocol.
     pub(super) upgrade: bool,
     /// Only the head is wanted: its Content-Length speaks of a body that is not there.
     pub(super) head: bool,
+    /// Any 2xx says that the connection has become a tunnel.
+    pub(super) connect: bool,
 }
 
 /// Reads the application's answer. What it owns is moved in every case.
@@ -49,6 +57,9 @@ pub(super) unsafe fn read(
     }
     if upgrade.is_some() && !asked.upgrade {
         return Err(abi::code::E_UNSUPPORTED);
+    }
+    if asked.connect && status.is_success() && upgrade.is_none() {
+        return Err(abi::code::E_INVALID);
     }
     // SAFETY: says the caller.
     let headers = unsafe { fields(theirs.headers, theirs.n_headers, upgrade.is_some()) }?;
@@ -136,11 +147,7 @@ fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, abi::Code> {
 ///
 /// # Safety
 /// The array keeps the contract.
-pub(super) unsafe fn fields(
-    theirs: *const abi::Header,
-    n: u32,
-    upgrade: bool,
-) -> Result<HeaderMap, abi::Code> {
+unsafe fn fields(theirs: *const abi::Header, n: u32, upgrade: bool) -> Result<HeaderMap, abi::Code> {
     if n > 0 && theirs.is_null() {
         return Err(abi::code::E_INVALID);
     }
@@ -150,12 +157,10 @@ pub(super) unsafe fn fields(
     for field in theirs {
         // SAFETY: part of the array's contract.
         let name = unsafe { name(field) }?;
-        if !upgrade && is_connection_specific(&name) {
-            // The host frames the response; an application that says how does not know the client's protocol.
-            continue;
-        }
-        if is_private(name.as_str()) {
-            // From a runner, it would be taken for the host's own word.
+        let switch = upgrade && (name == header::CONNECTION || name == header::UPGRADE);
+        if !switch && ends_at_host(&name) {
+            // The host frames the response; an application that says how does not know the client's protocol. And
+            // from a runner, a field of the host's would be taken for the host's own word.
             continue;
         }
         // SAFETY: part of the array's contract.
@@ -168,11 +173,15 @@ pub(super) unsafe fn fields(
     Ok(headers)
 }
 
-fn is_connection_specific(name: &HeaderName) -> bool {
-    // `Connection: close` too: when a connection ends is the host's to say.
-    matches!(*name, header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE)
-        || name == "keep-alive"
-        || name == "proxy-connection"
+/// Copies trailers, without what only fields may say.
+///
+/// # Safety
+/// The array keeps the contract.
+pub(super) unsafe fn trailers(theirs: *const abi::Header, n: u32) -> Result<HeaderMap, abi::Code> {
+    // SAFETY: says the caller.
+    let mut trailers = unsafe { fields(theirs, n, false) }?;
+    clean_response_trailers(&mut trailers);
+    Ok(trailers)
 }
 
 /// # Safety

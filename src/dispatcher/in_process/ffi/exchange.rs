@@ -14,7 +14,11 @@ use super::{
     objects::Object,
     request_body::{Callback, RequestBody},
 };
-use crate::{Body, Failure, dispatcher::in_process::generation::Lease, facts::Facts};
+use crate::{
+    Body, Failure,
+    dispatcher::{fields, in_process::generation::Lease},
+    facts::Facts,
+};
 
 /// One request and, soon, its answer.
 pub(in crate::dispatcher::in_process) struct Exchange {
@@ -46,7 +50,7 @@ impl Exchange {
         // From a program that knows nothing of facts; it took the path base off, if there is one.
         let facts = facts
             .unwrap_or_else(|| Facts { path_base: Arc::clone(&lease.start.path_base), ..Facts::unknown() });
-        let on_upgrade = parts.extensions.remove();
+        let on_upgrade = clean(&mut parts, &body);
         Self { lease, facts, parts, body, buffered: Bytes::new(), on_upgrade, outcome: Outcome::Open }
     }
 
@@ -89,7 +93,11 @@ impl Exchange {
 
     /// What of the request decides which answers are allowed.
     pub(super) fn asked(&self) -> Asked {
-        Asked { upgrade: self.on_upgrade.is_some(), head: self.parts.method == http::Method::HEAD }
+        Asked {
+            upgrade: self.on_upgrade.is_some(),
+            head: self.parts.method == http::Method::HEAD,
+            connect: self.parts.method == http::Method::CONNECT,
+        }
     }
 
     /// The response; an upgrade goes on by itself once the response is on the wire.
@@ -104,6 +112,19 @@ impl Exchange {
     pub(super) fn body_handle(&mut self) -> usize {
         body_handle(&self.lease, &mut self.body)
     }
+}
+
+/// Leaves what the application is to see; returns what makes an upgrade possible, if there is one to decide on.
+fn clean(parts: &mut Parts, body: &Body) -> Option<OnUpgrade> {
+    let on_upgrade = parts.extensions.remove();
+    let to = on_upgrade.as_ref().and_then(|_| fields::upgrade_wanted(&parts.headers, parts.version, body));
+    fields::clean_for_library(&mut parts.headers);
+    match to {
+        Some(to) => fields::ask_upgrade(&mut parts.headers, to),
+        None if parts.method != http::Method::CONNECT => return None,
+        None => {}
+    }
+    on_upgrade
 }
 
 impl Drop for Exchange {

@@ -12,7 +12,6 @@ use super::{answer::Asked, names};
 use crate::{
     Body,
     facts::{Base, End, Facts},
-    private::is_private,
 };
 
 /// What a head points at and what the request does not hold in that form already.
@@ -138,8 +137,6 @@ impl Space {
                 abi::header_id::EXPECT => head.flags |= abi::head_flags::EXPECT_CONTINUE,
                 abi::header_id::CONTENT_LENGTH => head.content_length = length(value),
                 abi::header_id::TRACEPARENT => trace(value.as_bytes(), head),
-                // Out of process, the forwarder leaves them out.
-                abi::header_id::NONE if is_private(name.as_str()) => continue,
                 _ => {}
             }
             self.headers.push(field(name.as_str(), value, name_id));
@@ -334,7 +331,7 @@ mod tests {
         facts.path_base = base.into();
         facts.base = if base.is_empty() { Base::Removed } else { Base::InPath };
         let mut space = Box::new(Space::new());
-        let head = space.fill(&parts, &facts, (&Body::empty(), &[]), Asked { upgrade: false, head: false });
+        let head = space.fill(&parts, &facts, (&Body::empty(), &[]), Asked::default());
         (head, space, parts, facts)
     }
 

@@ -14,7 +14,7 @@ use http::HeaderMap;
 use http_body::Body as _;
 
 use super::{bytes as owned, head::field, names};
-use crate::{Body, body::BodyError, failure};
+use crate::{Body, body::BodyError, dispatcher::fields, failure};
 
 /// A request body, read by one thread at a time.
 pub(super) struct RequestBody(Mutex<Reading>);
@@ -116,7 +116,8 @@ impl Reading {
         Err(code)
     }
 
-    fn keep(&mut self, trailers: HeaderMap) {
+    fn keep(&mut self, mut trailers: HeaderMap) {
+        fields::clean_request_trailers(&mut trailers);
         *self.trailers = trailers;
         let fields = self.trailers.iter();
         self.fields =

@@ -67,7 +67,7 @@ impl Foreign {
         if frame.kind == abi::frame_kind::TRAILERS {
             self.ended = true;
             // SAFETY: trailers are valid until the next poll.
-            let trailers = unsafe { answer::fields(frame.headers, frame.n_headers, false) };
+            let trailers = unsafe { answer::trailers(frame.headers, frame.n_headers) };
             return match (trailers, self.left) {
                 (Ok(trailers), None | Some(0)) => Ok(Frame::trailers(trailers)),
                 (Ok(_), Some(left)) => Err(short(left)),

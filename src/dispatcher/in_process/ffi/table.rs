@@ -437,7 +437,7 @@ unsafe extern "C" fn sink_end(
         let generation = unsafe { generation(host) }?;
         let found = generation.objects.sink(handle.0).filter(|_| generation.objects.remove(handle.0));
         // SAFETY: the contract's.
-        let trailers = unsafe { answer::fields(trailers, n, false) };
+        let trailers = unsafe { answer::trailers(trailers, n) };
         of(or_state(found).and_then(|sink| match trailers {
             Ok(trailers) => Ok(sink.end(Some(trailers).filter(|trailers| !trailers.is_empty()))),
             Err(code) => {

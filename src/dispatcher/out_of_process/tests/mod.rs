@@ -27,8 +27,8 @@ use super::{Forwarder, Limits, Peer, Protocol, Target, Trust};
 use crate::{
     Body, Failure,
     body::BodyError,
+    endpoint::Endpoint,
     facts::{Connection, End, Facts, empty_base},
-    supervisor::Endpoint,
 };
 
 /// An instance that says what the test makes it say.

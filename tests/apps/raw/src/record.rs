@@ -42,11 +42,23 @@ pub(crate) static STREAMS: Counter = Counter::new("streams");
 pub(crate) static STREAM_DROPS: Counter = Counter::new("stream_drops");
 pub(crate) static TASKS: Counter = Counter::new("tasks");
 pub(crate) static TASK_DROPS: Counter = Counter::new("task_drops");
+/// Tokens that are kept.
+pub(crate) static KEPT: Counter = Counter::new("kept");
 /// How often a push had to wait for room.
 pub(crate) static WAITS: Counter = Counter::new("waits");
 
-static COUNTERS: [&Counter; 9] =
-    [&CANCELLED, &CANCEL_REASON, &GIVEN, &RELEASED, &STREAMS, &STREAM_DROPS, &TASKS, &TASK_DROPS, &WAITS];
+static COUNTERS: [&Counter; 10] = [
+    &CANCELLED,
+    &CANCEL_REASON,
+    &GIVEN,
+    &RELEASED,
+    &STREAMS,
+    &STREAM_DROPS,
+    &TASKS,
+    &TASK_DROPS,
+    &KEPT,
+    &WAITS,
+];
 
 /// `name value`, a line each.
 pub(crate) fn counts() -> String {

@@ -12,7 +12,7 @@ use cohost_abi::{Code, Token, code};
 
 use crate::{
     host::{Call, Host, OnCancel, borrowed, empty, on_thread, with_bytes},
-    record::{CANCEL_REASON, CANCELLED, set_report},
+    record::{CANCEL_REASON, CANCELLED, KEPT, set_report},
 };
 
 /// Tokens that were never consumed.
@@ -84,6 +84,7 @@ fn wait(ms: Option<i64>) {
 /// Detaches, and never answers.
 fn hold(call: &Call<'_>, on_cancel: OnCancel) -> Code {
     HELD.lock().unwrap_or_else(PoisonError::into_inner).push(call.detach(on_cancel));
+    KEPT.add();
     code::DETACHED
 }
 

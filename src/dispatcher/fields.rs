@@ -5,17 +5,14 @@
 //!
 //! The host adds its own fields after [`clean_request`] has run, so that no client can name them in `Connection`.
 
+#[cfg(feature = "out-of-process")]
+use http::header::TRANSFER_ENCODING;
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRANSFER_ENCODING},
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRAILER, UPGRADE},
 };
 
 use crate::private::{begins, is_private};
-
-/// Where the pairing token stands.
-pub(super) static TOKEN: HeaderName = HeaderName::from_static("ms-aspnetcore-token");
-/// Where the client's certificate stands.
-pub(super) static CERTIFICATE: HeaderName = HeaderName::from_static("ms-aspnetcore-clientcert");
 
 /// Whether the client's own forwarding fields may stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +22,59 @@ pub(super) enum Sender {
     /// A proxy of ours.
     Trusted,
 }
+
+/// Leaves what an application library is to see of a request's fields, in either hosting model.
+///
+/// Forwarding fields stay as they came: from its facts the application learns who the client is. So does `trailer`,
+/// since our server sends no trailers that the answer does not announce.
+pub(super) fn clean_for_library(fields: &mut HeaderMap) {
+    if is_clean(fields) {
+        return;
+    }
+    let trailer: Vec<HeaderValue> = fields.get_all(TRAILER).into_iter().cloned().collect();
+    clean_request(fields, Sender::Trusted);
+    for announced in trailer {
+        fields.append(TRAILER, announced);
+    }
+}
+
+/// Whether there is nothing to remove or to unify, as in most requests that no browser made.
+fn is_clean(fields: &HeaderMap) -> bool {
+    let repeated = fields.len() > fields.keys_len();
+    // In one line: looking a name up costs more than passing all of a request's.
+    let unclean = |(name, value): (&HeaderName, &HeaderValue)| {
+        let text = name.as_str();
+        is_hop_by_hop(text)
+            || is_request_only_hop(text)
+            || is_hosts(text, Sender::Trusted)
+            || (*name == CONTENT_LENGTH && is_list(value))
+    };
+    !repeated && !fields.iter().any(unclean)
+}
+
+/// What a request of HTTP/1.1 wants its connection to become, if that is something an application may decide.
+///
+/// Never HTTP itself, which would hide requests from the host; and nothing behind a body, where it would not be clear
+/// where the new protocol begins.
+pub(super) fn upgrade_wanted(
+    fields: &HeaderMap,
+    version: Version,
+    body: &crate::Body,
+) -> Option<HeaderValue> {
+    let to = fields.get(UPGRADE)?;
+    let asked = version == Version::HTTP_11 && has_token(fields, &CONNECTION, "upgrade");
+    let forbidden = FORBIDDEN.iter().any(|protocol| has_token(fields, &UPGRADE, protocol));
+    (asked && !forbidden && http_body::Body::is_end_stream(body)).then(|| to.clone())
+}
+
+/// Asks for the change of protocol, after the fields have been cleaned.
+pub(super) fn ask_upgrade(fields: &mut HeaderMap, to: HeaderValue) {
+    fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    fields.insert(UPGRADE, to);
+}
+
+/// HTTP itself, or beneath it.
+const FORBIDDEN: [&str; 4] = ["h2c", "h2", "tls/1.0", "http/2.0"];
 
 /// Leaves a request's end-to-end fields, of which a client may have set every one.
 pub(super) fn clean_request(fields: &mut HeaderMap, sender: Sender) {
@@ -38,7 +88,13 @@ pub(super) fn clean_request(fields: &mut HeaderMap, sender: Sender) {
     unify_length(fields);
 }
 
+/// Whether a field of a response is nothing that an application has to say to a client.
+pub(super) fn ends_at_host(name: &HeaderName) -> bool {
+    is_hop_by_hop(name.as_str()) || is_private(name.as_str())
+}
+
 /// Leaves a response's end-to-end fields. `trailer` stays: our own server sends no trailers that are not announced.
+#[cfg(feature = "out-of-process")]
 pub(super) fn clean_response(fields: &mut HeaderMap) {
     remove_named_in_connection(fields);
     remove_all(fields, |name| is_hop_by_hop(name) || is_private(name));
@@ -162,8 +218,7 @@ fn join_cookies(fields: &mut HeaderMap) {
 /// The same length twice is allowed to arrive, but goes on once: the next parser may be less tolerant.
 fn unify_length(fields: &mut HeaderMap) {
     let Some(first) = fields.get(CONTENT_LENGTH) else { return };
-    let is_list = first.as_bytes().contains(&b',');
-    if !is_list && fields.get_all(CONTENT_LENGTH).into_iter().nth(1).is_none() {
+    if !is_list(first) && fields.get_all(CONTENT_LENGTH).into_iter().nth(1).is_none() {
         return;
     }
     // hyper has compared them all before, and refuses the message where they differ.
@@ -173,7 +228,12 @@ fn unify_length(fields: &mut HeaderMap) {
     }
 }
 
+fn is_list(value: &HeaderValue) -> bool {
+    value.as_bytes().contains(&b',')
+}
+
 /// Whether a response says its length twice, in ways that may contradict each other.
+#[cfg(feature = "out-of-process")]
 pub(super) fn is_ambiguous(fields: &HeaderMap) -> bool {
     fields.contains_key(TRANSFER_ENCODING) && fields.contains_key(CONTENT_LENGTH)
 }
@@ -292,6 +352,29 @@ mod tests {
             cleaned(&[("x-a", "1"), ("cookie", "a=1"), ("x-a", "2"), ("cookie", "b=2")], Sender::Untrusted);
 
         assert_eq!(left, ["cookie: a=1; b=2", "x-a: 1", "x-a: 2"]);
+    }
+
+    #[test]
+    fn a_library_sees_what_is_meant_for_it() {
+        let mut plain = fields(&[("host", "a"), ("content-length", "5"), ("x-forwarded-for", "1.1.1.1")]);
+        let as_sent = plain.clone();
+        clean_for_library(&mut plain);
+        assert_eq!(plain, as_sent);
+
+        let mut map = fields(&[
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("te", "trailers"),
+            ("trailer", "x-sum"),
+            ("cohost-facts", "1"),
+            ("content-length", "5, 5"),
+            ("x-real-ip", "1.1.1.1"),
+        ]);
+        clean_for_library(&mut map);
+        let mut left: Vec<_> = map.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["content-length", "te", "trailer", "x-real-ip"]);
+        assert_eq!(map[CONTENT_LENGTH], "5");
     }
 
     #[test]

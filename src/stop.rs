@@ -1,13 +1,8 @@
 //! The order to stop, and its second, more urgent form.
+//!
+//! A leaf: the server obeys it between connections, `http` within one.
 
-use std::task::{Context, Poll};
-
-use futures_util::future::MapErr;
-use http::{Request, Response};
 use tokio::sync::watch;
-use tower_service::Service;
-
-use crate::{Body, Failure};
 
 /// What a server is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,33 +57,5 @@ impl Stopping {
 
     pub(crate) fn watch(&self) -> watch::Receiver<Stop> {
         self.order.subscribe()
-    }
-}
-
-/// A service whose errors are failures.
-#[derive(Clone, Debug)]
-pub(super) struct Failing<S>(S);
-
-impl<S> Failing<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self(inner)
-    }
-}
-
-impl<S> Service<Request<Body>> for Failing<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>>,
-    S::Error: Into<Failure>,
-{
-    type Response = Response<Body>;
-    type Error = Failure;
-    type Future = MapErr<S::Future, fn(S::Error) -> Failure>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.0.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        futures_util::TryFutureExt::map_err(self.0.call(request), Into::into)
     }
 }

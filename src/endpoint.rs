@@ -1,4 +1,6 @@
 //! Where an instance listens.
+//!
+//! A leaf: the supervisor decides it, the forwarder connects to it.
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
