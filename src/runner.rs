@@ -111,8 +111,9 @@ impl Place {
 /// What goes wrong is written to stderr, which the host keeps; the exit code tells it the failure's code.
 pub async fn serve(application: Application, place: Place, shutdown_timeout: Duration) -> ExitCode {
     if let Err(failure) = application.start().await {
-        // One line, whatever the application said: the host takes the last one.
-        complain(&failure.detail.replace('\n', " "));
+        if !relay::tell(&failure.detail) {
+            complain(&failure.detail);
+        }
         return ExitCode::from(exit_of(failure.code));
     }
     // Only now: that it accepts connections is how the host learns that it is ready.

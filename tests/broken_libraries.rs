@@ -141,7 +141,7 @@ async fn refusal(setup: Setup, model: Model, code: &str) -> String {
     let event = host.log.message("application did not start").await;
     let facts = (&event["level"], &event["application"], &event["failure"]);
     assert_eq!(facts, (&"ERROR".into(), &"app".into(), &code.into()), "{event}");
-    assert_eq!(host.log.of("application did not start").len(), 1);
+    host.log.times("application did not start", 1).await;
 
     assert_eq!(host.get("/healthy/x").await.text(), "hello from C: /x\n");
     assert!(host.stop().await.success());
@@ -222,10 +222,11 @@ both_models! {
 
     async fn a_dependency_in_a_folder_above_the_library_is_found(model: Model) {
         let workshop = Workshop::new();
-        let elsewhere = workshop.path("..").join(workshop.path("").file_name().unwrap());
         part(&workshop, "libpart.so", 1, &["-Wl,-soname,libpart.so"]);
-        let rpath = format!("-Wl,-rpath,$ORIGIN/../{}", elsewhere.file_name().unwrap().display());
-        finds_its_part(model, &workshop, &[&rpath]).await;
+        // Up, and down again: the folder's own name says that it is not that of the copy.
+        let folder = workshop.path("libpart.so").parent().unwrap().file_name().unwrap().to_owned();
+        let up = format!("-Wl,-rpath,$ORIGIN/../{}", folder.display());
+        finds_its_part(model, &workshop, &[&up]).await;
     }
 
     async fn a_dependency_of_a_dependency_is_found_beside_that(model: Model) {

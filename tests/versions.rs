@@ -86,6 +86,20 @@ both_models! {
         assert!(said.contains("affine threads"), "{said}");
     }
 
+    async fn an_application_that_misses_something_in_its_host_says_what(model: Model) {
+        let workshop = Workshop::new();
+        let init = "
+            static cohost_code look(const cohost_host *host, const cohost_init *about, cohost_err *err, void **out) {
+              (void)host, (void)about, (void)out;
+              memcpy(err->buf, \"no table of teapots\", err->len = 19);
+              return COHOST_E_ABI;
+            }
+        ";
+        let source = format!("{WITHOUT_NOTE}#include <string.h>\n{init}\n{}", late("late.init = look;"));
+        let said = refusal(model, &workshop.library("libteapot.so", &source, &[])).await;
+        assert!(said.contains("cannot live with this host: no table of teapots; update the host"), "{said}");
+    }
+
     async fn an_application_whose_note_says_something_else_is_refused(model: Model) {
         let workshop = Workshop::new();
         let note = "__attribute__((used, aligned(4), section(COHOST_NOTE_SECTION))) static const cohost_note note = {

@@ -176,17 +176,16 @@ mod process {
     /// Why there is no instance; a runner of ours says by its exit code what its application would have said in process.
     fn failure_of(error: StartError) -> Failure {
         let told = match &error {
-            StartError::InstanceExited { exit: Exit::Code(code), output, .. } => {
-                supervisor::failure_of(*code).map(|code| (code, std::sync::Arc::clone(output)))
+            StartError::InstanceExited { exit: Exit::Code(code), said, output, .. } => {
+                supervisor::failure_of(*code)
+                    .zip(said.clone())
+                    .map(|told| (told, std::sync::Arc::clone(output)))
             }
             _ => None,
         };
         match told {
-            Some((code, output)) => {
-                // The runner's last line; what stands before it is the application's.
-                let said = output.trim_end().lines().next_back().unwrap_or_default();
-                let said = Failure::new(code).detail(said);
-                Failure { output: Some(output), ..said }
+            Some(((code, said), output)) => {
+                Failure { output: Some(output), ..Failure::new(code).detail(&*said) }
             }
             None => error.into(),
         }

@@ -75,6 +75,11 @@ impl ErrorPage {
         }
     }
 
+    /// What the application printed last, where that is to be shown.
+    fn output<'a>(&self, failure: &'a Failure) -> Option<&'a str> {
+        failure.output.as_deref().filter(|output| self.detailed && !output.is_empty())
+    }
+
     /// RFC 9457.
     fn problem(&self, failure: &Failure, wants: Wants) -> String {
         let mut problem = serde_json::json!({
@@ -89,8 +94,8 @@ impl ErrorPage {
         if self.detailed && !failure.detail.is_empty() {
             problem["detail"] = failure.detail.as_str().into();
         }
-        if let Some(output) = failure.output.as_ref().filter(|_| self.detailed) {
-            problem["output"] = (**output).into();
+        if let Some(output) = self.output(failure) {
+            problem["output"] = output.into();
         }
         problem.to_string()
     }
@@ -103,7 +108,7 @@ impl ErrorPage {
         if self.detailed && !failure.detail.is_empty() {
             more += &format!("<p>{}</p>\n", escape(&failure.detail));
         }
-        if let Some(output) = failure.output.as_ref().filter(|_| self.detailed) {
+        if let Some(output) = self.output(failure) {
             more += &format!("<h2>What the application printed last</h2>\n<pre>{}</pre>\n", escape(output));
         }
         if let Some(link) = &self.link {

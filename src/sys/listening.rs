@@ -43,6 +43,7 @@ impl Drop for Ours {
 }
 
 /// Opens a listening socket as the host's own.
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "without listeners, none are the host's"))]
 pub(crate) fn ours<S: AsFd>(open: impl FnOnce() -> io::Result<S>) -> io::Result<(S, Ours)> {
     // Held meanwhile: nobody sees the socket before it is known.
     let mut known = lock();

@@ -6,7 +6,7 @@
 use std::{
     fmt::{self, Write as _},
     io::Write as _,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use serde_json::{Map, Value};
@@ -24,12 +24,29 @@ const HOSTS: &str = "cohost::application";
 
 /// What such a line begins with; no text does.
 const MARK: &str = "\u{1}cohost\u{1}";
+/// What the line begins with that tells why there is nothing to serve.
+const TOLD: &str = "\u{1}cohost failure\u{1}";
 
 /// Sends all events of this process to its host, up to `level`.
 ///
 /// Does nothing if the program has a subscriber of its own already.
 pub(crate) fn start(level: LevelFilter) {
+    STARTED.store(true, Ordering::Relaxed);
     let _ = tracing::subscriber::set_global_default(Relay { level });
+}
+
+/// Whether a host reads what this process writes to stderr.
+static STARTED: AtomicBool = AtomicBool::new(false);
+
+/// Tells the host why there is nothing to serve; false if there is no host.
+pub(crate) fn tell(said: &str) -> bool {
+    let line = format!("{TOLD}{}\n", Value::from(said));
+    STARTED.load(Ordering::Relaxed) && std::io::stderr().lock().write_all(line.as_bytes()).is_ok()
+}
+
+/// What a line tells, if it tells why there is nothing to serve.
+pub(crate) fn told(line: &[u8]) -> Option<String> {
+    serde_json::from_slice(line.strip_prefix(TOLD.as_bytes())?).ok()
 }
 
 /// Writes events to stderr. Spans are not carried: the SDK has put them into the events.

@@ -68,6 +68,12 @@ impl Log {
         }
     }
 
+    /// Waits for that many events with this message; none of them is one too many.
+    pub async fn times(&self, message: &str, times: usize) {
+        self.wait(|_| self.of(message).len() >= times).await;
+        assert_eq!(self.of(message).len(), times, "{message:?} in\n{}", self.text());
+    }
+
     /// Waits for an event with this message.
     pub async fn message(&self, message: &str) -> serde_json::Value {
         self.wait(|event| event["message"] == message).await

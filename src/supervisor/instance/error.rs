@@ -36,6 +36,8 @@ pub enum StartError {
         command: String,
         /// How it ended.
         exit: Exit,
+        /// Why, if it is a runner of ours: in its application's words.
+        said: Option<Arc<str>>,
         /// The end of what it printed.
         output: Arc<str>,
     },

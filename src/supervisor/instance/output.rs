@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::{
@@ -61,6 +61,9 @@ struct Source<'a> {
 impl Source<'_> {
     fn line(&self, line: &[u8], tail: &Tail) {
         if self.printer == Printer::Runner {
+            if let Some(said) = relay::told(line) {
+                return tail.tell(&said);
+            }
             if relay::write(self.application, line) {
                 return;
             }
@@ -123,22 +126,41 @@ impl Lines {
     }
 }
 
-/// The end of what was printed, shared.
+/// The end of what was printed, and what a runner of ours said of its end; shared.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tail(Arc<Mutex<VecDeque<u8>>>);
+pub(super) struct Tail(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    printed: VecDeque<u8>,
+    told: Option<Arc<str>>,
+}
 
 impl Tail {
     fn push(&self, bytes: &[u8]) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = &mut self.kept().printed;
         let bytes = &bytes[bytes.len().saturating_sub(KEPT)..];
         let excess = (kept.len() + bytes.len()).saturating_sub(KEPT);
         kept.drain(..excess);
         kept.extend(bytes);
     }
 
+    fn tell(&self, said: &str) {
+        self.kept().told = Some(Arc::from(said));
+    }
+
+    /// What a runner of ours said of its end.
+    pub(super) fn told(&self) -> Option<Arc<str>> {
+        self.kept().told.clone()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// As text; what is no UTF-8 is replaced.
     pub(super) fn text(&self) -> Arc<str> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut kept = self.kept().printed.clone();
         let bytes = kept.make_contiguous();
         // The cut may have gone through a character; its rest says nothing.
         let cut = bytes.len() == KEPT;

@@ -54,18 +54,11 @@ pub(super) async fn start(launch: &Launch, runner: &Runner) -> Result<Instance, 
 async fn start_once(launch: &Launch, runner: &Runner, deadline: Instant) -> Result<Instance, StartError> {
     let prepared = prepare(launch, runner).await?;
     let mut guard = Guarded::spawn(&launch.application, runner)?;
-    let limit = deadline.min(Instant::now() + GUARD_PATIENCE);
-    let pid = match timeout_at(limit, guard.hand_over(&prepared.description)).await {
-        Ok(Ok(pid)) => pid,
-        Ok(Err(refusal)) => {
+    let pid = match guard.hand_over_until(deadline, &prepared.description).await {
+        Ok(pid) => pid,
+        Err(refusal) => {
             guard.end().await;
-            return Err(refusal.into_error(&prepared.description, runner));
-        }
-        Err(_elapsed) => {
-            guard.end().await;
-            return Err(
-                Refusal::Guard(io::ErrorKind::TimedOut.into()).into_error(&prepared.description, runner)
-            );
+            return Err(refusal.into_error(launch, &prepared.description, runner));
         }
     };
     tracing::info!(application = %launch.application, pid, endpoint = %prepared.endpoint, "instance started");
@@ -110,6 +103,19 @@ impl Guarded {
             Ok(Self { process, pid, reports: reports(read), orders })
         };
         start().map_err(|source| refused(&runner.program, "the runner cannot be started", source))
+    }
+
+    async fn hand_over_until(
+        &mut self,
+        deadline: Instant,
+        description: &Description,
+    ) -> Result<u32, Refusal> {
+        let limit = deadline.min(Instant::now() + GUARD_PATIENCE);
+        match timeout_at(limit, self.hand_over(description)).await {
+            Ok(started) => started,
+            Err(_elapsed) if limit == deadline => Err(Refusal::Late),
+            Err(_elapsed) => Err(Refusal::Guard(io::ErrorKind::TimedOut.into())),
+        }
     }
 
     /// Tells the guard what to start; the instance's number, once there is one.
@@ -173,11 +179,19 @@ enum Refusal {
     Guard(io::Error),
     /// The system refused to start the program.
     System(i32, String),
+    /// There was no time left for it.
+    Late,
 }
 
 impl Refusal {
-    fn into_error(self, description: &Description, runner: &Runner) -> StartError {
+    fn into_error(self, launch: &Launch, description: &Description, runner: &Runner) -> StartError {
         match self {
+            Self::Late => StartError::StartTimeout {
+                command: command(launch, description),
+                limit: launch.startup_timeout,
+                waited_for: "the system had not started it".to_owned(),
+                output: Arc::from(""),
+            },
             Self::Guard(source) => refused(&runner.program, NO_GUARD, source),
             Self::System(errno, text) => {
                 let source =
@@ -296,7 +310,9 @@ impl Attempt<'_> {
         let (command, output) = (self.command, self.instance.output_tail());
         match (failed, &self.instance.endpoint) {
             (Failed::PortTaken(why), endpoint) => StartError::PortTaken { port: port(endpoint), why, output },
-            (Failed::Exited(exit), _) => StartError::InstanceExited { command, exit, output },
+            (Failed::Exited(exit), _) => {
+                StartError::InstanceExited { command, exit, said: self.instance.tail.told(), output }
+            }
             (Failed::TimeOver(waited_for), _) => {
                 StartError::StartTimeout { command, limit: self.launch.startup_timeout, waited_for, output }
             }

@@ -63,6 +63,7 @@ impl Instance {
         let path = path.to_owned();
         Err(match code {
             abi::code::E_PANIC => LoadError::InitPanicked { path, message: said },
+            abi::code::E_ABI => LoadError::InitAbi { path, message: said },
             _ if said.is_empty() => {
                 LoadError::InitFailed { path, message: format!("its constructor returned {code}") }
             }

@@ -245,6 +245,17 @@ pub enum LoadError {
         /// The panic's message.
         message: String,
     },
+    /// `init` found that it cannot live with this host.
+    #[error(
+        "{path} cannot live with this host: {message}; update the host, or build it with an older `cohost-app`",
+        message = or(message, "it gave no reason")
+    )]
+    InitAbi {
+        /// The library.
+        path: PathBuf,
+        /// The application's own words.
+        message: String,
+    },
     /// `init` did not return in time.
     #[error("{path} was not ready within {limit:?}; make its start quicker, or raise `startup_timeout`")]
     InitTimedOut {
@@ -281,7 +292,8 @@ impl LoadError {
             | Self::OtherMajor { .. }
             | Self::HostTooOld { .. }
             | Self::FeatureMissing { .. }
-            | Self::NoteMismatch { .. } => Code::AbiMismatch,
+            | Self::NoteMismatch { .. }
+            | Self::InitAbi { .. } => Code::AbiMismatch,
             Self::MissingDependency { .. }
             | Self::DependencyVersion { .. }
             | Self::UndefinedSymbol { .. } => Code::DependencyMissing,
