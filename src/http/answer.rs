@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use tower_service::Service;
 
 use super::{Audience, ErrorPage};
@@ -47,8 +47,8 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Answering<S::Future> {
-        let wants = Wants::of(&request);
-        Answering { inner: self.inner.call(request), page: Arc::clone(&self.page), wants }
+        let asked = Asked::of(&request);
+        Answering { inner: self.inner.call(request), page: Arc::clone(&self.page), asked }
     }
 }
 
@@ -70,25 +70,42 @@ pub(super) enum Form {
     Grpc,
 }
 
-impl Wants {
-    fn of<B>(request: &Request<B>) -> Self {
-        let request_id = request.extensions().get::<Facts>().map(|facts| facts.request_id);
-        Self { form: Form::wanted(request.headers()), request_id }
-    }
+/// What of a request says how to show a failure; looked into only when there is one.
+#[derive(Debug, Default)]
+struct Asked {
+    accept: Option<HeaderValue>,
+    content: Option<HeaderValue>,
+    request_id: Option<RequestId>,
 }
 
-impl Form {
+impl Asked {
+    fn of<B>(request: &Request<B>) -> Self {
+        let request_id = request.extensions().get::<Facts>().map(|facts| facts.request_id);
+        let mut asked = Self { request_id, ..Self::default() };
+        // In a line: a request has few fields, and looking names up costs more than passing them all.
+        for (name, value) in request.headers() {
+            match *name {
+                header::ACCEPT => asked.accept = Some(value.clone()),
+                header::CONTENT_TYPE => asked.content = Some(value.clone()),
+                _ => {}
+            }
+        }
+        asked
+    }
+
+    fn wants(&self) -> Wants {
+        Wants { form: self.form(), request_id: self.request_id }
+    }
+
     /// HTML for whoever names it, a problem for the rest; calls of gRPC are told apart by their content.
-    fn wanted(headers: &HeaderMap) -> Self {
-        let content = headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    fn form(&self) -> Form {
+        let content = self.content.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
         // Not `application/grpc-web`, which is another protocol.
         if let Some(b"" | [b'+' | b';', ..]) = content.strip_prefix(b"application/grpc") {
-            return Self::Grpc;
+            return Form::Grpc;
         }
-        let accept = headers.get(http::header::ACCEPT);
-        let html =
-            accept.is_some_and(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some());
-        if html { Self::Html } else { Self::Problem }
+        let html = |accept: &HeaderValue| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some();
+        if self.accept.as_ref().is_some_and(html) { Form::Html } else { Form::Problem }
     }
 }
 
@@ -98,7 +115,7 @@ pin_project_lite::pin_project! {
         #[pin]
         inner: F,
         page: Arc<ErrorPage>,
-        wants: Wants,
+        asked: Asked,
     }
 }
 
@@ -113,7 +130,7 @@ where
         let this = self.project();
         Poll::Ready(Ok(match ready!(this.inner.poll(cx)) {
             Ok(response) => response,
-            Err(failure) => answer(&failure.into(), this.page, *this.wants),
+            Err(failure) => answer(&failure.into(), this.page, this.asked.wants()),
         }))
     }
 }
