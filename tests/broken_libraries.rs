@@ -141,7 +141,7 @@ async fn refusal(setup: Setup, model: Model, code: &str) -> String {
     let event = host.log.message("application did not start").await;
     let facts = (&event["level"], &event["application"], &event["failure"]);
     assert_eq!(facts, (&"ERROR".into(), &"app".into(), &code.into()), "{event}");
-    assert_eq!(host.log.of("application did not start").len(), 1);
+    host.log.times("application did not start", 1).await;
 
     assert_eq!(host.get("/healthy/x").await.text(), "hello from C: /x\n");
     assert!(host.stop().await.success());

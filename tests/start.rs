@@ -30,7 +30,7 @@ both_models! {
         host.log.message(SAMPLE_STARTS).await;
         host.log.message("application started").await;
         assert_eq!(host.get("/plaintext").await.status, 200);
-        assert_eq!(host.log.of(SAMPLE_STARTS).len(), 1);
+        host.log.times(SAMPLE_STARTS, 1).await;
     }
 
     async fn a_hundred_first_requests_start_it_once_and_all_are_answered(model: Model) {
@@ -39,8 +39,8 @@ both_models! {
             assert_eq!((answer.status.as_u16(), answer.text()), (200, "Hello, World!"));
         }
         host.log.message(SAMPLE_STARTS).await;
-        assert_eq!(host.log.of(SAMPLE_STARTS).len(), 1);
-        assert_eq!(host.log.of("application started").len(), 1);
+        host.log.times(SAMPLE_STARTS, 1).await;
+        host.log.times("application started", 1).await;
     }
 }
 
@@ -60,7 +60,7 @@ both_models! {
             refused_with(&answer, "queue_full");
         }
         assert_eq!(host.get("/").await.status, 200);
-        assert_eq!(host.log.of("application started").len(), 1);
+        host.log.times("application started", 1).await;
     }
 
     async fn a_start_that_takes_too_long_is_given_up(model: Model) {
@@ -72,7 +72,7 @@ both_models! {
         for answer in at_once(&host, 3, "/").await {
             refused_with(&answer, "start_timeout");
         }
-        assert_eq!(host.log.of(DID_NOT_START).len(), 1);
+        host.log.times(DID_NOT_START, 1).await;
         assert!(host.stop().await.success());
     }
 }
@@ -86,7 +86,7 @@ both_models! {
             for _ in 0..20 {
                 assert_eq!(refused_with(&host.get("/").await, "start_failed"), wait);
             }
-            assert_eq!(host.log.of(DID_NOT_START).len(), tries);
+            host.log.times(DID_NOT_START, tries).await;
             come_back_after(wait).await;
         }
     }
@@ -184,7 +184,7 @@ both_models! {
         for answer in futures_util::future::join_all(answers).await {
             assert_eq!(answer.text(), "hello from C: /x\n");
         }
-        assert_eq!(host.log.of("application started").len(), 10);
+        host.log.times("application started", 10).await;
         assert!(host.stop().await.success());
     }
 
@@ -285,7 +285,7 @@ both_models! {
         let detail = answer.json()["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains("the last time: start_failed: "), "{detail}");
         assert!(detail.contains("the database is not there"), "{detail}");
-        assert_eq!(host.log.of(DID_NOT_START).len(), 2);
+        host.log.times(DID_NOT_START, 2).await;
     }
 }
 
@@ -307,7 +307,7 @@ async fn an_instance_that_crashes_too_often_is_paused_with_the_reason() {
     refused_with(&answer, "fail_fast");
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
     assert!(detail.contains("instance_lost") && detail.contains("SIGABRT"), "{detail}");
-    assert_eq!(host.log.of("application started").len(), 2);
+    host.log.times("application started", 2).await;
 }
 
 // ---- around them

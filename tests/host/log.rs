@@ -68,6 +68,12 @@ impl Log {
         }
     }
 
+    /// Waits until this was said so often, and sees that it was not said more often.
+    pub async fn times(&self, message: &str, count: usize) {
+        self.wait(|_| self.of(message).len() >= count).await;
+        assert_eq!(self.of(message).len(), count, "{message}\n{}", self.text());
+    }
+
     /// Waits for an event with this message.
     pub async fn message(&self, message: &str) -> serde_json::Value {
         self.wait(|event| event["message"] == message).await
