@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_util::future::{Either, Ready, ready};
@@ -214,7 +214,7 @@ impl Service<Request<Body>> for FromHost {
 /// somebody else who may open the socket, and is served as what it is.
 fn restore(request: &mut Request<Body>) -> Result<(), String> {
     let Some(field) = request.headers_mut().remove(carried::FIELD) else { return Ok(()) };
-    let carried = carried::decode(&field, Instant::now()).map_err(|error| error.to_string())?;
+    let carried = carried::decode(&field, carried::Clock::read()).map_err(|error| error.to_string())?;
     *request.version_mut() = carried.version;
     if carried.host == carried::Host::Unnamed {
         request.headers_mut().remove(http::header::HOST);

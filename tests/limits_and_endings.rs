@@ -294,8 +294,8 @@ both_models! {
             }
         }
         // Once each, although two processes may know of it.
-        assert_eq!(host.log.of("request failed").len(), 6);
-        assert_eq!(host.log.of("application started").len(), 1);
+        host.log.times("request failed", 6).await;
+        host.log.times("application started", 1).await;
         assert_eq!(host.get("/").await.text(), "ok\n");
         assert!(host.stop().await.success());
     }

@@ -43,6 +43,37 @@ pub enum Host {
     Unnamed,
 }
 
+/// The time, also on the clock that host and runner share.
+///
+/// A deadline is the same moment on both sides: a runner that is cut off at a deadline must be able to tell that from a
+/// client that went away a moment before.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    now: Instant,
+    /// The same on `CLOCK_MONOTONIC`, which an [`Instant`] does not show.
+    monotonic: Duration,
+}
+
+impl Clock {
+    /// Now.
+    #[must_use]
+    pub fn read() -> Self {
+        let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let monotonic = Duration::new(monotonic.tv_sec.unsigned_abs(), monotonic.tv_nsec as u32);
+        Self { now: Instant::now(), monotonic }
+    }
+
+    /// In nanoseconds; what has passed is now.
+    fn number(self, instant: Instant) -> u128 {
+        (self.monotonic + instant.saturating_duration_since(self.now)).as_nanos()
+    }
+
+    /// What has passed is now; `None` is too far away to be one.
+    fn instant(self, number: u64) -> Option<Instant> {
+        self.now.checked_add(Duration::from_nanos(number).saturating_sub(self.monotonic))
+    }
+}
+
 /// The field is not one of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cohost-facts: {key} is malformed")]
@@ -53,29 +84,29 @@ pub struct Malformed {
 
 /// The field's value for a request that came as `version`.
 #[must_use]
-pub fn encode(facts: &Facts, version: Version, host: Host, now: Instant) -> HeaderValue {
+pub fn encode(facts: &Facts, version: Version, host: Host, clock: Clock) -> HeaderValue {
     let mut text = String::with_capacity(192);
-    write_facts(&mut text, facts, version, now).expect("a string takes everything");
+    write_facts(&mut text, facts, version, clock).expect("a string takes everything");
     if host == Host::Unnamed {
         text.push_str(";host=unnamed");
     }
     HeaderValue::from_maybe_shared(Bytes::from(text)).expect("only visible ASCII was written")
 }
 
-/// The facts in a field's value. A deadline is counted from `now`, so clocks need not agree.
+/// The facts in a field's value.
 ///
 /// # Errors
 /// Names the first key that cannot be read.
-pub fn decode(value: &HeaderValue, now: Instant) -> Result<Carried, Malformed> {
+pub fn decode(value: &HeaderValue, clock: Clock) -> Result<Carried, Malformed> {
     let text = value.to_str().map_err(|_| Malformed { key: "text" })?;
     let mut read = Read::default();
     for (key, value) in text.split(';').filter_map(|pair| pair.split_once('=')) {
-        read.take(key, value, now)?;
+        read.take(key, value, clock)?;
     }
     Ok(read.finish())
 }
 
-fn write_facts(text: &mut String, facts: &Facts, version: Version, now: Instant) -> std::fmt::Result {
+fn write_facts(text: &mut String, facts: &Facts, version: Version, clock: Clock) -> std::fmt::Result {
     let connection = &*facts.connection;
     write!(text, "id={:x};conn={:x};v={}", facts.request_id.0, connection.id, digits(version))?;
     if facts.scheme == Scheme::Https {
@@ -94,7 +125,7 @@ fn write_facts(text: &mut String, facts: &Facts, version: Version, now: Instant)
         write_bytes(text, "target", target)?;
     }
     if let Some(deadline) = facts.deadline {
-        write!(text, ";deadline={}", deadline.saturating_duration_since(now).as_millis())?;
+        write!(text, ";deadline={}", clock.number(deadline))?;
     }
     if let Some(tls) = &connection.tls {
         write_tls(text, tls)?;
@@ -148,7 +179,7 @@ struct Read {
 }
 
 impl Read {
-    fn take(&mut self, key: &str, value: &str, now: Instant) -> Result<(), Malformed> {
+    fn take(&mut self, key: &str, value: &str, clock: Clock) -> Result<(), Malformed> {
         match key {
             "id" => self.id = number(value, "id")?,
             "conn" => self.conn = number(value, "conn")?,
@@ -162,8 +193,8 @@ impl Read {
             "host" if value == "unnamed" => self.host = Host::Unnamed,
             "target" => self.target = Some(bytes(value)),
             "deadline" => {
-                let left = value.parse().map_err(|_| Malformed { key: "deadline" })?;
-                self.deadline = now.checked_add(Duration::from_millis(left));
+                let number = value.parse().map_err(|_| Malformed { key: "deadline" })?;
+                self.deadline = clock.instant(number);
             }
             "tls" => self.tls = Some(tls(value)?),
             _ => self.take_tls(key, value)?,
@@ -302,9 +333,9 @@ mod tests {
             target in option::of(vec(any::<u8>(), 0..60)),
             path_base in ".{0,30}",
             in_path in any::<bool>(),
-            left in option::of(0_u64..10_000_000),
+            left in option::of(0_u64..10_000_000_000_000),
         ) {
-            let now = Instant::now();
+            let clock = Clock::read();
             let sent = Facts {
                 connection: Arc::new(connection),
                 request_id: RequestId(id),
@@ -312,10 +343,10 @@ mod tests {
                 target: target.map(Bytes::from),
                 path_base: path_base.into(),
                 base: if in_path { Base::InPath } else { Base::Removed },
-                deadline: left.map(|left| now + Duration::from_millis(left)),
+                deadline: left.map(|left| clock.now + Duration::from_nanos(left)),
             };
 
-            let arrived = decode(&encode(&sent, Version::HTTP_2, Host::Unnamed, now), now).unwrap();
+            let arrived = decode(&encode(&sent, Version::HTTP_2, Host::Unnamed, clock), clock).unwrap();
 
             prop_assert_eq!(format!("{:?}", sent), format!("{:?}", arrived.facts));
             prop_assert_eq!(arrived.version, Version::HTTP_2);
@@ -325,7 +356,7 @@ mod tests {
         #[test]
         fn no_value_breaks_the_reader(bytes in vec(any::<u8>(), 0..80)) {
             if let Ok(value) = HeaderValue::from_bytes(&bytes) {
-                let _: Result<Carried, Malformed> = decode(&value, Instant::now());
+                let _: Result<Carried, Malformed> = decode(&value, Clock::read());
             }
         }
     }
@@ -338,30 +369,30 @@ mod tests {
         facts.request_id = RequestId(255);
         facts.path_base = "/my shop".into();
 
-        let value = encode(&facts, Version::HTTP_11, Host::Named, Instant::now());
+        let value = encode(&facts, Version::HTTP_11, Host::Named, Clock::read());
 
         assert_eq!(value, "id=ff;conn=3;v=11;peer=unix;local=192.0.2.1:80;binding=%2A:80;base=/my%20shop");
     }
 
     #[test]
     fn keys_of_another_version_are_skipped_and_malformed_ones_named() {
-        let now = Instant::now();
-        let carried = decode(&HeaderValue::from_static("id=a;new-key=1;alone"), now).unwrap();
+        let clock = Clock::read();
+        let carried = decode(&HeaderValue::from_static("id=a;new-key=1;alone"), clock).unwrap();
         assert_eq!(carried.facts.request_id, RequestId(10));
 
-        let malformed = decode(&HeaderValue::from_static("id=a;peer=nonsense"), now).unwrap_err();
+        let malformed = decode(&HeaderValue::from_static("id=a;peer=nonsense"), clock).unwrap_err();
         assert_eq!(malformed, Malformed { key: "peer" });
     }
 
     #[test]
     fn a_deadline_that_has_passed_is_now() {
-        let now = Instant::now();
+        let clock = Clock::read();
         let mut facts = Facts::unknown();
-        facts.deadline = Some(now - Duration::from_secs(1));
+        facts.deadline = Some(clock.now - Duration::from_secs(1));
 
         assert_eq!(
-            decode(&encode(&facts, Version::HTTP_11, Host::Named, now), now).unwrap().facts.deadline,
-            Some(now)
+            decode(&encode(&facts, Version::HTTP_11, Host::Named, clock), clock).unwrap().facts.deadline,
+            Some(clock.now)
         );
     }
 }

@@ -8,7 +8,6 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -23,7 +22,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::{
     answer::{self, Exchange},
-    facts::{self as carried, Host},
+    facts::{self as carried, Clock, Host},
     forwarded::Claims,
     pool::{Carrier, Choice, Lease, Pool},
     switch::Switch,
@@ -177,7 +176,7 @@ impl Inner {
                 // facts who the client is.
                 fields::clean_for_library(&mut parts.headers);
                 let host = if authority.is_some() { Host::Named } else { Host::Unnamed };
-                let facts = carried::encode(facts, version, host, Instant::now());
+                let facts = carried::encode(facts, version, host, Clock::read());
                 parts.headers.insert(carried::FIELD, facts);
             }
             Peer::Foreign { .. } => {

@@ -151,7 +151,7 @@ async fn the_runner_gets_the_facts_in_one_private_field() {
 
     answer.unwrap();
     let field = head.lines().find_map(|line| line.strip_prefix("cohost-facts: ")).unwrap();
-    let carried = facts::decode(&field.parse().unwrap(), std::time::Instant::now()).unwrap();
+    let carried = facts::decode(&field.parse().unwrap(), facts::Clock::read()).unwrap();
     assert_eq!(format!("{:?}", carried.facts), format!("{sent:?}"));
     assert_eq!(head.matches("cohost-facts").count(), 1);
     assert!(head.starts_with("get /shop/cart http/1.1\r\n"), "{head}");
