@@ -65,6 +65,24 @@ both_models! {
         assert_eq!(ended(host).await, Some(0));
     }
 
+    async fn who_had_connected_before_the_signal_is_answered(model: Model) {
+        let host = Setup::sample(model).server("threads = 1").start().await;
+        host.get("/plaintext").await;
+        let mut clients = Vec::new();
+        for _ in 0..100 {
+            let mut client = host.socket().await;
+            client.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            clients.push(client);
+        }
+        // Most of them wait in the system's queue.
+        host.signal("TERM");
+        for client in clients {
+            let answer = client.rest().await;
+            assert!(answer.ends_with("Hello, World!"), "{answer:?}");
+        }
+        assert_eq!(ended(host).await, Some(0));
+    }
+
     async fn a_second_signal_hurries(model: Model) {
         let host = Setup::broken(model, "none")
             .server("shutdown_timeout = \"60s\"")

@@ -133,20 +133,36 @@ impl Listener {
         &self.address
     }
 
+    /// Stops listening. Gives those who have connected and wait: the system would reset them, requests and all.
+    #[must_use]
+    pub fn close(self) -> Vec<Accepted> {
+        match self.socket {
+            Socket::Tcp(socket) => socket.into_std().map(|socket| {
+                waiting(|| {
+                    let (stream, peer) = socket.accept()?;
+                    stream.set_nonblocking(true)?;
+                    Accepted::tcp(TcpStream::from_std(stream)?, peer)
+                })
+            }),
+            Socket::Unix(socket) => socket.into_std().map(|socket| {
+                waiting(|| {
+                    let (stream, _) = socket.accept()?;
+                    stream.set_nonblocking(true)?;
+                    Ok(Accepted::unix(UnixStream::from_std(stream)?))
+                })
+            }),
+        }
+        .unwrap_or_default()
+    }
+
     /// The next connection. Waits through errors: most are of one connection, and want of descriptors passes.
     pub async fn accept(&self) -> Accepted {
         loop {
             let accepted = match &self.socket {
-                Socket::Tcp(socket) => socket.accept().await.and_then(|(stream, peer)| {
-                    stream.set_nodelay(true)?;
-                    let local = stream.local_addr()?;
-                    Ok(Accepted { stream: Stream::Tcp(stream), peer: End::Ip(peer), local: End::Ip(local) })
-                }),
-                Socket::Unix(socket) => socket.accept().await.map(|(stream, _)| Accepted {
-                    stream: Stream::Unix(stream),
-                    peer: End::Unix,
-                    local: End::Unix,
-                }),
+                Socket::Tcp(socket) => {
+                    socket.accept().await.and_then(|(stream, peer)| Accepted::tcp(stream, peer))
+                }
+                Socket::Unix(socket) => socket.accept().await.map(|(stream, _)| Accepted::unix(stream)),
             };
             match accepted {
                 Ok(accepted) => return accepted,
@@ -158,6 +174,20 @@ impl Listener {
             }
         }
     }
+}
+
+/// All that can be accepted without waiting.
+fn waiting(mut accept: impl FnMut() -> io::Result<Accepted>) -> Vec<Accepted> {
+    let mut all = Vec::new();
+    // No more than can have queued: who comes meanwhile must not keep it going.
+    for _ in 0..BACKLOG {
+        match accept() {
+            Ok(accepted) => all.push(accepted),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(_) => break,
+        }
+    }
+    all
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
@@ -205,6 +235,18 @@ pub struct Accepted {
     pub peer: End,
     /// Our end.
     pub local: End,
+}
+
+impl Accepted {
+    fn tcp(stream: TcpStream, peer: SocketAddr) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let local = stream.local_addr()?;
+        Ok(Self { stream: Stream::Tcp(stream), peer: End::Ip(peer), local: End::Ip(local) })
+    }
+
+    fn unix(stream: UnixStream) -> Self {
+        Self { stream: Stream::Unix(stream), peer: End::Unix, local: End::Unix }
+    }
 }
 
 /// A connection's bytes.

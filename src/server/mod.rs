@@ -170,26 +170,34 @@ where
 {
     let binding: Arc<str> = listener.address().to_string().into();
     let mut open = JoinSet::new();
+    let serve = move |accepted: Accepted| {
+        let Accepted { stream, peer, local } = accepted;
+        let connection = Connection::new(peer, local, Arc::clone(&binding), None);
+        connections.clone().serve(TokioIo::new(stream), connection)
+    };
     let mut stopped = std::pin::pin!(stopping.asked());
     loop {
         let place = tokio::select! {
             place = Arc::clone(&places).acquire_owned() => place.expect("never closed"),
-            () = stopped.as_mut() => return open,
+            () = stopped.as_mut() => break,
         };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stopped.as_mut() => return open,
+            () = stopped.as_mut() => break,
         };
         // Those that have ended; otherwise the set grows for as long as the listener lives.
         while open.try_join_next().is_some() {}
-        let Accepted { stream, peer, local } = accepted;
-        let connection = Connection::new(peer, local, Arc::clone(&binding), None);
-        let serving = connections.clone().serve(TokioIo::new(stream), connection);
+        let serving = serve(accepted);
         open.spawn(async move {
             serving.await;
             drop(place);
         });
     }
+    // They came before the stop, though nobody had the time to accept them.
+    for accepted in listener.close() {
+        open.spawn(serve(accepted));
+    }
+    open
 }
 
 async fn finish(mut connections: JoinSet<()>) {
