@@ -4,6 +4,7 @@
 //! hand them to the application. A request without facts (an embedding program's) gets [`Facts::unknown`].
 
 use std::{
+    cell::Cell,
     net::SocketAddr,
     sync::{
         Arc,
@@ -13,6 +14,9 @@ use std::{
 };
 
 use bytes::Bytes;
+
+#[cfg(feature = "server")]
+use crate::room;
 
 /// Facts of one request.
 #[derive(Clone, Debug)]
@@ -38,16 +42,11 @@ impl Facts {
     #[cfg(feature = "server")]
     pub(crate) fn put_into(self, extensions: &mut http::Extensions) {
         if extensions.is_empty()
-            && let Some(kept) = kept::take()
+            && let Some(kept) = room::extensions()
         {
             *extensions = kept;
         }
         extensions.insert(self);
-    }
-
-    /// Takes the extensions of a request that is over.
-    pub(crate) fn keep_room(extensions: http::Extensions) {
-        kept::give(extensions);
     }
 }
 
@@ -81,35 +80,6 @@ impl Facts {
             base: Base::Removed,
             deadline: None,
         }
-    }
-}
-
-/// Emptied extensions of requests that are over, with room for the facts of the next: making that room anew costs more
-/// than the call into a small application.
-mod kept {
-    use std::cell::RefCell;
-
-    use http::Extensions;
-
-    /// Requests that one thread may have at a time before it makes room anew.
-    const MOST: usize = 64;
-
-    thread_local! {
-        static KEPT: RefCell<Vec<Extensions>> = const { RefCell::new(Vec::new()) };
-    }
-
-    #[cfg(feature = "server")]
-    pub(super) fn take() -> Option<Extensions> {
-        KEPT.try_with(|kept| kept.try_borrow_mut().ok()?.pop()).ok().flatten()
-    }
-
-    pub(super) fn give(mut extensions: Extensions) {
-        // What is dropped here may be anybody's, so not while the list is borrowed.
-        extensions.clear();
-        let _ = KEPT.try_with(|kept| match kept.try_borrow_mut() {
-            Ok(mut kept) if kept.len() < MOST => kept.push(extensions),
-            _ => {}
-        });
     }
 }
 
@@ -149,8 +119,24 @@ impl RequestId {
     /// A number that no other request of this process has.
     #[must_use]
     pub fn next() -> Self {
+        /// Numbers that a thread takes at a time: threads that count together wait for each other.
+        const BLOCK: u64 = 1024;
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+        thread_local! {
+            static OWN: Cell<std::ops::Range<u64>> = const { Cell::new(0..0) };
+        }
+        let next = OWN.try_with(|own| {
+            let mut left = own.take();
+            let next = left.next().unwrap_or_else(|| {
+                let first = NEXT.fetch_add(BLOCK, Ordering::Relaxed);
+                left = first + 1..first + BLOCK;
+                first
+            });
+            own.set(left);
+            next
+        });
+        // A thread that is ending has no place for numbers of its own.
+        Self(next.unwrap_or_else(|_| NEXT.fetch_add(BLOCK, Ordering::Relaxed)))
     }
 }
 

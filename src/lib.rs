@@ -19,6 +19,7 @@ pub mod listener;
 pub mod options;
 pub mod pipeline;
 mod private;
+mod room;
 pub mod router;
 #[cfg(feature = "out-of-process")]
 pub mod runner;

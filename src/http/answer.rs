@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderValue, Request, Response, header};
+use http::{Request, Response, header};
 use tower_service::Service;
 
 use super::{Audience, ErrorPage};
@@ -47,8 +47,8 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Answering<S::Future> {
-        let asked = Asked::of(&request);
-        Answering { inner: self.inner.call(request), page: Arc::clone(&self.page), asked }
+        let wants = Wants::of(&request);
+        Answering { inner: self.inner.call(request), page: Arc::clone(&self.page), wants }
     }
 }
 
@@ -70,43 +70,33 @@ pub(super) enum Form {
     Grpc,
 }
 
-/// What of a request says how to show a failure; looked into only when there is one.
-#[derive(Debug, Default)]
-struct Asked {
-    accept: Option<HeaderValue>,
-    content: Option<HeaderValue>,
-    request_id: Option<RequestId>,
-}
-
-impl Asked {
+impl Wants {
+    /// What `request` says about it; so little, because it travels with every request.
     fn of<B>(request: &Request<B>) -> Self {
         let request_id = request.extensions().get::<Facts>().map(|facts| facts.request_id);
-        let mut asked = Self { request_id, ..Self::default() };
+        let mut form = Form::Problem;
         // In a line: a request has few fields, and looking names up costs more than passing them all.
         for (name, value) in request.headers() {
             match *name {
-                header::ACCEPT => asked.accept = Some(value.clone()),
-                header::CONTENT_TYPE => asked.content = Some(value.clone()),
+                header::ACCEPT if form == Form::Problem && names_html(value.as_bytes()) => form = Form::Html,
+                header::CONTENT_TYPE if is_grpc(value.as_bytes()) => form = Form::Grpc,
                 _ => {}
             }
         }
-        asked
+        Self { form, request_id }
     }
+}
 
-    fn wants(&self) -> Wants {
-        Wants { form: self.form(), request_id: self.request_id }
-    }
+/// Whether somebody who accepts this is to see HTML: whoever names it, browsers do.
+fn names_html(accept: &[u8]) -> bool {
+    const HTML: &[u8] = b"text/html";
+    // Browsers name it first; most others say little.
+    accept.starts_with(HTML) || (accept.len() > HTML.len() && memchr::memmem::find(accept, HTML).is_some())
+}
 
-    /// HTML for whoever names it, a problem for the rest; calls of gRPC are told apart by their content.
-    fn form(&self) -> Form {
-        let content = self.content.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
-        // Not `application/grpc-web`, which is another protocol.
-        if let Some(b"" | [b'+' | b';', ..]) = content.strip_prefix(b"application/grpc") {
-            return Form::Grpc;
-        }
-        let html = |accept: &HeaderValue| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some();
-        if self.accept.as_ref().is_some_and(html) { Form::Html } else { Form::Problem }
-    }
+/// Calls of gRPC are told by their content. `application/grpc-web` is another protocol.
+fn is_grpc(content: &[u8]) -> bool {
+    matches!(content.strip_prefix(b"application/grpc"), Some(b"" | [b'+' | b';', ..]))
 }
 
 pin_project_lite::pin_project! {
@@ -115,7 +105,7 @@ pin_project_lite::pin_project! {
         #[pin]
         inner: F,
         page: Arc<ErrorPage>,
-        asked: Asked,
+        wants: Wants,
     }
 }
 
@@ -130,7 +120,7 @@ where
         let this = self.project();
         Poll::Ready(Ok(match ready!(this.inner.poll(cx)) {
             Ok(response) => response,
-            Err(failure) => answer(&failure.into(), this.page, this.asked.wants()),
+            Err(failure) => answer(&failure.into(), this.page, *this.wants),
         }))
     }
 }

@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -101,7 +101,7 @@ where
         I: Read + Write + Unpin + Send + 'static,
     {
         let connection = Arc::new(connection);
-        let service = Requests { service: self.service, connection: Arc::clone(&connection) };
+        let service = Requests { service: Mutex::new(self.service), connection: Arc::clone(&connection) };
         let mut serving = pin!(self.builder.serve_connection_with_upgrades(stream, service));
         let mut stop = self.stop.clone();
         let ended = match until(serving.as_mut(), &self.stop, stop.wait_for(|stop| *stop != Stop::Run)).await
@@ -155,7 +155,8 @@ async fn until<F: Future>(
 
 /// hyper's requests as ours.
 struct Requests<S> {
-    service: S,
+    // Not a clone for each request: the counts of what clones share are fought for by all threads, this lock by none.
+    service: Mutex<S>,
     connection: Arc<Connection>,
 }
 
@@ -172,7 +173,7 @@ where
         let (version, head) = (request.version(), *request.method() == Method::HEAD);
         Facts::new(Arc::clone(&self.connection)).put_into(request.extensions_mut());
         let connection = Arc::clone(&self.connection);
-        let inner = Some(self.service.clone().call(request));
+        let inner = Some(self.service.lock().unwrap_or_else(PoisonError::into_inner).call(request));
         Responding { inner, ahead, version, head, connection }
     }
 }

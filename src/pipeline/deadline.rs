@@ -66,8 +66,8 @@ pin_project_lite::pin_project! {
         #[pin]
         inner: F,
         deadline: Option<Instant>,
-        #[pin]
-        sleep: Option<Sleep>,
+        // On the heap, because it is large, futures are moved on their way, and few wait.
+        sleep: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -75,17 +75,14 @@ impl<F: Future<Output = Result<Response<Body>, Failure>>> Future for Timing<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let this = self.project();
         if let Poll::Ready(answer) = this.inner.poll(cx) {
             return Poll::Ready(answer);
         }
         let Some(deadline) = *this.deadline else { return Poll::Pending };
         // No timer for an application that answers at once.
-        if this.sleep.is_none() {
-            this.sleep.set(Some(tokio::time::sleep_until(deadline.into())));
-        }
-        let sleep = this.sleep.as_pin_mut().expect("just set");
-        sleep.poll(cx).map(|()| Err(Code::RequestTimeout.into()))
+        let sleep = this.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        sleep.as_mut().poll(cx).map(|()| Err(Code::RequestTimeout.into()))
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// What everybody may import. They import each other only.
-const LEAVES: [&str; 11] = [
+const LEAVES: [&str; 12] = [
     "body",
     "config",
     "endpoint",
@@ -17,6 +17,7 @@ const LEAVES: [&str; 11] = [
     "hosting_model",
     "options",
     "private",
+    "room",
     "stop",
     "sys",
     "telemetry",

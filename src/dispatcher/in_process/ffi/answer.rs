@@ -13,6 +13,7 @@ use crate::{
         fields::{clean_response_trailers, ends_at_host},
         in_process::generation::Lease,
     },
+    room,
 };
 
 /// A response, and what is to happen once the protocol has changed.
@@ -153,7 +154,7 @@ unsafe fn fields(theirs: *const abi::Header, n: u32, upgrade: bool) -> Result<He
     }
     // SAFETY: says the caller.
     let theirs = unsafe { super::fields(theirs, n) };
-    let mut headers = HeaderMap::with_capacity(theirs.len());
+    let mut headers = room::fields();
     for field in theirs {
         // SAFETY: part of the array's contract.
         let name = unsafe { name(field) }?;

@@ -18,6 +18,7 @@ use crate::{
     Body, Failure,
     dispatcher::{fields, in_process::generation::Lease},
     facts::Facts,
+    room,
 };
 
 /// One request and, soon, its answer.
@@ -129,7 +130,8 @@ fn clean(parts: &mut Parts, body: &Body) -> Option<OnUpgrade> {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        Facts::keep_room(std::mem::take(&mut self.parts.extensions));
+        room::keep_extensions(std::mem::take(&mut self.parts.extensions));
+        room::keep_fields(std::mem::take(&mut self.parts.headers));
     }
 }
 
