@@ -72,7 +72,7 @@ pub(super) enum Form {
 
 impl Wants {
     /// What `request` says about it; so little, because it travels with every request.
-    fn of<B>(request: &Request<B>) -> Self {
+    pub(super) fn of<B>(request: &Request<B>) -> Self {
         let request_id = request.extensions().get::<Facts>().map(|facts| facts.request_id);
         let mut form = Form::Problem;
         // In a line: a request has few fields, and looking names up costs more than passing them all.
@@ -126,7 +126,7 @@ where
 }
 
 #[cold]
-fn answer(failure: &Failure, page: &ErrorPage, wants: Wants) -> Response<Body> {
+pub(super) fn answer(failure: &Failure, page: &ErrorPage, wants: Wants) -> Response<Body> {
     if page.audience == Audience::Client {
         note(failure, wants);
     }

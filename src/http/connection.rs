@@ -1,19 +1,15 @@
 //! One connection: from a byte stream to requests, until it ends or is told to.
 
 use std::{
-    convert::Infallible,
     future::Future,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, ready},
+    sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
-use http::{HeaderValue, Method, Request, Response, Version, header};
-use hyper::{
-    body::Incoming,
-    rt::{Read, Write},
-};
+use http::{Request, Response};
+use hyper::rt::{Read, Write};
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
     server::conn::auto,
@@ -22,14 +18,10 @@ use tokio::sync::watch;
 use tower_service::Service;
 
 use super::{
-    Outgoing,
-    ahead::{self, Ahead},
+    head_timer,
+    requests::{Around, Requests},
 };
-use crate::{
-    Body,
-    facts::{Connection, Facts},
-    stop::Stop,
-};
+use crate::{Body, Failure, facts::Connection, stop::Stop};
 
 /// What connections may cost.
 #[derive(Clone, Debug)]
@@ -62,6 +54,7 @@ impl Default for Limits {
 #[derive(Clone)]
 pub(crate) struct Connections<S> {
     service: S,
+    around: Around,
     builder: auto::Builder<TokioExecutor>,
     linger: Duration,
     stop: watch::Receiver<Stop>,
@@ -69,16 +62,12 @@ pub(crate) struct Connections<S> {
 
 impl<S> Connections<S>
 where
-    S: Service<Request<Body>, Response = Response<Outgoing>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error: Into<Failure>> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
-    pub(crate) fn new(service: S, limits: &Limits, stop: watch::Receiver<Stop>) -> Self {
+    pub(crate) fn new(service: S, around: Around, limits: &Limits, stop: watch::Receiver<Stop>) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_timeout)
-            .max_buf_size(limits.max_head);
+        builder.http1().header_read_timeout(limits.header_timeout).max_buf_size(limits.max_head);
         // Not pipeline_flush: with it hyper (1.12) takes all that a body has into memory before it writes; and while
         // bytes lie unread it withholds what is written, be it a refusal, a 101, or what the client waits for.
         if let Some(fields) = limits.max_fields {
@@ -92,7 +81,7 @@ where
             .enable_connect_protocol()
             .keep_alive_interval(Duration::from_secs(60))
             .adaptive_window(true);
-        Self { service, builder, linger: limits.linger, stop }
+        Self { service, around, builder, linger: limits.linger, stop }
     }
 
     /// Serves one connection to its end.
@@ -101,8 +90,13 @@ where
         I: Read + Write + Unpin + Send + 'static,
     {
         let connection = Arc::new(connection);
-        let service = Requests { service: Mutex::new(self.service), connection: Arc::clone(&connection) };
-        let mut serving = pin!(self.builder.serve_connection_with_upgrades(stream, service));
+        let service = Requests::new(self.service, self.around, Arc::clone(&connection));
+        let mut builder = self.builder;
+        let serving = head_timer::timed(|timer| {
+            builder.http1().timer(timer);
+            builder.serve_connection_with_upgrades(stream, service)
+        });
+        let mut serving = pin!(serving);
         let mut stop = self.stop.clone();
         let ended = match until(serving.as_mut(), &self.stop, stop.wait_for(|stop| *stop != Stop::Run)).await
         {
@@ -113,7 +107,7 @@ where
                 match tokio::time::timeout(self.linger, serving.as_mut()).await {
                     Ok(ended) => ended,
                     Err(_) => {
-                        serving.as_mut().graceful_shutdown();
+                        serving.as_mut().connection().graceful_shutdown();
                         tokio::select! {
                             ended = serving => ended,
                             _ = stop.wait_for(|stop| *stop == Stop::Now) => return,
@@ -151,88 +145,4 @@ async fn until<F: Future>(
         Poll::Pending
     })
     .await
-}
-
-/// hyper's requests as ours.
-struct Requests<S> {
-    // Not a clone for each request: the counts of what clones share are fought for by all threads, this lock by none.
-    service: Mutex<S>,
-    connection: Arc<Connection>,
-}
-
-impl<S> hyper::service::Service<Request<Incoming>> for Requests<S>
-where
-    S: Service<Request<Body>, Response = Response<Outgoing>, Error = Infallible> + Clone,
-{
-    type Response = Response<Outgoing>;
-    type Error = Infallible;
-    type Future = Responding<S::Future>;
-
-    fn call(&self, request: Request<Incoming>) -> Responding<S::Future> {
-        let (mut request, ahead) = read_ahead(request);
-        let (version, head) = (request.version(), *request.method() == Method::HEAD);
-        Facts::new(Arc::clone(&self.connection)).put_into(request.extensions_mut());
-        let connection = Arc::clone(&self.connection);
-        let inner = Some(self.service.lock().unwrap_or_else(PoisonError::into_inner).call(request));
-        Responding { inner, ahead, version, head, connection }
-    }
-}
-
-/// Looks out for the client where hyper would not.
-fn read_ahead(request: Request<Incoming>) -> (Request<Body>, Option<Ahead>) {
-    let needless = request.version() > Version::HTTP_11 // HTTP/2 tells of a client's end by itself
-        || http_body::Body::is_end_stream(request.body())
-        || request.headers().contains_key(header::EXPECT); // reading would ask for it
-    if needless {
-        return (request.map(Body::from), None);
-    }
-    let (parts, body) = request.into_parts();
-    let (body, ahead) = ahead::read(body);
-    (Request::from_parts(parts, Body::new(body)), Some(ahead))
-}
-
-pin_project_lite::pin_project! {
-    /// A response to come, which will say if it is the connection's last.
-    struct Responding<F> {
-        // None: nobody waits for it any more.
-        #[pin]
-        inner: Option<F>,
-        ahead: Option<Ahead>,
-        version: Version,
-        head: bool,
-        connection: Arc<Connection>,
-    }
-}
-
-impl<F: Future<Output = Result<Response<Outgoing>, Infallible>>> Future for Responding<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let Some(Poll::Ready(answer)) = this.inner.as_mut().as_pin_mut().map(|inner| inner.poll(cx)) else {
-            let Some(ahead) = this.ahead else { return Poll::Pending };
-            ready!(ahead.poll_gone(cx));
-            // This is the cancellation; what is answered goes nowhere.
-            this.inner.set(None);
-            return Poll::Ready(Ok(Response::new(Outgoing::nothing())));
-        };
-        let Ok(mut response) = answer;
-        if *this.head {
-            without_body(&mut response);
-        }
-        let upgrade = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
-        if this.connection.is_closing() && !upgrade && *this.version <= Version::HTTP_11 {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        Poll::Ready(Ok(response))
-    }
-}
-
-/// What answers a HEAD: the fields of a GET. hyper leaves the body out by itself, but in HTTP/1.1 only.
-fn without_body(response: &mut Response<Outgoing>) {
-    let length = http_body::Body::size_hint(response.body()).exact().filter(|length| *length > 0);
-    if let Some(length) = length {
-        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
-    }
-    response.body_mut().silence();
 }

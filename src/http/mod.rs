@@ -8,9 +8,13 @@ mod ahead;
 mod answer;
 #[cfg(feature = "server")]
 mod connection;
+#[cfg(feature = "server")]
+mod head_timer;
 mod page;
 #[cfg(feature = "server")]
 mod record;
+#[cfg(feature = "server")]
+mod requests;
 #[cfg(feature = "server")]
 mod target;
 
@@ -19,9 +23,11 @@ pub use answer::{Answer, Answering};
 pub(crate) use connection::{Connections, Limits};
 pub use page::{Audience, ErrorPage};
 #[cfg(feature = "server")]
-pub use record::{Outgoing, Record, Recording};
+pub(crate) use record::Outgoing;
 #[cfg(feature = "server")]
-pub use target::{NormalForm, Normalising};
+pub(crate) use requests::Around;
+#[cfg(feature = "server")]
+pub use target::normalise;
 
 #[cfg(doc)]
 use crate::Failure;

@@ -1,8 +1,6 @@
 //! One access record a request, written when its response has left or broken off.
 
 use std::{
-    convert::Infallible,
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Instant,
@@ -11,7 +9,6 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Frame, SizeHint};
-use tower_service::Service;
 
 use crate::{
     Body,
@@ -20,77 +17,38 @@ use crate::{
     failure::Code,
 };
 
-/// Writes the access records of `inner`.
-#[derive(Clone, Debug)]
-pub struct Record<S> {
-    inner: S,
-    kept: Kept,
-}
-
 /// Whether records are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kept {
+pub(super) enum Kept {
     Yes,
     No,
 }
 
-impl<S> Record<S> {
-    /// Around `inner`; without `access` it costs nothing.
-    pub fn new(inner: S, access: bool) -> Self {
-        Self { inner, kept: if access { Kept::Yes } else { Kept::No } }
-    }
-}
+/// The record of a request that has no answer yet. One that is dropped says that the client did not wait for it.
+pub(super) struct Record(Option<Box<Entry>>);
 
-impl<S> Service<Request<Body>> for Record<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-{
-    type Response = Response<Outgoing>;
-    type Error = Infallible;
-    type Future = Recording<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
+impl Record {
+    /// Begins one for `request`; where none are kept, it costs nothing.
+    pub(super) fn begin(kept: Kept, request: &Request<Body>) -> Self {
+        let wanted = kept == Kept::Yes && tracing::enabled!(target: "cohost::access", tracing::Level::INFO);
+        Self(wanted.then(|| Box::new(Entry::new(request))))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Recording<S::Future> {
-        let wanted =
-            self.kept == Kept::Yes && tracing::enabled!(target: "cohost::access", tracing::Level::INFO);
-        let entry = wanted.then(|| Box::new(Entry::new(&request)));
-        Recording { inner: self.inner.call(request), entry }
-    }
-}
-
-pin_project_lite::pin_project! {
-    /// A response to come.
-    pub struct Recording<F> {
-        #[pin]
-        inner: F,
-        entry: Option<Box<Entry>>,
-    }
-
-    impl<F> PinnedDrop for Recording<F> {
-        fn drop(this: Pin<&mut Self>) {
-            // The client left before there was a response.
-            if let Some(entry) = this.project().entry.take() {
-                entry.write(0, Ending::Cancelled);
-            }
-        }
-    }
-}
-
-impl<F: Future<Output = Result<Response<Body>, Infallible>>> Future for Recording<F> {
-    type Output = Result<Response<Outgoing>, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Ok(response) = ready!(this.inner.poll(cx));
-        let mut entry = this.entry.take();
+    /// Goes on with `response`, to its end.
+    pub(super) fn answered(&mut self, response: Response<Body>) -> Response<Outgoing> {
+        let mut entry = self.0.take();
         if let Some(entry) = &mut entry {
             entry.answered(&response);
         }
-        let sent = 0;
-        Poll::Ready(Ok(response.map(|body| Outgoing { body, entry, sent, ending: Ending::Cancelled })))
+        response.map(|body| Outgoing { body, entry, sent: 0, ending: Ending::Cancelled })
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.take() {
+            entry.write(0, Ending::Cancelled);
+        }
     }
 }
 
@@ -185,7 +143,7 @@ impl Ending {
 }
 
 /// A response body on its way out.
-pub struct Outgoing {
+pub(crate) struct Outgoing {
     body: Body,
     entry: Option<Box<Entry>>,
     sent: u64,

@@ -3,72 +3,21 @@
 //! Dot segments are removed, plain and escaped; everything else stays as the client sent it: `%2F` is not a slash,
 //! `//` is not `/`. The target as received is kept in the facts.
 
-use std::{
-    borrow::Cow,
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
-use tower_service::Service;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header, uri::PathAndQuery};
 
 use crate::{Body, Failure, facts::Facts, failure::Code};
 
-/// Refuses requests that have no meaning, and brings the paths of the others into normal form.
-#[derive(Clone, Debug)]
-pub struct NormalForm<S> {
-    inner: S,
-}
-
-impl<S> NormalForm<S> {
-    /// In front of `inner`.
-    pub fn new(inner: S) -> Self {
-        Self { inner }
-    }
-}
-
-impl<S> Service<Request<Body>> for NormalForm<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Failure>,
-{
-    type Response = Response<Body>;
-    type Error = Failure;
-    type Future = Normalising<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Normalising<S::Future> {
-        match check(&request).and_then(|()| normalise(&mut request)) {
-            Ok(()) => Normalising { inner: Some(self.inner.call(request)), why: "" },
-            Err(why) => Normalising { inner: None, why },
-        }
-    }
-}
-
-pin_project_lite::pin_project! {
-    /// The inner answer, or the refusal.
-    pub struct Normalising<F> {
-        // None: it did not go on.
-        #[pin]
-        inner: Option<F>,
-        why: &'static str,
-    }
-}
-
-impl<F: Future<Output = Result<Response<Body>, Failure>>> Future for Normalising<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        match this.inner.as_pin_mut() {
-            Some(inner) => inner.poll(cx),
-            None => Poll::Ready(Err(Failure::new(Code::BadRequest).detail(*this.why))),
-        }
-    }
+/// Refuses a request that has no meaning, and brings the path of any other into normal form.
+///
+/// # Errors
+/// Returns why it has none.
+pub fn normalise(request: &mut Request<Body>) -> Result<(), Failure> {
+    check(request)
+        .and_then(|()| normalise_path(request))
+        .map_err(|why| Failure::new(Code::BadRequest).detail(why))
 }
 
 /// What is wrong with the request as a whole.
@@ -191,7 +140,7 @@ const FORBIDDEN: u8 = 1;
 const HIDING: u8 = 2;
 
 /// Brings the path into normal form, and keeps the target as received if that changed it.
-fn normalise(request: &mut Request<Body>) -> Result<(), &'static str> {
+fn normalise_path(request: &mut Request<Body>) -> Result<(), &'static str> {
     name_host(request);
     let Some(target) = request.uri().path_and_query() else { return Ok(()) };
     let bytes = target.as_str().as_bytes();
@@ -301,7 +250,7 @@ mod tests {
 
     fn refused(request: http::request::Builder) -> bool {
         let mut request = request.body(Body::empty()).expect("http lets it pass");
-        check(&request).and_then(|()| normalise(&mut request)).is_err()
+        normalise(&mut request).is_err()
     }
 
     #[test]

@@ -2,9 +2,7 @@
 //!
 //! [`Server`] is for any service; `stack` is the order in which requests go through ours.
 
-mod failing;
-
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -15,7 +13,7 @@ pub use crate::stop::{Stop, Stopping};
 use crate::{
     Body, Failure,
     facts::Connection,
-    http::{Answer, Connections, ErrorPage, Limits, NormalForm, Outgoing, Record},
+    http::{Around, Connections, ErrorPage, Limits},
     listener::{Accepted, Address, ListenError, Listener},
 };
 
@@ -112,8 +110,8 @@ where
         let Options { header_timeout, max_fields, .. } = self.options;
         let linger = (self.options.shutdown_timeout / 5).min(LONGEST_LINGER);
         let limits = Limits { header_timeout, max_fields, linger, ..Limits::default() };
-        let stack = stack(self.service, &self.options);
-        let connections = Connections::new(stack, &limits, stopping.watch());
+        let around = Around::new(self.options.error_page, self.options.access);
+        let connections = Connections::new(self.service, around, &limits, stopping.watch());
         let places = Arc::new(tokio::sync::Semaphore::new(self.options.max_connections));
         let mut accepting = JoinSet::new();
         for listener in self.listeners {
@@ -135,28 +133,6 @@ where
     }
 }
 
-/// The way of a request, outermost first.
-fn stack<S>(
-    service: S,
-    options: &Options,
-) -> impl Service<Request<Body>, Response = Response<Outgoing>, Error = Infallible, Future: Send + 'static>
-+ Clone
-+ Send
-+ 'static
-where
-    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
-    S::Error: Into<Failure>,
-    S::Future: Send + 'static,
-{
-    let page = Arc::new(options.error_page.clone());
-    // Closest to the application: all stages behind it see one spelling of a path.
-    let normal = NormalForm::new(failing::Failing::new(service));
-    // The last place where a failure is one; outside it there are only responses.
-    let answer = Answer::new(normal, page);
-    // Outermost: sees every answer, also those made by the two above.
-    Record::new(answer, options.access)
-}
-
 /// Accepts connections until the stop; gives back those that are open then.
 async fn accept<S>(
     listener: Listener,
@@ -165,7 +141,7 @@ async fn accept<S>(
     stopping: Stopping,
 ) -> JoinSet<()>
 where
-    S: Service<Request<Body>, Response = Response<Outgoing>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error: Into<Failure>> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
     let binding: Arc<str> = listener.address().to_string().into();

@@ -1,0 +1,182 @@
+//! What surrounds one request: its facts, its normal form, its record, and the page that a failure becomes.
+//!
+//! This is one service and not a stack of them: each that hands a request on by value copies it, and what they do is
+//! little.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+use tower_service::Service;
+
+use super::{
+    ErrorPage, Outgoing,
+    ahead::{self, Ahead},
+    answer::{self, Wants},
+    record::{Kept, Record},
+    target,
+};
+use crate::{
+    Body, Failure,
+    facts::{Connection, Facts},
+};
+
+/// What is done for every request besides handing it on.
+#[derive(Clone, Debug)]
+pub(crate) struct Around {
+    page: Arc<ErrorPage>,
+    records: Kept,
+}
+
+impl Around {
+    /// Failures are shown as `page` says; each request leaves a record where `access` is set.
+    pub(crate) fn new(page: ErrorPage, access: bool) -> Self {
+        Self { page: Arc::new(page), records: if access { Kept::Yes } else { Kept::No } }
+    }
+}
+
+/// The requests of one connection: hyper's as ours.
+pub(super) struct Requests<S> {
+    // Not a clone for each request: the counts of what clones share are fought for by all threads, this lock by none.
+    service: Mutex<S>,
+    around: Around,
+    connection: Arc<Connection>,
+}
+
+impl<S> Requests<S> {
+    pub(super) fn new(service: S, around: Around, connection: Arc<Connection>) -> Self {
+        Self { service: Mutex::new(service), around, connection }
+    }
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for Requests<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error: Into<Failure>>,
+{
+    type Response = Response<Outgoing>;
+    type Error = Infallible;
+    type Future = Responding<S::Future>;
+
+    fn call(&self, request: Request<Incoming>) -> Responding<S::Future> {
+        let (mut request, ahead) = read_ahead(request);
+        Facts::new(Arc::clone(&self.connection)).put_into(request.extensions_mut());
+        let asked = Asked {
+            wants: Wants::of(&request),
+            version: request.version(),
+            head: *request.method() == Method::HEAD,
+        };
+        let record = Record::begin(self.around.records, &request);
+        // Before anything that looks at a path: all stages see one spelling of it.
+        let inner = match target::normalise(&mut request) {
+            Ok(()) => {
+                let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
+                Inner::Answering { answer: service.call(request) }
+            }
+            Err(why) => Inner::Refused { why: Box::new(why) },
+        };
+        let (page, connection) = (Arc::clone(&self.around.page), Arc::clone(&self.connection));
+        Responding { inner, ahead, record, asked, page, connection }
+    }
+}
+
+/// Looks out for the client where hyper would not.
+fn read_ahead(request: Request<Incoming>) -> (Request<Body>, Option<Ahead>) {
+    let needless = request.version() > Version::HTTP_11 // HTTP/2 tells of a client's end by itself
+        || http_body::Body::is_end_stream(request.body())
+        || request.headers().contains_key(header::EXPECT); // reading would ask for it
+    if needless {
+        return (request.map(Body::from), None);
+    }
+    let (parts, body) = request.into_parts();
+    let (body, ahead) = ahead::read(body);
+    (Request::from_parts(parts, Body::new(body)), Some(ahead))
+}
+
+/// What of a request decides how it is answered.
+struct Asked {
+    wants: Wants,
+    version: Version,
+    head: bool,
+}
+
+pin_project_lite::pin_project! {
+    /// A response to come, which will say if it is the connection's last.
+    pub(super) struct Responding<F> {
+        #[pin]
+        inner: Inner<F>,
+        ahead: Option<Ahead>,
+        record: Record,
+        asked: Asked,
+        page: Arc<ErrorPage>,
+        connection: Arc<Connection>,
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// Where the answer comes from.
+    #[project = Source]
+    enum Inner<F> {
+        Answering { #[pin] answer: F },
+        Refused { why: Box<Failure> },
+        // Nobody waits for it any more.
+        Gone,
+    }
+}
+
+impl<F, E> Future for Responding<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+    E: Into<Failure>,
+{
+    type Output = Result<Response<Outgoing>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let page = |failure: &Failure| answer::answer(failure, this.page, this.asked.wants);
+        let response = match this.inner.as_mut().project() {
+            Source::Answering { answer } => match answer.poll(cx) {
+                Poll::Ready(Ok(response)) => response,
+                Poll::Ready(Err(failure)) => page(&failure.into()),
+                Poll::Pending => {
+                    let Some(ahead) = this.ahead else { return Poll::Pending };
+                    ready!(ahead.poll_gone(cx));
+                    // This is the cancellation; what is answered goes nowhere.
+                    this.inner.set(Inner::Gone);
+                    return Poll::Ready(Ok(Response::new(Outgoing::nothing())));
+                }
+            },
+            Source::Refused { why } => page(why),
+            Source::Gone => return Poll::Pending,
+        };
+        let mut response = this.record.answered(response);
+        if this.asked.head {
+            without_body(&mut response);
+        }
+        if this.connection.is_closing() {
+            say_last(&mut response, this.asked.version);
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// What answers a HEAD: the fields of a GET. hyper leaves the body out by itself, but in HTTP/1.1 only.
+fn without_body(response: &mut Response<Outgoing>) {
+    let length = http_body::Body::size_hint(response.body()).exact().filter(|length| *length > 0);
+    if let Some(length) = length {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    response.body_mut().silence();
+}
+
+/// Tells the client that the connection ends with this response, where the protocol has a field for it.
+fn say_last(response: &mut Response<Outgoing>, version: Version) {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS && version <= Version::HTTP_11 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}
