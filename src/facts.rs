@@ -4,7 +4,7 @@
 //! hand them to the application. A request without facts (an embedding program's) gets [`Facts::unknown`].
 
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     net::SocketAddr,
     sync::{
         Arc,
@@ -14,9 +14,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::Extensions;
 
-#[cfg(feature = "server")]
-use crate::room;
+use crate::room::Room;
 
 /// Facts of one request.
 #[derive(Clone, Debug)]
@@ -40,14 +40,41 @@ pub struct Facts {
 impl Facts {
     /// Puts them among a request's extensions.
     #[cfg(feature = "server")]
-    pub(crate) fn put_into(self, extensions: &mut http::Extensions) {
+    pub(crate) fn put_into(self, extensions: &mut Extensions) {
         if extensions.is_empty()
-            && let Some(kept) = room::extensions()
+            && let Some(left) = LEFT.try_with(Room::take).ok().flatten()
         {
-            *extensions = kept;
+            *extensions = left;
         }
-        extensions.insert(self);
+        match extensions.get_mut::<Self>() {
+            Some(resting) => *resting = self,
+            None => drop(extensions.insert(self)),
+        }
     }
+
+    /// Takes them out of a request's extensions, which keep the place.
+    pub(crate) fn take_from(extensions: &mut Extensions) -> Option<Self> {
+        extensions.get_mut::<Self>().map(|facts| std::mem::replace(facts, Self::nobodys()))
+    }
+
+    /// Keeps extensions that the facts were taken from, for the facts of a request to come.
+    pub(crate) fn leave(extensions: Extensions) {
+        // With anything else in them they are not worth it.
+        if extensions.len() == 1 && extensions.get::<Self>().is_some() {
+            // A thread that is ending keeps nothing.
+            let _ = LEFT.try_with(|left| left.keep(extensions));
+        }
+    }
+
+    /// What stands where facts were.
+    fn nobodys() -> Self {
+        Self { request_id: RequestId(0), ..Self::of(Connection::unknown()) }
+    }
+}
+
+thread_local! {
+    /// Extensions with a place for facts.
+    static LEFT: Room<Extensions> = const { Room::new() };
 }
 
 /// Where the path base is.
@@ -70,10 +97,14 @@ impl Facts {
     /// Facts of the next request on `connection`.
     #[must_use]
     pub fn new(connection: Arc<Connection>) -> Self {
+        Self { request_id: RequestId::next(), ..Self::of(connection) }
+    }
+
+    fn of(connection: Arc<Connection>) -> Self {
         let scheme = if connection.tls.is_some() { Scheme::Https } else { Scheme::Http };
         Self {
             connection,
-            request_id: RequestId::next(),
+            request_id: RequestId(0),
             scheme,
             target: None,
             path_base: empty_base(),
@@ -86,8 +117,11 @@ impl Facts {
 /// The path base of an application at the root, shared.
 #[must_use]
 pub fn empty_base() -> Arc<str> {
-    static EMPTY: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| Arc::from(""));
-    Arc::clone(&EMPTY)
+    // Each thread has its own: they would fight for the count of one.
+    thread_local! {
+        static EMPTY: Arc<str> = Arc::from("");
+    }
+    EMPTY.try_with(Arc::clone).unwrap_or_else(|_| Arc::from(""))
 }
 
 /// The scheme a client used.
@@ -191,13 +225,15 @@ impl Connection {
         self.closing.load(Ordering::Relaxed)
     }
 
-    /// One of which nothing is known, shared by all such requests.
+    /// One of which nothing is known, shared by such requests.
     #[must_use]
     pub fn unknown() -> Arc<Self> {
-        static UNKNOWN: std::sync::LazyLock<Arc<Connection>> = std::sync::LazyLock::new(|| {
-            Arc::new(Connection::new(End::Unknown, End::Unknown, empty_base(), None))
-        });
-        Arc::clone(&UNKNOWN)
+        let new = || Arc::new(Self::new(End::Unknown, End::Unknown, empty_base(), None));
+        // Each thread has its own: they would fight for the count of one.
+        thread_local! {
+            static UNKNOWN: OnceCell<Arc<Connection>> = const { OnceCell::new() };
+        }
+        UNKNOWN.try_with(|unknown| Arc::clone(unknown.get_or_init(new))).unwrap_or_else(|_| new())
     }
 }
 

@@ -1,61 +1,56 @@
-//! Emptied maps of requests that are over, with room for what the next one needs: making that room anew costs more than
-//! the call into a small application.
+//! What requests that are over leave behind for the next ones: making it anew costs more than the call into a small
+//! application.
 //!
-//! In: maps that nobody needs any more. Out: empty ones. Never: keeps what was in them, or more than a few a thread.
+//! In: what nobody needs any more. Out: the same, for another. Never: keeps more than a few a thread.
 
-use std::{cell::RefCell, thread::LocalKey};
+use std::cell::RefCell;
 
-use http::{Extensions, HeaderMap};
+use http::HeaderMap;
 
-/// Maps of a kind that one thread keeps; who has more requests at a time makes room anew.
-const MOST: usize = 64;
+/// Things that one thread keeps; who has more requests at a time makes them anew.
+pub(crate) struct Room<T>(RefCell<Vec<T>>);
+
+impl<T> Room<T> {
+    /// How many there are at most.
+    const MOST: usize = 64;
+
+    pub(crate) const fn new() -> Self {
+        Self(RefCell::new(Vec::new()))
+    }
+
+    pub(crate) fn take(&self) -> Option<T> {
+        self.0.try_borrow_mut().ok()?.pop()
+    }
+
+    /// What it was must be gone from it before: this drops nothing but what is too much.
+    pub(crate) fn keep(&self, thing: T) {
+        if let Ok(mut kept) = self.0.try_borrow_mut()
+            && kept.len() < Self::MOST
+        {
+            kept.push(thing);
+        }
+    }
+}
 
 /// Fields a map may have room for and be kept: a client that sends many is not to hold memory for ever.
 const LARGEST: usize = 64;
 
-type Kept<T> = RefCell<Vec<T>>;
-
 thread_local! {
-    static EXTENSIONS: Kept<Extensions> = const { RefCell::new(Vec::new()) };
-    static FIELDS: Kept<HeaderMap> = const { RefCell::new(Vec::new()) };
-}
-
-/// Empty extensions; `None` when none were kept.
-#[cfg(feature = "server")]
-pub(crate) fn extensions() -> Option<Extensions> {
-    take(&EXTENSIONS)
+    static FIELDS: Room<HeaderMap> = const { Room::new() };
 }
 
 /// A map without fields.
 pub(crate) fn fields() -> HeaderMap {
-    take(&FIELDS).unwrap_or_default()
+    FIELDS.try_with(Room::take).ok().flatten().unwrap_or_default()
 }
 
-/// Keeps the room of extensions.
-pub(crate) fn keep_extensions(mut extensions: Extensions) {
-    // What is dropped here may be anybody's, so not while the list is borrowed.
-    extensions.clear();
-    keep(&EXTENSIONS, extensions);
-}
-
-/// Keeps the room of fields.
+/// Empties a map and keeps it.
 pub(crate) fn keep_fields(mut fields: HeaderMap) {
     if (1..=LARGEST).contains(&fields.capacity()) {
         fields.clear();
-        keep(&FIELDS, fields);
+        // A thread that is ending keeps nothing.
+        let _ = FIELDS.try_with(|kept| kept.keep(fields));
     }
-}
-
-fn take<T>(kept: &'static LocalKey<Kept<T>>) -> Option<T> {
-    kept.try_with(|kept| kept.try_borrow_mut().ok()?.pop()).ok().flatten()
-}
-
-fn keep<T>(kept: &'static LocalKey<Kept<T>>, emptied: T) {
-    // A thread that is ending keeps nothing.
-    let _ = kept.try_with(|kept| match kept.try_borrow_mut() {
-        Ok(mut kept) if kept.len() < MOST => kept.push(emptied),
-        _ => {}
-    });
 }
 
 #[cfg(test)]
@@ -77,9 +72,10 @@ mod tests {
 
     #[test]
     fn a_thread_keeps_a_few() {
-        for _ in 0..2 * MOST {
-            keep_fields(HeaderMap::with_capacity(1));
+        let room = Room::new();
+        for thing in 0..1000 {
+            room.keep(thing);
         }
-        assert_eq!(FIELDS.with_borrow(Vec::len), MOST);
+        assert_eq!(std::iter::from_fn(|| room.take()).count(), Room::<i32>::MOST);
     }
 }

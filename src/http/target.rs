@@ -61,42 +61,55 @@ fn authority(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<(), &'s
     }
 }
 
-/// The bytes of host names.
-const IN_NAMES: [bool; 256] = {
-    let mut allowed = [false; 256];
+/// The bytes of hosts and ports, by what has to be looked at.
+const IN_HOSTS: [u8; 256] = {
+    let mut kinds = [OTHER; 256];
     let mut byte = 0;
     while byte < 128 {
         let it = byte as u8;
-        allowed[byte] = it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.' | b'_' | b'~' | b'%' | b'!');
+        if it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.' | b'_' | b'~' | b'%' | b'!') {
+            kinds[byte] = IN_NAME;
+        }
         byte += 1;
     }
-    allowed
+    kinds[b':' as usize] = COLON;
+    kinds
 };
+
+/// Part of a name.
+const IN_NAME: u8 = 1;
+/// What separates a name from its port.
+const COLON: u8 = 2;
+/// Only in an address of IPv6, or wrong.
+const OTHER: u8 = 4;
 
 /// RFC 9110, section 7.2: a host and perhaps a port, nothing else.
 fn host_value(value: &HeaderValue) -> Result<(), &'static str> {
-    const WRONG: &str = "the Host field is not a host name";
     let value = value.as_bytes();
-    let (name, port) = match value {
-        [b'[', ..] => {
-            let end = value.iter().position(|byte| *byte == b']').ok_or(WRONG)?;
-            let inside = &value[1..end];
-            if inside.is_empty() || !inside.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))
-            {
-                return Err(WRONG);
-            }
-            (&b"v6"[..], &value[end + 1..])
-        }
-        _ => value.split_at(value.iter().position(|byte| *byte == b':').unwrap_or(value.len())),
-    };
     // Without a branch a byte: every request's host comes by here.
-    let plain = name.iter().fold(true, |plain, byte| plain & IN_NAMES[usize::from(*byte)]);
+    let kinds = value.iter().fold(0, |kinds, byte| kinds | IN_HOSTS[usize::from(*byte)]);
+    let right = match kinds {
+        IN_NAME => true,
+        0..OTHER => {
+            let colon = value.iter().position(|byte| *byte == b':').unwrap_or_default();
+            colon > 0 && is_port(&value[colon + 1..])
+        }
+        _ => is_v6(value),
+    };
+    if right { Ok(()) } else { Err("the Host field is not a host name") }
+}
+
+/// An address of IPv6 in brackets, and perhaps a port.
+fn is_v6(value: &[u8]) -> bool {
+    let [b'[', rest @ ..] = value else { return false };
+    let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
+    let (inside, port) = (&rest[..end], &rest[end + 1..]);
     let port = match port {
         [] => true,
         [b':', digits @ ..] => is_port(digits),
         _ => false,
     };
-    if name.is_empty() || !plain || !port { Err(WRONG) } else { Ok(()) }
+    port && !inside.is_empty() && inside.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))
 }
 
 /// The digits of a port, of which there may be none.

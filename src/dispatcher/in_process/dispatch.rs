@@ -15,7 +15,7 @@ use cohost_abi::{Code, code};
 use http_body_util::BodyExt as _;
 
 use super::{
-    ffi::{Answer, Detached, Exchange, Handled, Step, Task},
+    ffi::{Detached, Exchange, Handled, Step, Task},
     generation::Lease,
     threads,
 };
@@ -51,8 +51,8 @@ impl Dispatch {
         Self { state: State::New, exchange: Some(Box::new(Exchange::new(lease, request))) }
     }
 
-    /// Goes on until there is an answer or nothing to do but wait.
-    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, Failure>> {
+    /// Goes on until the exchange has its answer, or there is nothing to do but wait.
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         loop {
             let next = match &mut self.state {
                 State::New => self.begin(cx),
@@ -72,11 +72,15 @@ impl Dispatch {
                     let code = ready!(threads::inside(facts.0, facts.1, || task.poll(exchange, cx)));
                     self.handled(Handled::Ended(code))
                 }
-                State::Detached(detached) => return detached.poll(cx),
+                State::Detached(detached) => {
+                    let answer = ready!(detached.poll(cx));
+                    self.exchange().set_answer(answer);
+                    Ok(Next::Answered)
+                }
                 State::Done => return Poll::Pending,
             };
-            match next {
-                Next::Answer(answer) => return Poll::Ready(answer),
+            match next? {
+                Next::Answered => return Poll::Ready(Ok(())),
                 Next::State(state) => self.state = state,
             }
         }
@@ -86,12 +90,12 @@ impl Dispatch {
         self.exchange.as_mut().expect("only taken by the blocking pool")
     }
 
-    fn begin(&mut self, cx: &mut Context<'_>) -> Next {
+    fn begin(&mut self, cx: &mut Context<'_>) -> Result<Next, Failure> {
         let exchange = self.exchange();
         let generation = exchange.lease().generation();
         if !generation.is_ready() {
             let failure = Failure::new(failure::Code::ApplicationUnavailable);
-            return Next::Answer(Err(failure.detail("the application says that it is not ready")));
+            return Err(failure.detail("the application says that it is not ready"));
         }
         let body =
             if generation.instance().wants_whole_bodies() { exchange.take_body() } else { Body::empty() };
@@ -99,13 +103,14 @@ impl Dispatch {
             return self.call(cx);
         }
         let limit = generation.start.max_request_body;
-        Next::State(State::Buffering(Box::pin(collect(body, limit))))
+        Ok(Next::State(State::Buffering(Box::pin(collect(body, limit)))))
     }
 
-    fn call(&mut self, cx: &mut Context<'_>) -> Next {
+    fn call(&mut self, cx: &mut Context<'_>) -> Result<Next, Failure> {
         if self.exchange().lease().instance().is_blocking() {
             let exchange = self.exchange.take().expect("only taken here");
-            return Next::State(State::Blocking(Box::pin(blocking(exchange, cx.waker().clone()))));
+            let blocking = blocking(exchange, cx.waker().clone());
+            return Ok(Next::State(State::Blocking(Box::pin(blocking))));
         }
         let exchange = self.exchange();
         let generation = exchange.lease().generation();
@@ -115,22 +120,23 @@ impl Dispatch {
         self.handled(handled)
     }
 
-    fn handled(&mut self, handled: Handled) -> Next {
-        match handled {
+    fn handled(&mut self, handled: Handled) -> Result<Next, Failure> {
+        Ok(match handled {
             Handled::Pending(task) => Next::State(State::Task(task)),
             Handled::Ended(code) => {
                 self.state = State::Done;
-                match Step::after(code, self.exchange()) {
-                    Step::Answer(answer) => Next::Answer(answer),
+                match Step::after(code, self.exchange())? {
+                    Step::Answered => Next::Answered,
                     Step::Wait(detached) => Next::State(State::Detached(detached)),
                 }
             }
-        }
+        })
     }
 }
 
 enum Next {
-    Answer(Result<Answer, Failure>),
+    /// The exchange has its answer; it stays there, because it is large.
+    Answered,
     State(State),
 }
 
@@ -172,13 +178,21 @@ impl Future for Dispatch {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let answer = ready!(this.step(cx));
+        let ended = ready!(this.step(cx));
         // Ends the task, if there was one, before the client sees the answer.
         this.state = State::Done;
-        let exchange = this.exchange();
-        Poll::Ready(
-            answer.map(|answer| exchange.respond(answer)).inspect_err(|failure| note(exchange, failure)),
-        )
+        // None: it was lost on the blocking pool.
+        let Some(exchange) = &mut this.exchange else {
+            return Poll::Ready(ended.and(Err(failure::Code::ApplicationFailed.into())));
+        };
+        let answer = match ended {
+            Ok(()) => exchange.respond(),
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = &answer {
+            note(exchange, failure);
+        }
+        Poll::Ready(answer)
     }
 }
 

@@ -63,13 +63,12 @@ pub(super) unsafe fn read(
         return Err(abi::code::E_INVALID);
     }
     // SAFETY: says the caller.
-    let headers = unsafe { fields(theirs.headers, theirs.n_headers, upgrade.is_some()) }?;
-    let mut response = Response::new(Body::empty());
+    let (headers, length) = unsafe { fields(theirs.headers, theirs.n_headers, upgrade.is_some()) }?;
+    // Last: making a sink writes a handle, which must not happen for an answer that is refused.
+    let body = body?.into_body(length.filter(|_| !asked.head), status, lease)?;
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
-    // Before the body is made: making a sink writes a handle, which must not happen for an answer that is refused.
-    let declared = declared_length(response.headers())?.filter(|_| !asked.head);
-    *response.body_mut() = body?.into_body(declared, status, lease)?;
     Ok(Answer { response, upgrade })
 }
 
@@ -138,23 +137,28 @@ impl Moved {
     }
 }
 
-fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, abi::Code> {
-    let Some(value) = headers.get(header::CONTENT_LENGTH) else { return Ok(None) };
-    let length = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    length.and_then(|text| text.parse().ok()).map(Some).ok_or(abi::code::E_INVALID)
+/// What a Content-Length says.
+fn length(value: &HeaderValue) -> Result<u64, abi::Code> {
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    digits.and_then(|digits| digits.parse().ok()).ok_or(abi::code::E_INVALID)
 }
 
-/// Copies header fields.
+/// Copies header fields; the length they declare, if they do, comes beside them.
 ///
 /// # Safety
 /// The array keeps the contract.
-unsafe fn fields(theirs: *const abi::Header, n: u32, upgrade: bool) -> Result<HeaderMap, abi::Code> {
+unsafe fn fields(
+    theirs: *const abi::Header,
+    n: u32,
+    upgrade: bool,
+) -> Result<(HeaderMap, Option<u64>), abi::Code> {
     if n > 0 && theirs.is_null() {
         return Err(abi::code::E_INVALID);
     }
     // SAFETY: says the caller.
     let theirs = unsafe { super::fields(theirs, n) };
     let mut headers = room::fields();
+    let mut declared = None;
     for field in theirs {
         // SAFETY: part of the array's contract.
         let name = unsafe { name(field) }?;
@@ -166,12 +170,12 @@ unsafe fn fields(theirs: *const abi::Header, n: u32, upgrade: bool) -> Result<He
         }
         // SAFETY: part of the array's contract.
         let value = unsafe { value(field) }?;
-        if name == header::CONTENT_LENGTH && headers.contains_key(&name) {
+        if name == header::CONTENT_LENGTH && declared.replace(length(&value)?).is_some() {
             return Err(abi::code::E_INVALID);
         }
         headers.append(name, value);
     }
-    Ok(headers)
+    Ok((headers, declared))
 }
 
 /// Copies trailers, without what only fields may say.
@@ -180,7 +184,7 @@ unsafe fn fields(theirs: *const abi::Header, n: u32, upgrade: bool) -> Result<He
 /// The array keeps the contract.
 pub(super) unsafe fn trailers(theirs: *const abi::Header, n: u32) -> Result<HeaderMap, abi::Code> {
     // SAFETY: says the caller.
-    let mut trailers = unsafe { fields(theirs, n, false) }?;
+    let (mut trailers, _) = unsafe { fields(theirs, n, false) }?;
     clean_response_trailers(&mut trailers);
     Ok(trailers)
 }

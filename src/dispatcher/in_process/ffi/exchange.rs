@@ -18,7 +18,7 @@ use crate::{
     Body, Failure,
     dispatcher::{fields, in_process::generation::Lease},
     facts::Facts,
-    room,
+    failure, room,
 };
 
 /// One request and, soon, its answer.
@@ -47,9 +47,8 @@ pub(in crate::dispatcher::in_process) enum Outcome {
 impl Exchange {
     pub(in crate::dispatcher::in_process) fn new(lease: Arc<Lease>, request: http::Request<Body>) -> Self {
         let (mut parts, body) = request.into_parts();
-        let facts = parts.extensions.remove();
         // From a program that knows nothing of facts; it took the path base off, if there is one.
-        let facts = facts
+        let facts = Facts::take_from(&mut parts.extensions)
             .unwrap_or_else(|| Facts { path_base: Arc::clone(&lease.start.path_base), ..Facts::unknown() });
         let on_upgrade = clean(&mut parts, &body);
         Self { lease, facts, parts, body, buffered: Bytes::new(), on_upgrade, outcome: Outcome::Open }
@@ -78,7 +77,7 @@ impl Exchange {
     }
 
     /// What has become of it; it is open again, to no use.
-    pub(in crate::dispatcher::in_process) fn take_outcome(&mut self) -> Outcome {
+    pub(super) fn take_outcome(&mut self) -> Outcome {
         std::mem::replace(&mut self.outcome, Outcome::Open)
     }
 
@@ -101,12 +100,21 @@ impl Exchange {
         }
     }
 
+    /// Answers it with what came through a token.
+    pub(in crate::dispatcher::in_process) fn set_answer(&mut self, answer: Result<Answer, Failure>) {
+        self.outcome = Outcome::Answered(answer);
+    }
+
     /// The response; an upgrade goes on by itself once the response is on the wire.
-    pub(in crate::dispatcher::in_process) fn respond(&mut self, answer: Answer) -> http::Response<Body> {
+    pub(in crate::dispatcher::in_process) fn respond(&mut self) -> Result<http::Response<Body>, Failure> {
+        let Outcome::Answered(answer) = self.take_outcome() else {
+            return Err(Failure::new(failure::Code::NoResponse));
+        };
+        let answer = answer?;
         if let (Some(upgrade), Some(on_upgrade)) = (answer.upgrade, self.on_upgrade.take()) {
             self.lease.runtime.spawn(upgrade.wait(on_upgrade, self.facts.request_id));
         }
-        answer.response
+        Ok(answer.response)
     }
 
     /// Makes the request body a handle; 0 when there is none or it was taken.
@@ -130,7 +138,7 @@ fn clean(parts: &mut Parts, body: &Body) -> Option<OnUpgrade> {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        room::keep_extensions(std::mem::take(&mut self.parts.extensions));
+        Facts::leave(std::mem::take(&mut self.parts.extensions));
         room::keep_fields(std::mem::take(&mut self.parts.headers));
     }
 }

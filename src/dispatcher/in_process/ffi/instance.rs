@@ -10,7 +10,7 @@ use std::{
 
 use cohost_abi as abi;
 
-use super::{Answer, Exchange, Outcome, detached::Detached, head::Space, waker};
+use super::{Exchange, Outcome, detached::Detached, head::Space, waker};
 use crate::{
     Failure,
     dispatcher::in_process::{generation::Generation, preflight::LoadError},
@@ -171,28 +171,33 @@ impl Drop for Task {
 
 /// What to do with a request after the application returned `code`.
 pub(in crate::dispatcher::in_process) enum Step {
-    /// This is the answer.
-    Answer(Result<Answer, Failure>),
+    /// The exchange has the answer.
+    Answered,
     /// The answer comes through a token.
     Wait(std::sync::Arc<Detached>),
 }
 
 impl Step {
-    pub(in crate::dispatcher::in_process) fn after(code: abi::Code, exchange: &mut Exchange) -> Self {
+    pub(in crate::dispatcher::in_process) fn after(
+        code: abi::Code,
+        exchange: &mut Exchange,
+    ) -> Result<Self, Failure> {
+        if code == abi::code::DONE && matches!(exchange.outcome, Outcome::Answered(_)) {
+            return Ok(Self::Answered);
+        }
         match (code, exchange.take_outcome()) {
-            (abi::code::DONE, Outcome::Answered(answer)) => Self::Answer(answer),
             // What `respond` said of the answer, passed on: the failure says it better.
             (
                 abi::code::E_INVALID | abi::code::E_UNSUPPORTED | abi::code::E_ABI,
                 Outcome::Answered(Err(refused)),
-            ) => Self::Answer(Err(refused)),
-            (abi::code::DETACHED, Outcome::Detached(detached)) => Self::Wait(detached),
+            ) => Err(refused),
+            (abi::code::DETACHED, Outcome::Detached(detached)) => Ok(Self::Wait(detached)),
             (code, Outcome::Detached(detached)) => {
                 // It took a token and said otherwise: the token is worth nothing, the code counts.
                 detached.cancel(abi::code::E_STATE);
-                Self::Answer(Err(failure_of(code)))
+                Err(failure_of(code))
             }
-            (code, _) => Self::Answer(Err(failure_of(code))),
+            (code, _) => Err(failure_of(code)),
         }
     }
 }
