@@ -128,8 +128,10 @@ impl Space {
     }
 
     fn fill_headers(&mut self, parts: &Parts, head: &mut abi::Head) {
+        self.headers.reserve(parts.headers.len());
         for (name, value) in &parts.headers {
-            let name_id = names::id(name.as_str());
+            let name = name.as_str();
+            let name_id = names::id(name);
             match name_id {
                 abi::header_id::HOST if head.authority.len == 0 => {
                     head.authority = abi::Str::new(value.as_bytes());
@@ -139,7 +141,7 @@ impl Space {
                 abi::header_id::TRACEPARENT => trace(value.as_bytes(), head),
                 _ => {}
             }
-            self.headers.push(field(name.as_str(), value, name_id));
+            self.headers.push(field(name, value, name_id));
         }
         head.headers = self.headers.as_ptr();
         head.n_headers = u32::try_from(self.headers.len()).unwrap_or(u32::MAX);

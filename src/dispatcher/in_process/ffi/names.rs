@@ -14,8 +14,34 @@ static TABLE: [u16; SLOTS] = table();
 static NAMES: LazyLock<[HeaderName; COUNT]> =
     LazyLock::new(|| std::array::from_fn(|i| HeaderName::from_static(HEADER_NAMES[i])));
 
+/// Numbers by where a name lies. `http` keeps the names that it knows once, so that most are told by their address;
+/// where that tells nothing, their letters do.
+static BY_ADDRESS: LazyLock<[(usize, u16); SLOTS]> = LazyLock::new(|| {
+    let mut table = [(0, 0); SLOTS];
+    for (name, id) in NAMES.iter().zip(1..) {
+        let address = name.as_str().as_ptr() as usize;
+        // Two in one place: the later one stays, the other is told by its letters.
+        table[place(address)] = (address, id);
+    }
+    table
+});
+
 /// The contract's number of `name`, which is in lower case; 0 if it has none.
 pub(super) fn id(name: &str) -> u16 {
+    let address = name.as_ptr() as usize;
+    match BY_ADDRESS[place(address)] {
+        // An address alone is not a name: another may begin there.
+        (known, id) if known == address && HEADER_NAMES[usize::from(id) - 1].len() == name.len() => id,
+        _ => by_letters(name),
+    }
+}
+
+const fn place(address: usize) -> usize {
+    // Fibonacci hashing: the upper bits of the product are as good as random.
+    (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) as usize >> (usize::BITS - SLOTS.trailing_zeros())
+}
+
+fn by_letters(name: &str) -> u16 {
     let name = name.as_bytes();
     let mut slot = hash(name);
     loop {
@@ -63,7 +89,10 @@ mod tests {
     #[test]
     fn every_name_is_found_by_its_number_and_back() {
         for (i, text) in HEADER_NAMES.iter().enumerate() {
-            assert_eq!(usize::from(id(text)), i + 1);
+            let id = id(text);
+            assert_eq!(usize::from(id), i + 1);
+            assert_eq!(super::id(&text.to_owned()), id, "a name of the same letters elsewhere");
+            assert_eq!(super::id(HeaderName::from_static(text).as_str()), id);
             assert_eq!(name(i as u16 + 1).expect("known").as_str(), *text);
         }
     }
