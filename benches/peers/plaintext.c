@@ -24,7 +24,7 @@ struct app {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct job *first, **last;
-    bool stopping;
+    bool stopping, idle; /* idle: waits to be woken */
     pthread_t thread;
 };
 
@@ -40,20 +40,27 @@ static void *answer(void *instance) {
     struct app *app = instance;
     pthread_mutex_lock(&app->lock);
     for (;;) {
+        /* All that there is at once: one lock for many. */
         struct job *job = app->first;
         if (!job) {
             if (app->stopping) break;
+            app->idle = true;
             pthread_cond_wait(&app->changed, &app->lock);
+            app->idle = false;
             continue;
         }
-        app->first = job->next;
-        if (!app->first) app->last = &app->first;
+        app->first = NULL;
+        app->last = &app->first;
         pthread_mutex_unlock(&app->lock);
-        cohost_header type;
-        cohost_bytes body;
-        cohost_response full = response(&type, &body);
-        app->host->token_respond(app->host, job->token, &full);
-        free(job);
+        while (job) {
+            struct job *next = job->next;
+            cohost_header type;
+            cohost_bytes body;
+            cohost_response full = response(&type, &body);
+            app->host->token_respond(app->host, job->token, &full);
+            free(job);
+            job = next;
+        }
         pthread_mutex_lock(&app->lock);
     }
     pthread_mutex_unlock(&app->lock);
@@ -71,8 +78,11 @@ static cohost_code hand_over(struct app *app, cohost_req *req) {
     pthread_mutex_lock(&app->lock);
     *app->last = job;
     app->last = &job->next;
-    pthread_cond_signal(&app->changed);
+    bool idle = app->idle;
+    app->idle = false; /* it is woken once */
     pthread_mutex_unlock(&app->lock);
+    /* Not under the lock, which it would only wait for. */
+    if (idle) pthread_cond_signal(&app->changed);
     return COHOST_DETACHED;
 }
 
