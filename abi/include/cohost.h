@@ -453,8 +453,8 @@ struct cohost_host {
     cohost_code (*sink_write)(const cohost_host *host, cohost_sink sink, cohost_bytes *data);
     /** Calls back when there is room. Called by the application: any thread, one wait at a time per sink (E_BUSY).
      * @param cb  called once if DONE is returned: on a serving thread, or on this one before the return; must not
-     *            block; also called when the sink is consumed meanwhile. `rc`: DONE for room, or a code below 0 as
-     *            from sink_write. Since 1.0. */
+     *            block. `rc`: DONE for room; or a code below 0 as from sink_write, also when the sink is consumed
+     *            meanwhile: then on the thread that does it. Since 1.0. */
     cohost_code (*sink_on_writable)(const cohost_host *host, cohost_sink sink, void (*cb)(void *ud, cohost_code rc),
                                     void *ud);
     /** Waits for room, then adds a copy. Called by the application: any thread that may block, and not in the call

@@ -13,6 +13,7 @@ use crate::{
         fields::{clean_response_trailers, ends_at_host},
         in_process::generation::Lease,
     },
+    facts::Facts,
     room,
 };
 
@@ -41,6 +42,7 @@ pub(super) unsafe fn read(
     theirs: *const abi::Response,
     lease: &Arc<Lease>,
     asked: Asked,
+    facts: &Facts,
 ) -> Result<Answer, abi::Code> {
     // SAFETY: null is allowed for, the rest the caller promises.
     let theirs = unsafe { theirs.as_ref() }.ok_or(abi::code::E_INVALID)?;
@@ -65,7 +67,7 @@ pub(super) unsafe fn read(
     // SAFETY: says the caller.
     let (headers, length) = unsafe { fields(theirs.headers, theirs.n_headers, upgrade.is_some()) }?;
     // Last: making a sink writes a handle, which must not happen for an answer that is refused.
-    let body = body?.into_body(length.filter(|_| !asked.head), status, lease)?;
+    let body = body?.into_body(length.filter(|_| !asked.head), status, lease, facts)?;
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -114,6 +116,7 @@ impl Moved {
         declared: Option<u64>,
         status: StatusCode,
         lease: &Arc<Lease>,
+        facts: &Facts,
     ) -> Result<Body, abi::Code> {
         let bodyless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         match self {
@@ -127,7 +130,7 @@ impl Moved {
             Self::Stream(stream) => Ok(Body::new(stream.declared(declared)?)),
             Self::File(file) => Ok(Body::new(file.declared(declared)?)),
             Self::Push(out) => {
-                let (sink, body) = push::channel(lease, declared);
+                let (sink, body) = push::channel(lease, declared, facts);
                 let handle = lease.objects.insert(Object::Sink(sink)).ok_or(abi::code::E_NOMEM)?;
                 // SAFETY: not null; the application waits for the handle there.
                 unsafe { out.write(abi::Sink(handle)) };

@@ -60,7 +60,9 @@ pub(super) unsafe extern "C" fn sink_on_writable(
             Ok(()) => Ok(code::DONE),
             Err((_, busy @ (code::E_BUSY | code::E_STATE))) => Err(busy),
             Err((callback, now)) => {
-                generation.runtime.spawn(async move { push::call(Some(callback), now) });
+                let telling = push::Telling::new(callback, now);
+                // Not from here: who is called back and waits again, and so on, would fill the stack.
+                generation.runtime.spawn(async move { drop(telling) });
                 Ok(code::DONE)
             }
         }))
