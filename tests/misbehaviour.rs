@@ -384,16 +384,19 @@ both_models! {
 
 both_models! {
     async fn an_application_that_keeps_a_thread_is_named(model: Model) {
-        let host = Setup::broken(model, "none").start().await;
-        assert_eq!(host.get("/block/2000").await.text(), "blocked for 2000 ms\n");
-        let blocks = |event: &serde_json::Value| {
-            event["message"].as_str().is_some_and(|text| text.starts_with("application blocks a thread"))
-        };
-        let warning = host.log.wait(blocks).await;
-        let record = host.log.wait(|event| event["path"] == "/block/2000").await;
-        assert_eq!(warning["application"], "app");
-        assert_eq!(warning["request_id"], record["request_id"]);
-        assert_eq!(host.log.events().into_iter().filter(blocks).count(), 1);
+        // In the handler, and in a body that is asked for its next piece.
+        for path in ["/block/2000", "/block-stream/2000"] {
+            let host = Setup::broken(model, "none").start().await;
+            assert_eq!(host.get(path).await.text(), "blocked for 2000 ms\n");
+            let blocks = |event: &serde_json::Value| {
+                event["message"].as_str().is_some_and(|text| text.starts_with("application blocks a thread"))
+            };
+            let warning = host.log.wait(blocks).await;
+            let record = host.log.wait(|event| event["path"] == path).await;
+            assert_eq!(warning["application"], "app");
+            assert_eq!(warning["request_id"], record["request_id"], "{path}");
+            assert_eq!(host.log.events().into_iter().filter(blocks).count(), 1);
+        }
     }
 
     async fn an_application_that_says_that_it_blocks_stands_in_nobodys_way(model: Model) {

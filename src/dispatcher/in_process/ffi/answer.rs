@@ -13,7 +13,7 @@ use crate::{
         fields::{clean_response_trailers, ends_at_host},
         in_process::generation::Lease,
     },
-    facts::Facts,
+    facts::{Facts, RequestId},
     room,
 };
 
@@ -53,7 +53,7 @@ pub(super) unsafe fn read(
     // SAFETY: says the caller.
     let upgrade = unsafe { Upgrade::take(theirs.upgrade, lease) };
     // SAFETY: says the caller.
-    let body = unsafe { Moved::take(theirs, lease) };
+    let body = unsafe { Moved::take(theirs, lease, facts.request_id) };
     let status = StatusCode::from_u16(theirs.status).map_err(|_| abi::code::E_INVALID)?;
     if status.is_informational() && (status != StatusCode::SWITCHING_PROTOCOLS || upgrade.is_none()) {
         return Err(abi::code::E_INVALID);
@@ -86,7 +86,11 @@ enum Moved {
 impl Moved {
     /// # Safety
     /// `theirs` keeps the contract.
-    unsafe fn take(theirs: &abi::Response, lease: &Arc<Lease>) -> Result<Self, abi::Code> {
+    unsafe fn take(
+        theirs: &abi::Response,
+        lease: &Arc<Lease>,
+        request: RequestId,
+    ) -> Result<Self, abi::Code> {
         match theirs.body_kind {
             abi::body_kind::EMPTY => Ok(Self::Empty),
             abi::body_kind::BYTES if !theirs.body.is_null() => {
@@ -98,7 +102,7 @@ impl Moved {
             abi::body_kind::STREAM if !theirs.stream.is_null() => {
                 // SAFETY: not null; moved out, the application does not use it again.
                 let stream = unsafe { theirs.stream.read() };
-                stream::Foreign::new(stream, lease).map(Self::Stream)
+                stream::Foreign::new(stream, lease, request).map(Self::Stream)
             }
             abi::body_kind::PUSH if !theirs.sink.is_null() => Ok(Self::Push(theirs.sink)),
             abi::body_kind::FILE if !theirs.file.is_null() => {
