@@ -384,8 +384,10 @@ enum {
 };
 
 /** The host: a table of functions, one for each generation of an application. OWNER: host.
- * Valid from `init` for as long as the process lives; after `shutdown` every function returns COHOST_E_STATE or does
- * nothing. All functions are set. Those whose name ends in _blocking wait; all others return at once. Since 1.0. */
+ * Valid from `init` for as long as the process lives. Once `shutdown` has returned, config_get and set_ready return
+ * COHOST_E_STATE, query null, log_register and log_enabled 0, and log_event and log_text do nothing; handles that were
+ * kept can still be given back. All functions are set. Those whose name ends in _blocking wait; all others return at
+ * once. Since 1.0. */
 struct cohost_host {
     size_t size;
     uint16_t major;
