@@ -623,11 +623,14 @@ typedef struct cohost_note {
 #define COHOST_NOTE_OWNER "Cohost"
 #define COHOST_NOTE_SECTION ".note.cohost"
 
-/** Puts the note into the library: once, in one file, with the flags and requires_features of the cohost_app. */
+/** Puts the note into the library: once, in one file, with the flags and requires_features of the cohost_app. The
+ * second is for one that also sets min_host_minor: older hosts then refuse it, and say so. */
 #if defined(__GNUC__)
-#define COHOST_NOTE(flags, requires)                                                                                \
+#define COHOST_NOTE(flags, requires) COHOST_NOTE_FOR(0, flags, requires)
+#define COHOST_NOTE_FOR(min_host_minor, flags, requires)                                                            \
     __attribute__((used, aligned(4), section(COHOST_NOTE_SECTION))) static const cohost_note cohost_note_ = {       \
-        8, 16, COHOST_NOTE_TYPE, COHOST_NOTE_OWNER, COHOST_ABI_MAJOR, COHOST_ABI_MINOR, 0, 0, (flags), (requires)}
+        8, 16, COHOST_NOTE_TYPE, COHOST_NOTE_OWNER, COHOST_ABI_MAJOR, COHOST_ABI_MINOR, (min_host_minor), 0,        \
+        (flags), (requires)}
 #endif
 
 /* ---- header names by number -------------------------------------------------------------------------------- */
