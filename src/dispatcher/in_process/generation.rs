@@ -88,6 +88,25 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// For an application that is never called.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(super) fn of_nothing() -> Arc<Self> {
+        let start = Start {
+            name: Arc::from("nothing"),
+            content_root: PathBuf::new(),
+            path_base: Arc::from(""),
+            settings: serde_json::Value::Null,
+            runtime_threads: 0,
+            startup_timeout: Duration::ZERO,
+            max_request_body: None,
+            blocking_threads: 1,
+        };
+        Arc::new(Self {
+            generation: table::place(Box::new(Generation::new(start))),
+            _alive: oneshot::channel().0,
+        })
+    }
+
     /// The generation, which stays for as long as the process.
     pub(super) fn generation(&self) -> &'static Generation {
         self.generation

@@ -54,6 +54,9 @@ pub(super) unsafe fn read(
     let upgrade = unsafe { Upgrade::take(theirs.upgrade, lease) };
     // SAFETY: says the caller.
     let body = unsafe { Moved::take(theirs, lease, facts.request_id) };
+    if upgrade.as_ref().is_some_and(|upgrade| !upgrade.is_whole()) {
+        return Err(abi::code::E_INVALID);
+    }
     let status = StatusCode::from_u16(theirs.status).map_err(|_| abi::code::E_INVALID)?;
     if status.is_informational() && (status != StatusCode::SWITCHING_PROTOCOLS || upgrade.is_none()) {
         return Err(abi::code::E_INVALID);
@@ -180,7 +183,8 @@ unsafe fn fields(
         if name == header::CONTENT_LENGTH && declared.replace(length(&value)?).is_some() {
             return Err(abi::code::E_INVALID);
         }
-        headers.append(name, value);
+        // More than a map can hold are refused: `append` would panic.
+        headers.try_append(name, value).map_err(|_| abi::code::E_INVALID)?;
     }
     Ok((headers, declared))
 }

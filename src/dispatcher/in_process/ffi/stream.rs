@@ -71,6 +71,8 @@ impl Foreign {
     fn frame(&mut self, frame: abi::Frame) -> Result<Frame<Bytes>, BodyError> {
         if frame.kind == abi::frame_kind::TRAILERS {
             self.ended = true;
+            // SAFETY: moved here, although there should be nothing in it.
+            unsafe { bytes::refuse(frame.data) };
             // SAFETY: trailers are valid until the next poll.
             let trailers = unsafe { answer::trailers(frame.headers, frame.n_headers) };
             return match (trailers, self.left) {

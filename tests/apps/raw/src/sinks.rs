@@ -21,7 +21,7 @@ use crate::{
 const PIECE: [u8; 1024] = [b'p'; 1024];
 
 /// As much as the host asks to wait after.
-const FULL: [u8; 64 * 1024] = [b'p'; 64 * 1024];
+static FULL: [u8; 64 * 1024] = [b'p'; 64 * 1024];
 
 /// Sinks that were never ended.
 static KEPT: Mutex<Vec<Sink>> = Mutex::new(Vec::new());

@@ -153,6 +153,9 @@ pub(super) unsafe extern "C" fn token_drop(host: *const abi::Host, handle: abi::
 unsafe fn drop_unread(response: *const abi::Response) {
     // SAFETY: says the caller.
     let Some(response) = (unsafe { response.as_ref() }) else { return };
+    if response.size < size_of::<abi::Response>() {
+        return;
+    }
     if response.body_kind == abi::body_kind::BYTES && !response.body.is_null() {
         // SAFETY: not null, moved out.
         let body = unsafe { response.body.read() };
