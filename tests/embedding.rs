@@ -14,7 +14,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     both_models,
-    host::{Client, Model, library, program},
+    host::{Client, Model, Workshop, library, program},
 };
 
 both_models! {
@@ -89,6 +89,78 @@ both_models! {
         assert!(ended.success());
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thread_that_outlives_its_application_finds_a_host_that_does_nothing() {
+    let workshop = Workshop::new();
+    let told = workshop.path("told");
+    assert!(Command::new("mkfifo").arg(&told).status().unwrap().success());
+    let app = Application::builder()
+        .name("leaves-a-thread")
+        .library(workshop.library("libleaves_a_thread.so", LEAVES_A_THREAD, &["-pthread"]))
+        .settings(serde_json::json!({ "told": told }))
+        .build()
+        .unwrap();
+    app.start().await.unwrap();
+    assert_eq!(app.stop().await, Ended::Gracefully);
+    let said = tokio::task::spawn_blocking(|| std::fs::read_to_string(told).unwrap()).await.unwrap();
+    assert_eq!(said, "before: 0 0 0 0 1 -4\nafter: -4 -4 0 0 0 -4\n");
+}
+
+/// An application with a thread that `shutdown` does not end. It tells what the host's functions return before and
+/// after that: config_get, set_ready, log_enabled, log_register, query, sink_abort.
+const LEAVES_A_THREAD: &str = r#"
+#include "cohost.h"
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+static const cohost_host *host;
+static char path[4096], before[256];
+static uint64_t id;
+
+static void ask(char *into, size_t len, const char *when) {
+  cohost_callsite site = { .size = sizeof site, .level = COHOST_LEVEL_ERROR, .target = cohost_s("late") };
+  cohost_str value = { 0 };
+  cohost_code config = host->config_get(host, cohost_s(""), &value), ready = host->set_ready(host, 1);
+  uint32_t interest = host->log_register(host, &site, &id), enabled = host->log_enabled(host, id);
+  int table = host->query(host, "informational.v1") != NULL;
+  host->log_event(host, id, 0, NULL, 0);
+  host->log_text(host, COHOST_LEVEL_ERROR, 0, cohost_s("late"), cohost_s("too late"));
+  cohost_sink none = { 1 };
+  snprintf(into, len, "%s: %d %d %u %u %d %d\n", when, config, ready, enabled, interest, table,
+           host->sink_abort(host, none));
+}
+static void *outlive(void *nothing) {
+  cohost_str value;
+  while (host->config_get(host, cohost_s("told"), &value) == COHOST_DONE) sched_yield();
+  char after[256];
+  ask(after, sizeof after, "after");
+  FILE *out = fopen(path, "w");
+  fprintf(out, "%s%s", before, after);
+  fclose(out);
+  return nothing;
+}
+static cohost_code init(const cohost_host *its, const cohost_init *about, cohost_err *err, void **instance) {
+  (void)about, (void)err, (void)instance;
+  host = its;
+  cohost_str told;
+  if (host->config_get(host, cohost_s("told"), &told) != COHOST_DONE) return COHOST_E_APP;
+  snprintf(path, sizeof path, "%.*s", (int)told.len, (const char *)told.ptr);
+  ask(before, sizeof before, "before");
+  pthread_t thread;
+  return pthread_create(&thread, NULL, outlive, NULL) || pthread_detach(thread) ? COHOST_E_APP : COHOST_DONE;
+}
+static cohost_code handle(void *instance, cohost_req *req, const cohost_head *head, const cohost_waker *waker,
+                          cohost_task *task) {
+  (void)instance, (void)req, (void)head, (void)waker, (void)task;
+  return COHOST_E_UNAVAILABLE;
+}
+COHOST_NOTE(COHOST_APP_RUNTIME, 0);
+COHOST_PUBLIC const cohost_app cohost_app_v1 = {
+  .magic = COHOST_MAGIC, .size = sizeof(cohost_app), .major = COHOST_ABI_MAJOR, .minor = COHOST_ABI_MINOR,
+  .flags = COHOST_APP_RUNTIME, .init = init, .handle = handle,
+};
+"#;
 
 /// The sample application, in this very process or in one of the program's.
 fn described(model: Model) -> cohost::application::Builder {

@@ -22,7 +22,9 @@ const DONE: i32 = 0;
 const E_INVALID: i32 = -1;
 const E_GONE: i32 = -3;
 const E_STATE: i32 = -4;
+const E_BUSY: i32 = -9;
 const E_TIMEOUT: i32 = -10;
+const E_DRAINING: i32 = -14;
 
 // ---- answers
 
@@ -322,6 +324,46 @@ both_models! {
         balanced(&host).await;
     }
 
+    async fn who_waits_for_room_is_told_once_when_the_body_ends(model: Model) {
+        let host = Setup::raw(model).start().await;
+        let ends = [("wait-and-end", DONE), ("wait-and-abort", DONE), ("wait-and-write-too-much", E_INVALID)];
+        for (waited, (path, code)) in (1..).zip(ends) {
+            // Read to its end, where there is room again.
+            let client = host.client();
+            let request = client.request(Method::GET, &format!("/{path}")).body(Empty::<Bytes>::new()).unwrap();
+            let whole = client.send(request).await.is_ok_and(|answer| answer.status == 200);
+            assert_eq!(whole, path == "wait-and-end", "{path}");
+            let codes = [DONE, E_BUSY, code, E_STATE].map(|code| code.to_string()).join(" ");
+            assert_eq!(host.get("/report").await.text(), format!("{path}: {codes}\n"));
+            assert_eq!(count(&host, "writable").await, waited, "after {path}");
+        }
+        let blocked = host.client().request(Method::GET, "/block-and-abort").body(Empty::<Bytes>::new()).unwrap();
+        let whole = host.client().send(blocked).await.is_ok_and(|answer| answer.status == 200);
+        assert!(!whole);
+        assert_eq!(host.get("/report").await.text(), format!("block-and-abort: {DONE} {E_STATE}\n"));
+        balanced(&host).await;
+    }
+
+    async fn writing_to_what_was_cancelled_says_why_as_long_as_the_sink_is_kept(model: Model) {
+        let host = Setup::raw(model)
+            .server("shutdown_timeout = \"300ms\"")
+            .application("request_timeout = \"1s\"")
+            .start_preloaded()
+            .await;
+        assert_eq!(host.get("/push-and-pend").await.header("cohost-failure"), "request_timeout");
+        let mut gone = begin(&host, "/push-leak").await;
+        gone.frame().await.unwrap().unwrap();
+        drop(gone);
+        let both = format!("kept: {E_TIMEOUT} {E_GONE}\n");
+        until(async || host.get("/write-to-kept").await.text() == both).await;
+        let mut stays = begin(&host, "/push-leak").await;
+        stays.frame().await.unwrap().unwrap();
+        host.signal("TERM");
+        // Written when all leave to call the application is gone.
+        let at_the_end = format!("at the end, kept: {E_TIMEOUT} {E_GONE} {E_DRAINING}\n");
+        host.log.message(&at_the_end).await;
+    }
+
     async fn a_body_is_read_by_waiting_and_by_callback(model: Model) {
         let host = Setup::raw(model).start().await;
         for path in ["/body-blocking", "/body-callback"] {
@@ -342,16 +384,19 @@ both_models! {
 
 both_models! {
     async fn an_application_that_keeps_a_thread_is_named(model: Model) {
-        let host = Setup::broken(model, "none").start().await;
-        assert_eq!(host.get("/block/2000").await.text(), "blocked for 2000 ms\n");
-        let blocks = |event: &serde_json::Value| {
-            event["message"].as_str().is_some_and(|text| text.starts_with("application blocks a thread"))
-        };
-        let warning = host.log.wait(blocks).await;
-        let record = host.log.wait(|event| event["path"] == "/block/2000").await;
-        assert_eq!(warning["application"], "app");
-        assert_eq!(warning["request_id"], record["request_id"]);
-        assert_eq!(host.log.events().into_iter().filter(blocks).count(), 1);
+        // In the handler, and in a body that is asked for its next piece.
+        for path in ["/block/2000", "/block-stream/2000"] {
+            let host = Setup::broken(model, "none").start().await;
+            assert_eq!(host.get(path).await.text(), "blocked for 2000 ms\n");
+            let blocks = |event: &serde_json::Value| {
+                event["message"].as_str().is_some_and(|text| text.starts_with("application blocks a thread"))
+            };
+            let warning = host.log.wait(blocks).await;
+            let record = host.log.wait(|event| event["path"] == path).await;
+            assert_eq!(warning["application"], "app");
+            assert_eq!(warning["request_id"], record["request_id"], "{path}");
+            assert_eq!(host.log.events().into_iter().filter(blocks).count(), 1);
+        }
     }
 
     async fn an_application_that_says_that_it_blocks_stands_in_nobodys_way(model: Model) {

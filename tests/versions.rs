@@ -70,9 +70,10 @@ both_models! {
         let workshop = Workshop::new();
         for when in [When::Compiled, When::Constructed] {
             let said = refusal(model, &changed(&workshop, "min_host_minor", "99", when)).await;
-            assert!(said.contains("needs a host of ABI 1.99"), "{said}");
-            assert!(said.contains("this host speaks ABI 1.0"), "{said}");
+            assert!(said.contains(TOO_OLD), "{said}");
         }
+        let said = refusal(model, &with_note(&workshop, "COHOST_NOTE_FOR(99, 0, 0)", "late.min_host_minor = 99;")).await;
+        assert!(said.contains(TOO_OLD), "{said}");
     }
 
     async fn an_application_that_needs_what_this_host_does_not_offer_is_refused(model: Model) {
@@ -102,11 +103,13 @@ both_models! {
 
     async fn an_application_whose_note_says_something_else_is_refused(model: Model) {
         let workshop = Workshop::new();
-        let note = "__attribute__((used, aligned(4), section(COHOST_NOTE_SECTION))) static const cohost_note note = {
-            8, 16, COHOST_NOTE_TYPE, COHOST_NOTE_OWNER, 1, 0, 0, 0, COHOST_APP_RUNTIME, 0 };";
-        let source = format!("{WITHOUT_NOTE}{note}\n{}", late(""));
-        let said = refusal(model, &workshop.library("libtwo_minds.so", &source, &[])).await;
+        let said = refusal(model, &with_note(&workshop, "COHOST_NOTE_FOR(0, COHOST_APP_RUNTIME, 0)", "")).await;
         assert!(said.contains("its note says flags 8, its descriptor 0"), "{said}");
+    }
+
+    async fn an_application_whose_note_names_its_oldest_host_is_served_by_that_one(model: Model) {
+        let workshop = Workshop::new();
+        serves(model, &with_note(&workshop, "COHOST_NOTE_FOR(COHOST_ABI_MINOR, 0, 0)", "")).await;
     }
 }
 
@@ -129,6 +132,14 @@ fn changed(workshop: &Workshop, field: &str, value: &str, when: When) -> PathBuf
         When::Constructed => late(&format!("late.{field} = {value};")),
     };
     workshop.library("libchanged.so", &format!("{WITHOUT_NOTE}{rest}"), &[])
+}
+
+const TOO_OLD: &str = "needs a host of ABI 1.99 or later, this host speaks ABI 1.0; update the host, or build it for an \
+                       older one";
+
+/// The smallest application with another note, and a descriptor that says the same late.
+fn with_note(workshop: &Workshop, note: &str, change: &str) -> PathBuf {
+    workshop.library("libnoted.so", &format!("{WITHOUT_NOTE}{note};\n{}", late(change)), &[])
 }
 
 /// A descriptor that a constructor fills, and then changes.

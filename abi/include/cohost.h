@@ -384,8 +384,10 @@ enum {
 };
 
 /** The host: a table of functions, one for each generation of an application. OWNER: host.
- * Valid from `init` for as long as the process lives; after `shutdown` every function returns COHOST_E_STATE or does
- * nothing. All functions are set. Those whose name ends in _blocking wait; all others return at once. Since 1.0. */
+ * Valid from `init` for as long as the process lives. Once `shutdown` has returned, config_get and set_ready return
+ * COHOST_E_STATE, query null, log_register and log_enabled 0, and log_event and log_text do nothing; handles that were
+ * kept can still be given back. All functions are set. Those whose name ends in _blocking wait; all others return at
+ * once. Since 1.0. */
 struct cohost_host {
     size_t size;
     uint16_t major;
@@ -453,8 +455,8 @@ struct cohost_host {
     cohost_code (*sink_write)(const cohost_host *host, cohost_sink sink, cohost_bytes *data);
     /** Calls back when there is room. Called by the application: any thread, one wait at a time per sink (E_BUSY).
      * @param cb  called once if DONE is returned: on a serving thread, or on this one before the return; must not
-     *            block; also called when the sink is consumed meanwhile. `rc`: DONE for room, or a code below 0 as
-     *            from sink_write. Since 1.0. */
+     *            block. `rc`: DONE for room; or a code below 0 as from sink_write, also when the sink is consumed
+     *            meanwhile: then on the thread that does it. Since 1.0. */
     cohost_code (*sink_on_writable)(const cohost_host *host, cohost_sink sink, void (*cb)(void *ud, cohost_code rc),
                                     void *ud);
     /** Waits for room, then adds a copy. Called by the application: any thread that may block, and not in the call
@@ -621,11 +623,14 @@ typedef struct cohost_note {
 #define COHOST_NOTE_OWNER "Cohost"
 #define COHOST_NOTE_SECTION ".note.cohost"
 
-/** Puts the note into the library: once, in one file, with the flags and requires_features of the cohost_app. */
+/** Puts the note into the library: once, in one file, with the flags and requires_features of the cohost_app. The
+ * second is for one that also sets min_host_minor: older hosts then refuse it, and say so. */
 #if defined(__GNUC__)
-#define COHOST_NOTE(flags, requires)                                                                                \
+#define COHOST_NOTE(flags, requires) COHOST_NOTE_FOR(0, flags, requires)
+#define COHOST_NOTE_FOR(min_host_minor, flags, requires)                                                            \
     __attribute__((used, aligned(4), section(COHOST_NOTE_SECTION))) static const cohost_note cohost_note_ = {       \
-        8, 16, COHOST_NOTE_TYPE, COHOST_NOTE_OWNER, COHOST_ABI_MAJOR, COHOST_ABI_MINOR, 0, 0, (flags), (requires)}
+        8, 16, COHOST_NOTE_TYPE, COHOST_NOTE_OWNER, COHOST_ABI_MAJOR, COHOST_ABI_MINOR, (min_host_minor), 0,        \
+        (flags), (requires)}
 #endif
 
 /* ---- header names by number -------------------------------------------------------------------------------- */

@@ -142,7 +142,7 @@ pub struct Note {
 }
 
 impl Note {
-    /// The note that goes with a descriptor of these flags and required features.
+    /// The note that goes with a descriptor of these flags and required features, and that can live with any host.
     #[must_use]
     pub const fn new(flags: u32, requires_features: u32) -> Self {
         Self {

@@ -288,7 +288,7 @@ fn answers_of_rust() -> Vec<String> {
     lines.extend(constants().into_iter().map(|(name, value)| format!("{name} {value}")));
     lines.extend(texts().map(|(name, text)| format!("{name} {text}")));
     let Note { namesz, descsz, kind, name, major, minor, min_host_minor, pad, flags, requires_features } =
-        Note::new(3, 5);
+        Note { min_host_minor: 2, ..Note::new(3, 5) };
     let end = name.iter().position(|b| *b == 0).expect("NUL-terminated");
     lines.push(format!("note {namesz} {descsz} {kind} {end} {major} {minor} {min_host_minor} {pad} {flags} {requires_features}"));
     lines
@@ -379,7 +379,7 @@ P("note %u %u %u %zu %u %u %u %u %u %u\n", n->namesz, n->descsz, n->kind, strlen
     let Language { prelude, .. } = language;
     format!(
         "#include \"cohost.h\"\n#include <stdio.h>\n#include <string.h>\n{prelude}#define P printf\n\
-         COHOST_NOTE(3, 5);\n{types}int main(void) {{\n{body}{note}\nreturn 0;\n}}\n"
+         COHOST_NOTE_FOR(2, 3, 5);\n{types}int main(void) {{\n{body}{note}\nreturn 0;\n}}\n"
     )
 }
 

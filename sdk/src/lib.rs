@@ -92,22 +92,31 @@ where
 ///
 /// Once in a library: it defines the symbol `cohost_app_v1`, and the ELF note by which the host knows the library
 /// without running it. The name and the version are those of the calling package.
+///
+/// An application that cannot live with hosts before a minor version of the ABI says `export!(app, min_host_minor = 1)`;
+/// they refuse it then, and name both versions.
 #[macro_export]
 macro_rules! export {
     ($app:expr $(,)?) => {
+        $crate::export!($app, min_host_minor = 0);
+    };
+    ($app:expr, min_host_minor = $minor:expr $(,)?) => {
         /// What the host looks for.
         #[unsafe(no_mangle)]
         #[allow(non_upper_case_globals, reason = "the name is the contract's")]
-        pub static cohost_app_v1: $crate::abi::App = $crate::descriptor(
-            $app,
-            ::core::concat!(::core::env!("CARGO_PKG_NAME"), "\0"),
-            ::core::concat!(::core::env!("CARGO_PKG_VERSION"), "\0"),
-        );
+        pub static cohost_app_v1: $crate::abi::App = $crate::abi::App {
+            min_host_minor: $minor,
+            ..$crate::descriptor(
+                $app,
+                ::core::concat!(::core::env!("CARGO_PKG_NAME"), "\0"),
+                ::core::concat!(::core::env!("CARGO_PKG_VERSION"), "\0"),
+            )
+        };
 
         const _: () = {
             #[used]
             #[unsafe(link_section = ".note.cohost")]
-            static NOTE: $crate::abi::Note = $crate::NOTE;
+            static NOTE: $crate::abi::Note = $crate::abi::Note { min_host_minor: $minor, ..$crate::NOTE };
         };
     };
 }

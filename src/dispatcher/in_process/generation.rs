@@ -59,6 +59,8 @@ pub struct Generation {
     instance: OnceLock<Instance>,
     ready: watch::Sender<bool>,
     draining: AtomicBool,
+    /// Its `shutdown` has returned.
+    ended: AtomicBool,
 }
 
 /// The application's settings in the forms the contract hands out; kept so that pointers into them stay good.
@@ -86,6 +88,25 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// For an application that is never called.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(super) fn of_nothing() -> Arc<Self> {
+        let start = Start {
+            name: Arc::from("nothing"),
+            content_root: PathBuf::new(),
+            path_base: Arc::from(""),
+            settings: serde_json::Value::Null,
+            runtime_threads: 0,
+            startup_timeout: Duration::ZERO,
+            max_request_body: None,
+            blocking_threads: 1,
+        };
+        Arc::new(Self {
+            generation: table::place(Box::new(Generation::new(start))),
+            _alive: oneshot::channel().0,
+        })
+    }
+
     /// The generation, which stays for as long as the process.
     pub(super) fn generation(&self) -> &'static Generation {
         self.generation
@@ -166,6 +187,7 @@ impl Generation {
             instance: OnceLock::new(),
             ready: watch::Sender::new(true),
             draining: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             start,
         }
     }
@@ -192,6 +214,21 @@ impl Generation {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// Whether its application has been shut down: what it still asks for is not answered.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    fn drain(&self, _: Instant) {
+        self.instance().drain();
+    }
+
+    fn shutdown(&self, deadline: Instant) -> bool {
+        let stopped = self.instance().shutdown(deadline);
+        self.ended.store(true, Ordering::Relaxed);
+        stopped
+    }
+
     pub(super) fn set_ready(&self, ready: bool) {
         self.ready.send_replace(ready);
     }
@@ -215,7 +252,7 @@ impl Running {
         async move {
             if !generation.draining.swap(true, Ordering::Relaxed) {
                 let deadline = Instant::now() + NOTICE;
-                control(generation, "drain", |instance, _| instance.drain(), deadline).await;
+                control(generation, "drain", Generation::drain, deadline).await;
             }
         }
     }
@@ -228,12 +265,12 @@ impl Running {
         let generation = lease.generation;
         let deadline = Instant::now() + limit;
         if !generation.draining.swap(true, Ordering::Relaxed) {
-            control(generation, "drain", |instance, _| instance.drain(), deadline).await;
+            control(generation, "drain", Generation::drain, deadline).await;
         }
         drop(lease);
         // The sender is never used: its end means that the last lease is gone.
         let drained = tokio::time::timeout_at(deadline.into(), ended).await.is_ok();
-        let stopped = control(generation, "stop", Instance::shutdown, deadline).await;
+        let stopped = control(generation, "stop", Generation::shutdown, deadline).await;
         if drained && stopped == Some(true) {
             return Ended::Gracefully;
         }
@@ -255,12 +292,12 @@ const NOTICE: Duration = Duration::from_secs(1);
 async fn control<T: Send + 'static>(
     generation: &'static Generation,
     what: &str,
-    call: fn(&Instance, Instant) -> T,
+    call: fn(&Generation, Instant) -> T,
     deadline: Instant,
 ) -> Option<T> {
     let (done, result) = oneshot::channel();
     let thread = std::thread::Builder::new().name(format!("{}-{what}", generation.start.name));
-    let spawned = thread.spawn(move || done.send(call(generation.instance(), deadline)));
+    let spawned = thread.spawn(move || done.send(call(generation, deadline)));
     if let Err(error) = spawned {
         tracing::error!(application = %generation.start.name, %error, "no thread to {what} the application");
         return None;

@@ -17,6 +17,9 @@ use std::{
 };
 
 pub use dispatch::Dispatch;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub use ffi::hostile::answer as read_hostile_answer;
 pub use generation::{Ended, Generation, Lease, Running, Start};
 pub use library::Library;
 pub use preflight::LoadError;

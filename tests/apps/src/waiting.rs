@@ -28,6 +28,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/sleep/{ms}", any(sleep))
         .route("/block/{ms}", any(block))
+        .route("/block-stream/{ms}", any(block_stream))
         .route("/spin/{ms}", any(spin))
         .route("/hang", any(hang))
         .route("/hold-body", any(hold_body))
@@ -46,6 +47,16 @@ async fn sleep(Path(ms): Path<u64>) -> String {
 
 /// Keeps the host's thread, and costs nothing.
 async fn block(Path(ms): Path<u64>) -> String {
+    keep_thread(ms)
+}
+
+/// Keeps the host's thread while it is asked for the body.
+async fn block_stream(Path(ms): Path<u64>) -> Body {
+    let pieces = stream::once(async move { Ok::<_, std::convert::Infallible>(keep_thread(ms)) });
+    Body::from_stream(pieces)
+}
+
+fn keep_thread(ms: u64) -> String {
     let end = Instant::now() + Duration::from_millis(ms);
     while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
         thread::park_timeout(left);

@@ -13,6 +13,7 @@ use crate::{
         fields::{clean_response_trailers, ends_at_host},
         in_process::generation::Lease,
     },
+    facts::{Facts, RequestId},
     room,
 };
 
@@ -41,6 +42,7 @@ pub(super) unsafe fn read(
     theirs: *const abi::Response,
     lease: &Arc<Lease>,
     asked: Asked,
+    facts: &Facts,
 ) -> Result<Answer, abi::Code> {
     // SAFETY: null is allowed for, the rest the caller promises.
     let theirs = unsafe { theirs.as_ref() }.ok_or(abi::code::E_INVALID)?;
@@ -51,7 +53,10 @@ pub(super) unsafe fn read(
     // SAFETY: says the caller.
     let upgrade = unsafe { Upgrade::take(theirs.upgrade, lease) };
     // SAFETY: says the caller.
-    let body = unsafe { Moved::take(theirs, lease) };
+    let body = unsafe { Moved::take(theirs, lease, facts.request_id) };
+    if upgrade.as_ref().is_some_and(|upgrade| !upgrade.is_whole()) {
+        return Err(abi::code::E_INVALID);
+    }
     let status = StatusCode::from_u16(theirs.status).map_err(|_| abi::code::E_INVALID)?;
     if status.is_informational() && (status != StatusCode::SWITCHING_PROTOCOLS || upgrade.is_none()) {
         return Err(abi::code::E_INVALID);
@@ -65,7 +70,7 @@ pub(super) unsafe fn read(
     // SAFETY: says the caller.
     let (headers, length) = unsafe { fields(theirs.headers, theirs.n_headers, upgrade.is_some()) }?;
     // Last: making a sink writes a handle, which must not happen for an answer that is refused.
-    let body = body?.into_body(length.filter(|_| !asked.head), status, lease)?;
+    let body = body?.into_body(length.filter(|_| !asked.head), status, lease, facts)?;
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -84,7 +89,11 @@ enum Moved {
 impl Moved {
     /// # Safety
     /// `theirs` keeps the contract.
-    unsafe fn take(theirs: &abi::Response, lease: &Arc<Lease>) -> Result<Self, abi::Code> {
+    unsafe fn take(
+        theirs: &abi::Response,
+        lease: &Arc<Lease>,
+        request: RequestId,
+    ) -> Result<Self, abi::Code> {
         match theirs.body_kind {
             abi::body_kind::EMPTY => Ok(Self::Empty),
             abi::body_kind::BYTES if !theirs.body.is_null() => {
@@ -96,7 +105,7 @@ impl Moved {
             abi::body_kind::STREAM if !theirs.stream.is_null() => {
                 // SAFETY: not null; moved out, the application does not use it again.
                 let stream = unsafe { theirs.stream.read() };
-                stream::Foreign::new(stream, lease).map(Self::Stream)
+                stream::Foreign::new(stream, lease, request).map(Self::Stream)
             }
             abi::body_kind::PUSH if !theirs.sink.is_null() => Ok(Self::Push(theirs.sink)),
             abi::body_kind::FILE if !theirs.file.is_null() => {
@@ -114,6 +123,7 @@ impl Moved {
         declared: Option<u64>,
         status: StatusCode,
         lease: &Arc<Lease>,
+        facts: &Facts,
     ) -> Result<Body, abi::Code> {
         let bodyless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         match self {
@@ -127,7 +137,7 @@ impl Moved {
             Self::Stream(stream) => Ok(Body::new(stream.declared(declared)?)),
             Self::File(file) => Ok(Body::new(file.declared(declared)?)),
             Self::Push(out) => {
-                let (sink, body) = push::channel(lease, declared);
+                let (sink, body) = push::channel(lease, declared, facts);
                 let handle = lease.objects.insert(Object::Sink(sink)).ok_or(abi::code::E_NOMEM)?;
                 // SAFETY: not null; the application waits for the handle there.
                 unsafe { out.write(abi::Sink(handle)) };
@@ -173,7 +183,8 @@ unsafe fn fields(
         if name == header::CONTENT_LENGTH && declared.replace(length(&value)?).is_some() {
             return Err(abi::code::E_INVALID);
         }
-        headers.append(name, value);
+        // More than a map can hold are refused: `append` would panic.
+        headers.try_append(name, value).map_err(|_| abi::code::E_INVALID)?;
     }
     Ok((headers, declared))
 }

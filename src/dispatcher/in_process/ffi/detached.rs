@@ -34,7 +34,7 @@ pub(in crate::dispatcher::in_process) struct Detached {
 /// The head, and everything that it points at; boxed, because it must not move.
 struct Request {
     head: abi::Head,
-    _made_of: Box<((Parts, Facts, Bytes), Space)>,
+    made_of: Box<((Parts, Facts, Bytes), Space)>,
 }
 
 // SAFETY: a head is only read, and what it points at is beside it.
@@ -69,7 +69,7 @@ impl Detached {
         Self {
             lease: Arc::downgrade(lease),
             asked,
-            request: Request { head, _made_of: request },
+            request: Request { head, made_of: request },
             body: Mutex::new(body),
             state: Mutex::new(State::Open { waiting: None, on_cancel }),
             cancelled: Condvar::new(),
@@ -83,6 +83,12 @@ impl Detached {
     /// The head, for as long as the token is not consumed.
     pub(super) fn head(&self) -> *const abi::Head {
         &raw const self.request.head
+    }
+
+    /// What is known of the request.
+    pub(super) fn facts(&self) -> &Facts {
+        let ((_, facts, _), _) = &*self.request.made_of;
+        facts
     }
 
     /// The right to call the application, as long as somebody waits for the answer.

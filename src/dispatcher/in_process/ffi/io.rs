@@ -86,6 +86,11 @@ impl Upgrade {
         Some(Self { theirs, lease: Arc::clone(lease) })
     }
 
+    /// Whether it has what the contract asks for.
+    pub(super) fn is_whole(&self) -> bool {
+        self.theirs.size >= size_of::<abi::Upgrade>() && self.theirs.on_io.is_some()
+    }
+
     /// Waits until the response is on the wire, then hands the stream over.
     pub(super) async fn wait(mut self, on_upgrade: OnUpgrade, request: RequestId) {
         let upgraded = match on_upgrade.await {

@@ -11,6 +11,8 @@ mod bytes;
 mod detached;
 mod exchange;
 mod head;
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) mod hostile;
 mod instance;
 mod io;
 mod log;

@@ -1,7 +1,8 @@
 //! Response bodies that the application writes, from any thread.
 //!
 //! A queue between the two: the application adds to it and is told when it is full, the client's connection takes
-//! from it. Whoever has to be woken is woken after the lock is let go.
+//! from it. Whoever has to be woken is woken after the lock is let go: the reader when there is something to read, the
+//! writer when there is room or nothing can be written any more.
 #![expect(unsafe_code, reason = "the seam")]
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -19,7 +21,11 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
 use super::request_body::Callback;
-use crate::{body::BodyError, dispatcher::in_process::generation::Lease};
+use crate::{
+    body::BodyError,
+    dispatcher::in_process::{generation::Lease, threads},
+    facts::{Facts, RequestId},
+};
 
 /// Above this many bytes in the queue, the writer is asked to wait.
 const FULL: usize = 64 * 1024;
@@ -53,12 +59,20 @@ enum State {
 }
 
 /// Both ends of a body.
-pub(super) fn channel(lease: &Arc<Lease>, left: Option<u64>) -> (Arc<Push>, Reader) {
+pub(super) fn channel(lease: &Arc<Lease>, left: Option<u64>, facts: &Facts) -> (Arc<Push>, Reader) {
     let queue =
         Queue { frames: VecDeque::new(), bytes: 0, left, state: State::Open, reader: None, writer: None };
     let push =
         Arc::new(Push { lease: Arc::downgrade(lease), queue: Mutex::new(queue), room: Condvar::new() });
-    (Arc::clone(&push), Reader { push, lease: Arc::clone(lease), ended: false, left })
+    let reader = Reader {
+        push: Arc::clone(&push),
+        lease: Arc::clone(lease),
+        request: facts.request_id,
+        deadline: facts.deadline,
+        ended: false,
+        left,
+    };
+    (push, reader)
 }
 
 impl Push {
@@ -67,28 +81,24 @@ impl Push {
     }
 
     /// The right to call the application, as long as there is a reader.
+    ///
+    /// # Errors
+    /// Returns why there is none any more.
     pub(super) fn lease(&self) -> Result<Arc<Lease>, abi::Code> {
-        self.lease.upgrade().ok_or(abi::code::E_GONE)
+        self.lease.upgrade().ok_or_else(|| self.lock().state.closed().unwrap_or(abi::code::E_GONE))
     }
 
     /// Adds bytes; [`AGAIN`](abi::code::AGAIN) says that they were taken and it is full now.
     pub(super) fn write(&self, bytes: Bytes) -> abi::Code {
         let mut queue = self.lock();
-        if let Err(code) = queue.add(bytes) {
-            let waker = queue.reader.take();
-            drop(queue);
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-            return code;
-        }
+        let added = queue.add(bytes);
         let full = queue.bytes >= FULL;
-        let waker = queue.reader.take();
-        drop(queue);
-        if let Some(waker) = waker {
-            waker.wake();
+        self.changed(queue);
+        match added {
+            Ok(()) if full => abi::code::AGAIN,
+            Ok(()) => abi::code::DONE,
+            Err(code) => code,
         }
-        if full { abi::code::AGAIN } else { abi::code::DONE }
     }
 
     /// Waits for room, then adds a copy.
@@ -105,21 +115,20 @@ impl Push {
         abi::code::DONE
     }
 
-    /// Keeps the callback until there is room; gives it back when there is now, with what to tell it.
+    /// Keeps the callback until there is room, or the body ends; gives it back when that is so now, with what to tell it.
     pub(super) fn on_writable(
         &self,
         callback: Callback<OnWritable>,
     ) -> Result<(), (Callback<OnWritable>, abi::Code)> {
         let mut queue = self.lock();
-        match queue.state {
-            State::Open if queue.writer.is_some() => Err((callback, abi::code::E_BUSY)),
-            State::Open if queue.bytes >= FULL => {
+        match queue.state.closed() {
+            None if queue.writer.is_some() => Err((callback, abi::code::E_BUSY)),
+            None if queue.bytes >= FULL => {
                 queue.writer = Some(callback);
                 Ok(())
             }
-            State::Open => Err((callback, abi::code::DONE)),
-            State::Gone(code) => Err((callback, code)),
-            State::Ended(_) | State::Aborted(_) => Err((callback, abi::code::E_STATE)),
+            None => Err((callback, abi::code::DONE)),
+            Some(code) => Err((callback, code)),
         }
     }
 
@@ -138,7 +147,7 @@ impl Push {
             State::Gone(code) => code,
             State::Ended(_) | State::Aborted(_) => abi::code::E_STATE,
         };
-        self.finish(queue);
+        self.changed(queue);
         code
     }
 
@@ -148,24 +157,40 @@ impl Push {
         if matches!(queue.state, State::Open) {
             queue.state = State::Aborted("the application aborted its response");
         }
-        self.finish(queue);
+        self.changed(queue);
     }
 
-    fn finish(&self, mut queue: MutexGuard<'_, Queue>) {
-        let waker = queue.reader.take();
+    /// Wakes whom a change of the application's concerns: the reader; and who waits for room that will never be.
+    fn changed(&self, mut queue: MutexGuard<'_, Queue>) {
+        let reader = queue.reader.take();
+        let closed = queue.state.closed();
+        let writer = closed.and_then(|_| queue.writer.take());
         drop(queue);
-        if let Some(waker) = waker {
-            waker.wake();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        if let Some(code) = closed {
+            self.room.notify_all();
+            call(writer, code);
+        }
+    }
+}
+
+impl State {
+    /// Why nothing can be written any more.
+    fn closed(&self) -> Option<abi::Code> {
+        match self {
+            Self::Open => None,
+            Self::Ended(_) | Self::Aborted(_) => Some(abi::code::E_STATE),
+            Self::Gone(code) => Some(*code),
         }
     }
 }
 
 impl Queue {
     fn add(&mut self, bytes: Bytes) -> Result<(), abi::Code> {
-        match self.state {
-            State::Open => {}
-            State::Gone(code) => return Err(code),
-            State::Ended(_) | State::Aborted(_) => return Err(abi::code::E_STATE),
+        if let Some(code) = self.state.closed() {
+            return Err(code);
         }
         if let Some(left) = &mut self.left {
             let Some(rest) = left.checked_sub(bytes.len() as u64) else {
@@ -186,6 +211,9 @@ impl Queue {
 pub(super) struct Reader {
     push: Arc<Push>,
     lease: Arc<Lease>,
+    request: RequestId,
+    /// Until when the answer has to begin, if it has not.
+    deadline: Option<Instant>,
     ended: bool,
     left: Option<u64>,
 }
@@ -198,6 +226,8 @@ impl http_body::Body for Reader {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // The answer is on its way: from here on, it may take as long as it likes.
+        self.deadline = None;
         if self.ended {
             return Poll::Ready(None);
         }
@@ -207,7 +237,7 @@ impl http_body::Body for Reader {
             let writer = if queue.bytes < FULL { queue.writer.take() } else { None };
             drop(queue);
             self.push.room.notify_all();
-            call(writer, abi::code::DONE);
+            self.call(writer, abi::code::DONE);
             if let Some(left) = &mut self.left {
                 *left -= bytes.len() as u64;
             }
@@ -236,9 +266,27 @@ impl http_body::Body for Reader {
     }
 }
 
+impl Reader {
+    /// Tells the writer, on this thread that serves others.
+    fn call(&self, writer: Option<Callback<OnWritable>>, code: abi::Code) {
+        if writer.is_some() {
+            threads::inside(self.lease.watch, self.request, || call(writer, code));
+        }
+    }
+
+    /// Why nobody reads any more.
+    fn why(&self) -> abi::Code {
+        match self.deadline {
+            Some(deadline) if deadline <= Instant::now() => abi::code::E_TIMEOUT,
+            _ if self.lease.is_draining() => abi::code::E_DRAINING,
+            _ => abi::code::E_GONE,
+        }
+    }
+}
+
 impl Drop for Reader {
     fn drop(&mut self) {
-        let why = if self.lease.is_draining() { abi::code::E_DRAINING } else { abi::code::E_GONE };
+        let why = self.why();
         let mut queue = self.push.lock();
         if matches!(queue.state, State::Open) {
             queue.state = State::Gone(why);
@@ -249,14 +297,32 @@ impl Drop for Reader {
         drop(queue);
         drop(frames);
         self.push.room.notify_all();
-        call(writer, why);
+        self.call(writer, why);
     }
 }
 
-/// Tells the writer, on this thread of the host's.
-pub(super) fn call(writer: Option<Callback<OnWritable>>, code: abi::Code) {
+/// Tells the writer, on this thread.
+fn call(writer: Option<Callback<OnWritable>>, code: abi::Code) {
     if let Some(writer) = writer {
         // SAFETY: once, because it was taken out.
         unsafe { (writer.call)(writer.ud, code) };
+    }
+}
+
+/// Tells the writer when it is dropped: a task that holds it does so also when it is never run.
+pub(super) struct Telling {
+    writer: Option<Callback<OnWritable>>,
+    code: abi::Code,
+}
+
+impl Telling {
+    pub(super) fn new(writer: Callback<OnWritable>, code: abi::Code) -> Self {
+        Self { writer: Some(writer), code }
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        call(self.writer.take(), self.code);
     }
 }

@@ -27,6 +27,7 @@ const FILE_CHUNK: usize = 128 * 1024;
 pub(super) struct Foreign {
     stream: abi::Stream,
     lease: Arc<Lease>,
+    request: RequestId,
     /// What is still to come, when the length is known.
     left: Option<u64>,
     ended: bool,
@@ -36,11 +37,15 @@ pub(super) struct Foreign {
 unsafe impl Send for Foreign {}
 
 impl Foreign {
-    pub(super) fn new(stream: abi::Stream, lease: &Arc<Lease>) -> Result<Self, abi::Code> {
+    pub(super) fn new(
+        stream: abi::Stream,
+        lease: &Arc<Lease>,
+        request: RequestId,
+    ) -> Result<Self, abi::Code> {
         let whole = stream.size >= size_of::<abi::Stream>() && stream.poll_frame.is_some();
         let left = (stream.content_length != abi::NO_LENGTH).then_some(stream.content_length);
         // Made before anything is refused: dropping it ends the application's stream.
-        let body = Self { stream, lease: Arc::clone(lease), left, ended: false };
+        let body = Self { stream, lease: Arc::clone(lease), request, left, ended: false };
         if whole { Ok(body) } else { Err(abi::code::E_INVALID) }
     }
 
@@ -57,7 +62,7 @@ impl Foreign {
     fn poll(&self, cx: &Context<'_>, frame: &mut abi::Frame) -> abi::Code {
         let poll = self.stream.poll_frame.expect("checked by new");
         let waker = waker::lend(cx.waker());
-        threads::inside(self.lease.watch, RequestId(0), || {
+        threads::inside(self.lease.watch, self.request, || {
             // SAFETY: one at a time (&mut self of the caller), and not after the end.
             unsafe { poll(self.stream.state, &raw const waker, frame) }
         })
@@ -66,6 +71,8 @@ impl Foreign {
     fn frame(&mut self, frame: abi::Frame) -> Result<Frame<Bytes>, BodyError> {
         if frame.kind == abi::frame_kind::TRAILERS {
             self.ended = true;
+            // SAFETY: moved here, although there should be nothing in it.
+            unsafe { bytes::refuse(frame.data) };
             // SAFETY: trailers are valid until the next poll.
             let trailers = unsafe { answer::trailers(frame.headers, frame.n_headers) };
             return match (trailers, self.left) {
@@ -128,7 +135,7 @@ impl http_body::Body for Foreign {
 impl Drop for Foreign {
     fn drop(&mut self) {
         if let Some(drop) = self.stream.drop.take() {
-            threads::inside(self.lease.watch, RequestId(0), || {
+            threads::inside(self.lease.watch, self.request, || {
                 // SAFETY: once, because it was taken out.
                 unsafe { drop(self.stream.state) };
             });

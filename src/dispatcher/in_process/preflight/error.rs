@@ -130,7 +130,7 @@ pub enum LoadError {
     /// It needs a newer host.
     #[error(
         "{path} needs a host of ABI {major}.{needs} or later, this host speaks ABI {major}.{ours}; \
-         update the host, or build it with an older `cohost-app`", major = cohost_abi::ABI_MAJOR
+         update the host, or build it for an older one (`cohost-app`, `cohost.h`)", major = cohost_abi::ABI_MAJOR
     )]
     HostTooOld {
         /// The library.

@@ -108,6 +108,13 @@ impl Host {
         unsafe { (self.table().sink_abort)(self.0, sink) }
     }
 
+    /// A line in the host's log.
+    pub(crate) fn log(self, text: &str) {
+        let (target, text) = (Str::new(b"raw"), Str::new(text.as_bytes()));
+        // SAFETY: both are copied before the call returns.
+        unsafe { (self.table().log_text)(self.0, abi::level::INFO, 0, target, text) }
+    }
+
     pub(crate) fn io_drop(self, io: Io) -> Code {
         // SAFETY: any io may be tried.
         unsafe { (self.table().io_drop)(self.0, io) }

@@ -88,7 +88,9 @@ fn route(call: &Call<'_>, name: &str, number: Option<i64>) -> Code {
     }
 }
 
-unsafe extern "C" fn shutdown(_: *mut c_void, _: u64) -> Code {
+unsafe extern "C" fn shutdown(instance: *mut c_void, _: u64) -> Code {
     host::join_threads();
+    let host = Host::new(instance.cast());
+    host.log(&format!("at the end, {}", sinks::write_to_kept(host)));
     code::DONE
 }

@@ -46,8 +46,10 @@ pub(crate) static TASK_DROPS: Counter = Counter::new("task_drops");
 pub(crate) static KEPT: Counter = Counter::new("kept");
 /// How often a push had to wait for room.
 pub(crate) static WAITS: Counter = Counter::new("waits");
+/// Calls of an `on_writable`.
+pub(crate) static WRITABLE: Counter = Counter::new("writable");
 
-static COUNTERS: [&Counter; 10] = [
+static COUNTERS: [&Counter; 11] = [
     &CANCELLED,
     &CANCEL_REASON,
     &GIVEN,
@@ -58,6 +60,7 @@ static COUNTERS: [&Counter; 10] = [
     &TASK_DROPS,
     &KEPT,
     &WAITS,
+    &WRITABLE,
 ];
 
 /// `name value`, a line each.

@@ -68,6 +68,11 @@ pub(crate) fn route(call: &Call<'_>, name: &str) -> Option<Code> {
     Some(code::PENDING)
 }
 
+/// A task that is never woken.
+pub(crate) fn stall(call: &Call<'_>) -> Code {
+    route(call, "stalled-task").unwrap_or(code::E_STATE)
+}
+
 /// Wakes what has ended, often, and from the wrong thread.
 fn wake_stale(call: &Call<'_>) -> Code {
     let wakers = std::mem::take(&mut *STALE.lock().unwrap_or_else(PoisonError::into_inner));
