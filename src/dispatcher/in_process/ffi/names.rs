@@ -91,7 +91,7 @@ mod tests {
         for (i, text) in HEADER_NAMES.iter().enumerate() {
             let id = id(text);
             assert_eq!(usize::from(id), i + 1);
-            assert_eq!(super::id(&text.to_owned()), id, "a name of the same letters elsewhere");
+            assert_eq!(super::id(&String::from(*text)), id, "a name of the same letters elsewhere");
             assert_eq!(super::id(HeaderName::from_static(text).as_str()), id);
             assert_eq!(name(i as u16 + 1).expect("known").as_str(), *text);
         }
