@@ -101,6 +101,20 @@ fn a_missing_library_is_a_warning_and_a_broken_one_a_failure() {
 }
 
 #[test]
+fn libraries_find_the_programs_allocator() {
+    use object::{Object as _, ObjectSymbol};
+
+    let program = fs::read(env!("CARGO_BIN_EXE_cohost")).unwrap();
+    let program = object::read::elf::ElfFile64::<object::Endianness>::parse(&*program).unwrap();
+    let defined = program.dynamic_symbols().filter(ObjectSymbol::is_definition);
+    let exported: Vec<_> = defined.filter_map(|symbol| symbol.name().ok()).collect();
+
+    for name in ["malloc", "calloc", "realloc", "free", "posix_memalign", "aligned_alloc"] {
+        assert!(exported.contains(&name), "{name}");
+    }
+}
+
+#[test]
 fn a_crate_is_built_and_its_library_found() {
     let folder = tempfile::tempdir().unwrap();
     write_crate(folder.path(), "cdylib", "");
