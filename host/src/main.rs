@@ -30,8 +30,8 @@ use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
 
-// The system's allocator gives little back after a burst and contends between threads. Applications are not
-// concerned: no memory changes its owner at the seam.
+// The system's allocator gives little back after a burst and contends between threads. This one stands in its place for
+// application libraries too (decision 12); still no memory changes its owner at the seam.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

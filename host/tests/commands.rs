@@ -8,9 +8,13 @@ use std::{
 
 /// Runs the program in `folder`, with a target directory of its own there.
 fn cohost(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().expect("the program was built")
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cohost"));
     command.args(arguments).current_dir(folder).env("CARGO_TARGET_DIR", folder.join("target"));
-    command.output().expect("the program was built")
+    command
 }
 
 fn stdout(output: &Output) -> String {
@@ -97,6 +101,20 @@ fn a_missing_library_is_a_warning_and_a_broken_one_a_failure() {
 }
 
 #[test]
+fn libraries_find_the_programs_allocator() {
+    use object::{Object as _, ObjectSymbol};
+
+    let program = fs::read(env!("CARGO_BIN_EXE_cohost")).unwrap();
+    let program = object::read::elf::ElfFile64::<object::Endianness>::parse(&*program).unwrap();
+    let defined = program.dynamic_symbols().filter(ObjectSymbol::is_definition);
+    let exported: Vec<_> = defined.filter_map(|symbol| symbol.name().ok()).collect();
+
+    for name in ["malloc", "calloc", "realloc", "free", "posix_memalign", "aligned_alloc"] {
+        assert!(exported.contains(&name), "{name}");
+    }
+}
+
+#[test]
 fn a_crate_is_built_and_its_library_found() {
     let folder = tempfile::tempdir().unwrap();
     write_crate(folder.path(), "cdylib", "");
@@ -104,6 +122,44 @@ fn a_crate_is_built_and_its_library_found() {
     let output = cohost(folder.path(), &["check"]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert!(stdout(&output).contains("release/libshop.so: error: "), "{}", stdout(&output));
+}
+
+#[test]
+fn a_library_that_is_also_there_for_tests_is_optimised_while_it_is_linked() {
+    let folder = tempfile::tempdir().unwrap();
+    write_crate(folder.path(), "cdylib\", \"rlib", "");
+    let manifest = folder.path().join("Cargo.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text + "[profile.release]\nlto = true\n").unwrap();
+
+    let mut command = command(folder.path(), &["check"]);
+    let output = command.env("CARGO_TERM_VERBOSE", "true").output().unwrap();
+
+    assert!(stdout(&output).contains("release/libshop.so: error: "), "{}", stdout(&output));
+    assert!(stderr(&output).contains(" -C lto "), "{}", stderr(&output));
+}
+
+#[test]
+fn of_a_workspace_the_member_that_is_named_is_built() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("Cargo.toml"), "[workspace]\nmembers = ['shop', 'stock']\nresolver = '3'\n")
+        .unwrap();
+    for (name, crate_type) in [("shop", "cdylib"), ("stock", "rlib")] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        let manifest = format!(
+            "[package]\nname = '{name}'\nedition = '2024'\n[lib]\npath = 'lib.rs'\ncrate-type = ['{crate_type}']\n"
+        );
+        fs::write(folder.path().join(name).join("Cargo.toml"), manifest).unwrap();
+        fs::write(folder.path().join(name).join("lib.rs"), "").unwrap();
+    }
+
+    for named in [".", "shop"] {
+        let output = cohost(folder.path(), &["check", named]);
+        assert!(stdout(&output).contains("release/libshop.so: error: "), "{named}: {}", stderr(&output));
+    }
+    let output = cohost(folder.path(), &["check", "stock"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(stderr(&output).contains("stock/Cargo.toml makes no application library"), "{}", stderr(&output));
 }
 
 #[test]
@@ -118,6 +174,11 @@ fn what_cannot_be_built_ends_with_4() {
     let output = cohost(folder.path(), &["run", "--debug"]);
     assert_eq!(output.status.code(), Some(4));
     assert!(stderr(&output).contains("crate-type = [\"cdylib\", \"rlib\"]"), "{}", stderr(&output));
+
+    fs::write(folder.path().join("Cargo.toml"), "[package]\nnames = 'shop'\n").unwrap();
+    let output = cohost(folder.path(), &["run"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(stderr(&output).contains("Cargo.toml"), "{}", stderr(&output));
 }
 
 #[test]

@@ -31,6 +31,19 @@ pub struct Facts {
     pub(crate) host: Host,
     /// The buffer that the texts below are in.
     pub(crate) text: Bytes,
+    pub(crate) places: Places,
+    pub(crate) version: Version,
+    pub(crate) peer: Addr,
+    pub(crate) local: Addr,
+    pub(crate) connection_id: u64,
+    pub(crate) request_id: u64,
+    pub(crate) deadline_ns: u64,
+    pub(crate) trace: Option<Trace>,
+}
+
+/// Where the texts are in the buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places {
     pub(crate) scheme: Place,
     pub(crate) authority: Place,
     pub(crate) target: Place,
@@ -39,13 +52,6 @@ pub struct Facts {
     pub(crate) protocol: Place,
     pub(crate) binding: Place,
     pub(crate) tls: Option<TlsPlaces>,
-    pub(crate) version: Version,
-    pub(crate) peer: Addr,
-    pub(crate) local: Addr,
-    pub(crate) connection_id: u64,
-    pub(crate) request_id: u64,
-    pub(crate) deadline_ns: u64,
-    pub(crate) trace: Option<Trace>,
 }
 
 /// A piece of the buffer.
@@ -100,49 +106,49 @@ impl Facts {
     /// The binding the request came through, as configured.
     #[must_use]
     pub fn binding(&self) -> &str {
-        self.text(self.binding)
+        self.text(self.places.binding)
     }
 
     /// What TLS agreed on; `None` on clear text.
     #[must_use]
     pub fn tls(&self) -> Option<Tls<'_>> {
-        self.tls.map(|places| Tls { facts: self, places })
+        self.places.tls.map(|places| Tls { facts: self, places })
     }
 
     /// `http` or `https`, as the client sees it.
     #[must_use]
     pub fn scheme(&self) -> &str {
-        self.text(self.scheme)
+        self.text(self.places.scheme)
     }
 
     /// The host name, and port if given, that the client asked for; empty only in HTTP/1.0.
     #[must_use]
     pub fn authority(&self) -> &str {
-        self.text(self.authority)
+        self.text(self.places.authority)
     }
 
     /// The request target exactly as received.
     #[must_use]
     pub fn target(&self) -> &[u8] {
-        self.bytes(self.target)
+        self.bytes(self.places.target)
     }
 
     /// The path prefix the application is mounted at, `""` at the root; the request's URI no longer has it.
     #[must_use]
     pub fn path_base(&self) -> &str {
-        self.text(self.path_base)
+        self.text(self.places.path_base)
     }
 
     /// The path with percent-encoding undone, except `%2F`. Not necessarily UTF-8.
     #[must_use]
     pub fn path_decoded(&self) -> &[u8] {
-        self.bytes(self.path_decoded)
+        self.bytes(self.places.path_decoded)
     }
 
     /// `:protocol` of an extended CONNECT; empty otherwise.
     #[must_use]
     pub fn protocol(&self) -> &str {
-        self.text(self.protocol)
+        self.text(self.places.protocol)
     }
 
     /// The version the client speaks.

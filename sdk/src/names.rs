@@ -15,12 +15,12 @@ static NAMES: LazyLock<[HeaderName; HEADER_NAMES.len()]> =
 /// Twice as many slots as names, and more.
 const SLOTS: usize = 256;
 
-/// Numbers by the address of the name's text, which is a constant of the crate `http` for the names it knows.
-static NUMBERS: LazyLock<[u16; SLOTS]> = LazyLock::new(|| {
-    let mut numbers = [header_id::NONE; SLOTS];
+/// Names and numbers by the address of the name's text, which is a constant of the crate `http` for the names it knows.
+static NUMBERS: LazyLock<[(&str, u16); SLOTS]> = LazyLock::new(|| {
+    let mut numbers = [("", header_id::NONE); SLOTS];
     for (number, name) in (1..).zip(NAMES.iter()) {
-        let free = probe(name.as_str()).find(|slot| numbers[*slot] == header_id::NONE);
-        numbers[free.expect("there are more slots than names")] = number;
+        let free = probe(name.as_str()).find(|slot| numbers[*slot].1 == header_id::NONE);
+        numbers[free.expect("there are more slots than names")] = (name.as_str(), number);
     }
     numbers
 });
@@ -32,11 +32,10 @@ pub(crate) fn by_number(number: u16) -> Option<&'static HeaderName> {
 
 /// The number of a name, where it is found quickly; otherwise the host reads the text.
 pub(crate) fn number(name: &HeaderName) -> u16 {
-    let text = name.as_str();
+    let (text, numbers) = (name.as_str(), &*NUMBERS);
     for slot in probe(text) {
-        let number = NUMBERS[slot];
-        let Some(known) = by_number(number) else { break };
-        if std::ptr::eq(known.as_str(), text) {
+        let (known, number) = numbers[slot];
+        if number == header_id::NONE || std::ptr::eq(known, text) {
             return number;
         }
     }

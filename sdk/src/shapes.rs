@@ -8,7 +8,7 @@
 
 use std::sync::OnceLock;
 
-use cohost_abi::{HEADER_NAMES, Header};
+use cohost_abi::Header;
 use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;
 
@@ -28,31 +28,10 @@ struct Shape {
 
 type Numbers = SmallVec<[u16; 32]>;
 
-/// Which fields, in which order. Only for fields that all have a number, and no two the same: then the map has the
-/// order of the fields.
-pub(crate) struct Key {
-    numbers: Numbers,
-    slot: usize,
-}
-
-impl Key {
-    /// `None` for fields that have no shape.
-    pub(crate) fn of(fields: &[Header]) -> Option<Self> {
-        const { assert!(HEADER_NAMES.len() < u128::BITS as usize, "a bit for each number") };
-        let mut seen = 0_u128;
-        let mut hash = 0_u64;
-        let mut numbers = Numbers::new();
-        for field in fields {
-            names::by_number(field.name_id)?;
-            let bit = 1 << field.name_id;
-            if seen & bit != 0 {
-                return None;
-            }
-            seen |= bit;
-            hash = (hash.rotate_left(5) ^ u64::from(field.name_id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            numbers.push(field.name_id);
-        }
-        Some(Self { numbers, slot: (hash >> 58) as usize })
+impl Shape {
+    fn is_of(&self, fields: &[Header]) -> bool {
+        self.numbers.len() == fields.len()
+            && self.numbers.iter().zip(fields).all(|(number, field)| *number == field.name_id)
     }
 }
 
@@ -62,33 +41,46 @@ impl Shapes {
     }
 
     /// A map with these fields, in their order; the values are to be written.
-    pub(crate) fn find(&self, key: &Key) -> Option<HeaderMap> {
-        let shape = self.0[key.slot].get()?;
-        (shape.numbers == key.numbers).then(|| shape.map.clone())
+    pub(crate) fn find(&self, fields: &[Header]) -> Option<HeaderMap> {
+        let shape = self.slot(fields).get()?;
+        shape.is_of(fields).then(|| shape.map.clone())
     }
 
-    /// Keeps the shape of `map`, which was made for `key`, if its slot is free.
-    pub(crate) fn keep(&self, key: Key, map: &HeaderMap) {
-        let slot = &self.0[key.slot];
+    /// Keeps the shape of `map`, which was made of `fields`, if it has one and its slot is free.
+    pub(crate) fn keep(&self, fields: &[Header], map: &HeaderMap) {
+        let slot = self.slot(fields);
         if slot.get().is_some() {
             return;
         }
-        // A map says nothing of its order; what is kept is what has been seen.
-        if !map.keys().zip(&key.numbers).all(|(name, number)| names::by_number(*number) == Some(name)) {
+        // A name without a number has no shape, nor has one that comes twice: then the map is shorter. And a map says
+        // nothing of its order; what is kept is what has been seen.
+        let is_field = |(name, field): (_, &Header)| names::by_number(field.name_id) == Some(name);
+        if map.keys_len() != fields.len() || !map.keys().zip(fields).all(is_field) {
             return;
         }
         let mut map = map.clone();
         map.values_mut().for_each(|value| *value = HeaderValue::from_static(""));
+        let numbers = fields.iter().map(|field| field.name_id).collect();
         // An error: another thread was quicker.
-        let _ = slot.set(Shape { numbers: key.numbers, map });
+        let _ = slot.set(Shape { numbers, map });
+    }
+
+    fn slot(&self, fields: &[Header]) -> &OnceLock<Shape> {
+        let mix =
+            |hash: u64, field: &Header| (hash.rotate_left(5) ^ u64::from(field.name_id)).wrapping_mul(MIX);
+        &self.0[(fields.iter().fold(0, mix) >> (u64::BITS - SLOTS.ilog2())) as usize]
     }
 }
+
+/// Spreads over all bits; the highest ones are the best.
+const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
 mod tests {
     use std::ptr;
 
     use cohost_abi::header_id;
+    use http::HeaderName;
 
     use super::*;
 
@@ -115,9 +107,9 @@ mod tests {
         let shapes = Shapes::new();
         let numbers = [header_id::HOST, header_id::ACCEPT];
 
-        shapes.keep(Key::of(&fields(&numbers)).unwrap(), &map(&numbers));
+        shapes.keep(&fields(&numbers), &map(&numbers));
 
-        let found = shapes.find(&Key::of(&fields(&numbers)).unwrap()).unwrap();
+        let found = shapes.find(&fields(&numbers)).unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), [&http::header::HOST, &http::header::ACCEPT]);
         assert!(found.values().all(HeaderValue::is_empty));
     }
@@ -127,15 +119,26 @@ mod tests {
         let shapes = Shapes::new();
         let numbers = [header_id::HOST, header_id::ACCEPT];
 
-        shapes.keep(Key::of(&fields(&numbers)).unwrap(), &map(&numbers));
+        shapes.keep(&fields(&numbers), &map(&numbers));
 
-        assert!(shapes.find(&Key::of(&fields(&[header_id::ACCEPT, header_id::HOST])).unwrap()).is_none());
+        assert!(shapes.find(&fields(&[header_id::ACCEPT, header_id::HOST])).is_none());
+        assert!(shapes.find(&fields(&[header_id::HOST])).is_none());
     }
 
     #[test]
     fn repeated_and_unknown_fields_have_no_shape() {
-        assert!(Key::of(&fields(&[header_id::COOKIE, header_id::COOKIE])).is_none());
-        assert!(Key::of(&fields(&[header_id::NONE])).is_none());
-        assert!(Key::of(&fields(&[u16::MAX])).is_none());
+        let shapes = Shapes::new();
+        let repeated = [header_id::COOKIE, header_id::COOKIE];
+        let own = HeaderMap::from_iter([(HeaderName::from_static("x-own"), HeaderValue::from_static("1"))]);
+
+        let mut map = map(&repeated[..1]);
+        map.append(http::header::COOKIE, HeaderValue::from_static("secret"));
+        shapes.keep(&fields(&repeated), &map);
+        for number in [header_id::NONE, u16::MAX] {
+            shapes.keep(&fields(&[number]), &own);
+            assert!(shapes.find(&fields(&[number])).is_none());
+        }
+
+        assert!(shapes.find(&fields(&repeated)).is_none());
     }
 }

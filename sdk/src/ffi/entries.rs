@@ -203,11 +203,11 @@ unsafe extern "C" fn handle<S: Application>(
         let shared = &instance.shared;
         let _runtime = shared.handle.enter();
         let _scope = Scope::enter(req, head.request_id);
+        let mut request = Request::new(Body::empty());
         // SAFETY: those of this call.
-        let mut request = match unsafe { request::request(shared, req, head) } {
-            Ok(request) => request,
-            Err(code) => return code,
-        };
+        if let Err(code) = unsafe { request::fill(&mut request, shared, req, head) } {
+            return code;
+        }
         let mut plan = Plan::new(&request, head.request_id);
         if head.flags & head_flags::UPGRADE != 0 {
             translate::offer_upgrade(&mut request, &mut plan);
@@ -231,9 +231,9 @@ unsafe fn call<S: Application>(
     // SAFETY: that of this call.
     match unsafe { waker::with_host_waker(waker, |cx| service.poll_ready(cx)) } {
         Poll::Ready(Ok(())) => {
-            let future = service.call(request);
+            let make = || service.call(request);
             // SAFETY: those of this call.
-            unsafe { Exchange::start(shared, future, plan, req, waker, task) }
+            unsafe { Exchange::start(shared, make, plan, req, waker, task) }
         }
         // Mostly a service that is ready never comes here, and its future is kept as it is.
         ready => {
@@ -245,7 +245,7 @@ unsafe fn call<S: Application>(
                 service.call(request).await
             };
             // SAFETY: those of this call.
-            unsafe { Exchange::start(shared, future, plan, req, waker, task) }
+            unsafe { Exchange::start(shared, || future, plan, req, waker, task) }
         }
     }
 }

@@ -32,11 +32,17 @@ pin_project_lite::pin_project! {
         pub(super) plan: Plan,
         // A frame that was polled to see whether it is the whole body.
         pub(super) first: Option<Frame<Bytes>>,
-        trailers: Option<HeaderMap>,
-        trailer_fields: Vec<abi::Header>,
+        // In a box of their own: few responses have any, and this is moved to its box whole.
+        trailers: Option<Box<Trailers>>,
         // The call or task, and the stream, if there is one: who ends last frees.
         owners: AtomicU8,
     }
+}
+
+/// Trailers, and the same as the host reads them.
+struct Trailers {
+    map: HeaderMap,
+    fields: Vec<abi::Header>,
 }
 
 pin_project_lite::pin_project! {
@@ -54,7 +60,7 @@ where
     E: Into<BoxError>,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    /// Polls `future` for the first time. If it is ready, the answer is given before this returns.
+    /// Polls the future that `make` makes for the first time. If it is ready, the answer is given before this returns.
     ///
     /// The runtime is entered and the scope is set by the caller.
     ///
@@ -62,21 +68,25 @@ where
     /// The pointers are what the host passed to the call of `handle` that is running now.
     pub(super) unsafe fn start(
         shared: &Arc<Shared>,
-        future: F,
+        make: impl FnOnce() -> F,
         plan: Plan,
         req: *mut abi::Req,
         waker: *const abi::Waker,
         task: *mut abi::Task,
     ) -> Code {
-        let exchange = Box::into_raw(Box::new(Self {
-            stage: Stage::Call { future },
-            shared: None,
-            plan,
-            first: None,
-            trailers: None,
-            trailer_fields: Vec::new(),
-            owners: AtomicU8::new(1),
-        }));
+        // The box comes before the future, which is large, so that it can be made in its place.
+        let exchange = Box::write(
+            Box::new_uninit(),
+            Self {
+                stage: Stage::Call { future: make() },
+                shared: None,
+                plan,
+                first: None,
+                trailers: None,
+                owners: AtomicU8::new(1),
+            },
+        );
+        let exchange = Box::into_raw(exchange);
         // SAFETY: just made, and ours; the rest is the caller's promise.
         let code = guarded(|| unsafe { Self::advance(exchange, shared, req, waker) });
         if code == code::PENDING {
@@ -240,11 +250,13 @@ where
         match frame.into_data() {
             Ok(data) => filled.data = owned::to_host(data),
             Err(frame) => {
-                let trailers = this.trailers.insert(frame.into_trailers().unwrap_or_default());
-                this.trailer_fields.extend(trailers.iter().map(|(name, value)| response::field(name, value)));
+                let map = frame.into_trailers().unwrap_or_default();
+                let trailers = this.trailers.insert(Box::new(Trailers { map, fields: Vec::new() }));
+                let fields = trailers.map.iter().map(|(name, value)| response::field(name, value));
+                trailers.fields = fields.collect();
                 filled.kind = frame_kind::TRAILERS;
-                filled.n_headers = this.trailer_fields.len() as u32;
-                filled.headers = this.trailer_fields.as_ptr();
+                filled.n_headers = trailers.fields.len() as u32;
+                filled.headers = trailers.fields.as_ptr();
             }
         }
         // SAFETY: the host's, to be written with DONE; in version 1.0 its frame is no smaller than ours.

@@ -56,15 +56,16 @@ where
     let host = shared.host;
     this.as_mut().project().stage.set(Stage::Body { body });
 
+    let mut fields = Fields::new();
     if let Some(mut upgrade) = upgrade::take(shared, this.as_mut().project().plan, &mut parts) {
-        let fields = fields(&parts.headers, Without::for_upgrade(&this.plan));
+        put(&parts.headers, Without::for_upgrade(&this.plan), &mut fields);
         let status = if this.plan.translated { StatusCode::OK } else { parts.status };
         let answer = abi::Response { upgrade: &raw mut upgrade, ..answer(status, &fields) };
         // SAFETY: everything `answer` points to lives until the call is over, and moves to the host with it.
         return unsafe { send(host, req, &answer) };
     }
     if let Some(file) = parts.extensions.remove::<File>() {
-        let fields = fields(&parts.headers, Without::LENGTH);
+        put(&parts.headers, Without::LENGTH, &mut fields);
         let (offset, length) = (file.offset, file.length);
         // A descriptor that is shared stays open until the host has made its duplicate.
         let (fd, flags, _keep) = match file.into_descriptor() {
@@ -82,12 +83,12 @@ where
     }
     match look(this.as_mut(), cx) {
         Look::Empty => {
-            let fields = fields(&parts.headers, Without::for_empty(&this.plan.method, parts.status));
+            put(&parts.headers, Without::for_empty(&this.plan.method, parts.status), &mut fields);
             // SAFETY: as above.
             unsafe { send(host, req, &answer(parts.status, &fields)) }
         }
         Look::Whole(whole) => {
-            let fields = fields(&parts.headers, Without::LENGTH);
+            put(&parts.headers, Without::LENGTH, &mut fields);
             let mut whole = owned::to_host(whole);
             let answer = abi::Response {
                 body_kind: body_kind::BYTES,
@@ -99,7 +100,7 @@ where
         }
         Look::Stream(length) => {
             let without = if length == NO_LENGTH { Without::NOTHING } else { Without::LENGTH };
-            let fields = fields(&parts.headers, without);
+            put(&parts.headers, without, &mut fields);
             // SAFETY: alive. From here on it is the host's too: nothing of it is touched after `send`.
             let mut stream = unsafe { Exchange::stream(exchange, shared, length) };
             let answer = abi::Response {
@@ -179,8 +180,13 @@ impl Without {
     }
 }
 
-fn fields(headers: &HeaderMap, without: Without) -> Fields {
-    headers.iter().filter(|(name, _)| !without.has(name)).map(|(name, value)| field(name, value)).collect()
+/// Puts fields where they stay, since moving that many costs more than making the usual few.
+fn put(headers: &HeaderMap, without: Without, fields: &mut Fields) {
+    for (name, value) in headers {
+        if !without.has(name) {
+            fields.push(field(name, value));
+        }
+    }
 }
 
 /// One field, borrowed.
@@ -226,7 +232,8 @@ unsafe fn send(host: Host, req: *mut abi::Req, answer: &abi::Response) -> Code {
 /// Sends a 1xx response for the request that this thread is working for.
 pub(crate) fn inform(host: Host, status: StatusCode, headers: &HeaderMap) -> Result<(), Code> {
     let informational = host.informational().ok_or(code::E_UNSUPPORTED)?;
-    let fields = fields(headers, Without::NOTHING);
+    let mut fields = Fields::new();
+    put(headers, Without::NOTHING, &mut fields);
     let req = scope::current().req;
     // SAFETY: `req` is set only while the call it was passed to is running on this thread.
     let code = unsafe { (informational.inform)(req, status.as_u16(), fields.as_ptr(), fields.len() as u32) };
