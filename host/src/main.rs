@@ -30,10 +30,10 @@ use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
 
-// The system's allocator gives little back after a burst and contends between threads. This one stands in its place for
-// application libraries too (decision 12); still no memory changes its owner at the seam.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+// The system's allocator gives little back after a burst and contends between threads. This one stands in its place, for
+// application libraries too (decision 12); still no memory changes its owner at the seam. It is not declared as Rust's
+// global allocator: it is reached as `malloc`, which, unlike that, has no alignment to look at.
+use mimalloc as _;
 
 fn main() -> ExitCode {
     // Before all else: this very program is also the guard and the runner of its instances.
