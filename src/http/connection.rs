@@ -4,22 +4,24 @@ use std::{
     future::Future,
     pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use http::{Request, Response};
-use hyper::rt::{Read, Write};
-use hyper_util::{
-    rt::{TokioExecutor, TokioTimer},
-    server::conn::auto,
+use hyper::{
+    rt::{Read, Write},
+    server::conn::{http1, http2},
 };
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::watch;
 use tower_service::Service;
 
 use super::{
-    head_timer,
+    head_timer::{self, Timed},
     requests::{Around, Requests},
+    socket::{Pipeline, Socket},
+    version,
 };
 use crate::{Body, Failure, facts::Connection, stop::Stop};
 
@@ -55,62 +57,128 @@ impl Default for Limits {
 pub(crate) struct Connections<S> {
     service: S,
     around: Around,
-    builder: auto::Builder<TokioExecutor>,
-    linger: Duration,
+    protocols: Arc<Protocols>,
     stop: watch::Receiver<Stop>,
 }
 
-impl<S> Connections<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error: Into<Failure>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
-    pub(crate) fn new(service: S, around: Around, limits: &Limits, stop: watch::Receiver<Stop>) -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().header_read_timeout(limits.header_timeout).max_buf_size(limits.max_head);
-        // Not pipeline_flush: with it hyper (1.12) takes all that a body has into memory before it writes; and while
-        // bytes lie unread it withholds what is written, be it a refusal, a 101, or what the client waits for.
+/// How the versions of HTTP are spoken; the same for all connections.
+struct Protocols {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    header_timeout: Duration,
+    linger: Duration,
+}
+
+impl Protocols {
+    fn new(limits: &Limits) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .header_read_timeout(limits.header_timeout)
+            // Not max_buf_size, which limits bodies too: they would go in small pieces, with a system call each.
+            .max_header_size(limits.max_head);
+        // Not pipeline_flush: `socket` says why, and does it better.
         if let Some(fields) = limits.max_fields {
-            builder.http1().max_headers(fields);
+            http1.max_headers(fields);
         }
-        builder
-            .http2()
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.max_streams)
             .max_header_list_size(u32::try_from(limits.max_head).unwrap_or(u32::MAX))
             .enable_connect_protocol()
             .keep_alive_interval(Duration::from_secs(60))
             .adaptive_window(true);
-        Self { service, around, builder, linger: limits.linger, stop }
+        Self { http1, http2, header_timeout: limits.header_timeout, linger: limits.linger }
+    }
+}
+
+/// The service behind all connections.
+pub(crate) trait Handler:
+    Service<Request<Body>, Response = Response<Body>, Error: Into<Failure>, Future: Send + 'static>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Handler for S where
+    S: Service<Request<Body>, Response = Response<Body>, Error: Into<Failure>, Future: Send + 'static>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+impl<S: Handler> Connections<S> {
+    pub(crate) fn new(service: S, around: Around, limits: &Limits, stop: watch::Receiver<Stop>) -> Self {
+        Self { service, around, protocols: Arc::new(Protocols::new(limits)), stop }
     }
 
     /// Serves one connection to its end.
-    pub(crate) async fn serve<I>(self, stream: I, connection: Connection)
+    pub(crate) async fn serve<I>(mut self, mut stream: I, connection: Connection)
     where
         I: Read + Write + Unpin + Send + 'static,
     {
+        let Some((version, first)) = self.version(&mut stream).await else { return };
+        let pipeline = Arc::<Pipeline>::default();
+        let socket = Socket::new(stream, first, Arc::clone(&pipeline));
         let connection = Arc::new(connection);
-        let service = Requests::new(self.service, self.around, Arc::clone(&connection));
-        let mut builder = self.builder;
-        let serving = head_timer::timed(|timer| {
-            builder.http1().timer(timer);
-            builder.serve_connection_with_upgrades(stream, service)
-        });
-        let mut serving = pin!(serving);
-        let mut stop = self.stop.clone();
-        let ended = match until(serving.as_mut(), &self.stop, stop.wait_for(|stop| *stop != Stop::Run)).await
-        {
+        let (shared, known) = (Arc::clone(&connection), Arc::clone(&pipeline));
+        let service = Requests::new(self.service, self.around, shared, known);
+        let protocols = Arc::clone(&self.protocols);
+        let serving = Serving { protocols: self.protocols, connection, stop: self.stop };
+        match version {
+            version::Version::Http1 => {
+                let mut http1 = protocols.http1.clone();
+                let connection = head_timer::timed(|timer| {
+                    http1.timer(timer);
+                    http1.serve_connection(socket, service).with_upgrades()
+                });
+                serving.serve(pin!(Http1 { connection, pipeline })).await;
+            }
+            // Boxed, so that the others, of which there may be thousands, need no room for it.
+            version::Version::Http2 => {
+                let mut connection = Box::pin(protocols.http2.serve_connection(socket, service));
+                serving.serve(connection.as_mut()).await;
+            }
+        }
+    }
+
+    /// What the client speaks, and its first bytes; `None` when it says nothing in time, or has left.
+    async fn version<I: Read + Unpin>(&mut self, stream: &mut I) -> Option<(version::Version, Vec<u8>)> {
+        let mut finding =
+            pin!(tokio::time::timeout(self.protocols.header_timeout, version::find_out(stream)));
+        let order = self.stop.clone();
+        let found = match until(finding.as_mut(), &order, self.stop.wait_for(is_ordered)).await {
+            Some(found) => found,
+            None => tokio::time::timeout(self.protocols.linger, finding).await.ok()?,
+        };
+        found.ok()?.ok()
+    }
+}
+
+/// A connection that is served, whatever its version.
+struct Serving {
+    protocols: Arc<Protocols>,
+    connection: Arc<Connection>,
+    stop: watch::Receiver<Stop>,
+}
+
+impl Serving {
+    async fn serve(mut self, mut serving: Pin<&mut impl Graceful>) {
+        let order = self.stop.clone();
+        let ended = match until(serving.as_mut(), &order, self.stop.wait_for(is_ordered)).await {
             Some(ended) => ended,
             None => {
                 // A client that is about to send gets its answer, and hears that it is the last.
-                connection.close();
-                match tokio::time::timeout(self.linger, serving.as_mut()).await {
+                self.connection.close();
+                match tokio::time::timeout(self.protocols.linger, serving.as_mut()).await {
                     Ok(ended) => ended,
                     Err(_) => {
-                        serving.as_mut().connection().graceful_shutdown();
+                        serving.as_mut().graceful_shutdown();
                         tokio::select! {
                             ended = serving => ended,
-                            _ = stop.wait_for(|stop| *stop == Stop::Now) => return,
+                            _ = self.stop.wait_for(|stop| *stop == Stop::Now) => return,
                         }
                     }
                 }
@@ -119,6 +187,64 @@ where
         if let Err(error) = ended {
             tracing::debug!(%error, "connection ended");
         }
+    }
+}
+
+fn is_ordered(stop: &Stop) -> bool {
+    *stop != Stop::Run
+}
+
+/// A connection of hyper's.
+trait Graceful: Future<Output = hyper::Result<()>> {
+    /// Ends it once what is in flight is answered.
+    fn graceful_shutdown(self: Pin<&mut Self>);
+}
+
+pin_project_lite::pin_project! {
+    /// A connection of HTTP/1, which does not rest while answers are held.
+    struct Http1<C> {
+        #[pin]
+        connection: C,
+        pipeline: Arc<Pipeline>,
+    }
+}
+
+impl<I, S> Future for Http1<Timed<http1::UpgradeableConnection<Socket<I>, Requests<S>>>>
+where
+    I: Read + Write + Unpin + Send + 'static,
+    S: Handler,
+{
+    type Output = hyper::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let ended = this.connection.poll(cx);
+        if ended.is_pending() && this.pipeline.is_resting() {
+            // In each poll hyper flushes, and the next flush is one that sends.
+            this.pipeline.urgent();
+            cx.waker().wake_by_ref();
+        }
+        ended
+    }
+}
+
+impl<I, S> Graceful for Http1<Timed<http1::UpgradeableConnection<Socket<I>, Requests<S>>>>
+where
+    I: Read + Write + Unpin + Send + 'static,
+    S: Handler,
+{
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        self.project().connection.connection().graceful_shutdown();
+    }
+}
+
+impl<I, S> Graceful for http2::Connection<I, Requests<S>, TokioExecutor>
+where
+    I: Read + Write + Unpin,
+    S: Handler,
+{
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
     }
 }
 
@@ -145,4 +271,215 @@ async fn until<F: Future>(
         Poll::Pending
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        io,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use bytes::Bytes;
+    use http_body_util::StreamBody;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
+
+    use super::*;
+    use crate::{
+        body::BodyError,
+        facts::{End, empty_base},
+        stop::Stopping,
+    };
+
+    /// Answers by the path: at once, never, with a body that does not end, or one that is cut.
+    #[derive(Clone)]
+    struct Paths;
+
+    impl Service<Request<Body>> for Paths {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Self::Future {
+            let begun =
+                futures_util::stream::iter([Ok::<_, BodyError>(http_body::Frame::data("begun".into()))]);
+            let body = match request.uri().path() {
+                "/never" => return Box::pin(std::future::pending()),
+                "/endless" => {
+                    let silence = futures_util::stream::pending();
+                    Body::new(StreamBody::new(futures_util::StreamExt::chain(begun, silence)))
+                }
+                "/cut" => {
+                    let cut = futures_util::stream::iter([Err("cut".into())]);
+                    Body::new(StreamBody::new(futures_util::StreamExt::chain(begun, cut)))
+                }
+                "/large" => Bytes::from(vec![b'x'; 100_000]).into(),
+                _ => "ok".into(),
+            };
+            Box::pin(async { Ok(Response::new(body)) })
+        }
+    }
+
+    /// One end of a pipe that counts what is written to it.
+    struct Counted(DuplexStream, Arc<AtomicUsize>);
+
+    impl AsyncRead for Counted {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, into)
+        }
+    }
+
+    impl AsyncWrite for Counted {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            from: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Pin::new(&mut self.0).poll_write(cx, from)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    /// A client, with the number of writes to it so far.
+    fn client(pipe: usize) -> (DuplexStream, Arc<AtomicUsize>, Stopping) {
+        let (client, server) = tokio::io::duplex(pipe);
+        let (stopping, writes) = (Stopping::new(), Arc::<AtomicUsize>::default());
+        let around = Around::new(crate::http::ErrorPage::default(), false);
+        let connections = Connections::new(Paths, around, &Limits::default(), stopping.watch());
+        let connection = Connection::new(End::Unknown, End::Unknown, empty_base(), None);
+        tokio::spawn(connections.serve(TokioIo::new(Counted(server, Arc::clone(&writes))), connection));
+        (client, writes, stopping)
+    }
+
+    fn get(path: &str) -> String {
+        format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
+    }
+
+    async fn send(client: &mut DuplexStream, requests: &[String]) {
+        client.write_all(requests.concat().as_bytes()).await.unwrap();
+    }
+
+    /// Reads up to the `n`th `end`.
+    async fn until(client: &mut DuplexStream, n: usize, end: &str) -> String {
+        let mut seen = Vec::new();
+        while memchr::memmem::find_iter(&seen, end).count() < n {
+            let read = tokio::time::timeout(Duration::from_secs(20), client.read_buf(&mut seen)).await;
+            assert!(matches!(read, Ok(Ok(1..))), "{read:?} after {}", String::from_utf8_lossy(&seen));
+        }
+        String::from_utf8(seen).unwrap()
+    }
+
+    #[tokio::test]
+    async fn answers_to_pipelined_requests_leave_together() {
+        let (mut client, writes, _stopping) = client(1 << 20);
+        for _ in 0..10 {
+            writes.store(0, Ordering::Relaxed);
+            send(&mut client, &vec![get("/"); 64]).await;
+            assert_eq!(until(&mut client, 64, "\r\n\r\nok").await.matches("200 OK").count(), 64);
+            assert!(writes.load(Ordering::Relaxed) <= 16, "{writes:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_does_not_wait_for_the_one_behind_it() {
+        for last in ["/never", "/endless"] {
+            for behind in [&[][..], &[get("/")]] {
+                for before in [1, 2, 15, 16, 17, 40] {
+                    let (mut client, _writes, _stopping) = client(1 << 20);
+                    send(&mut client, &[&vec![get("/"); before], &[get(last)][..], behind].concat()).await;
+                    let seen = match last {
+                        "/endless" => until(&mut client, 1, "begun\r\n").await,
+                        _ => until(&mut client, before, "\r\n\r\nok").await,
+                    };
+                    assert_eq!(seen.matches("\r\n\r\nok").count(), before);
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_before_one_that_is_cut_are_whole() {
+        let (mut client, _writes, _stopping) = client(1 << 20);
+        send(&mut client, &[get("/"), get("/"), get("/"), get("/cut"), get("/")]).await;
+        let mut seen = String::new();
+        client.read_to_string(&mut seen).await.unwrap();
+        assert_eq!(seen.matches("\r\n\r\nok").count(), 3, "{seen}");
+    }
+
+    #[tokio::test]
+    async fn answers_before_a_refusal_come_first() {
+        let (mut client, _writes, _stopping) = client(1 << 20);
+        send(&mut client, &[get("/"), get("/"), get("/"), "no HTTP\r\n\r\n".to_owned()]).await;
+        let mut seen = String::new();
+        client.read_to_string(&mut seen).await.unwrap();
+        assert_eq!(seen.matches("\r\n\r\nok").count(), 3, "{seen}");
+        assert!(seen.contains("\r\n\r\nokHTTP/1.1 400 Bad Request\r\n"), "{seen}");
+    }
+
+    #[tokio::test]
+    async fn what_the_client_waits_for_is_not_withheld() {
+        let (mut client, _writes, _stopping) = client(1 << 20);
+        let post = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+        send(&mut client, &[get("/"), get("/"), post.to_owned()]).await;
+        until(&mut client, 2, "\r\n\r\nok").await;
+    }
+
+    #[tokio::test]
+    async fn large_answers_and_small_ones_keep_their_order() {
+        let (mut client, _writes, _stopping) = client(1000);
+        let requests = [get("/"), get("/large"), get("/"), get("/"), get("/large"), get("/")];
+        send(&mut client, &requests).await;
+        let seen = until(&mut client, 6, "HTTP/1.1 200 OK").await;
+        let lengths: Vec<_> = seen.lines().filter_map(|line| line.strip_prefix("content-length: ")).collect();
+        assert_eq!(lengths[..5], ["2", "100000", "2", "2", "100000"]);
+    }
+
+    // Paused: time goes on only while nothing can run, so a connection that does not rest would stop it.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_costs_no_work_and_loses_nothing() {
+        let (mut client, writes, _stopping) = client(256);
+        let sent = vec![get("/"); 200].concat();
+        let (mut reading, mut writing) = tokio::io::split(&mut client);
+        let sending = async { writing.write_all(sent.as_bytes()).await.unwrap() };
+        let looking = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let before = writes.load(Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            assert_eq!(writes.load(Ordering::Relaxed), before);
+            let mut seen = Vec::new();
+            while memchr::memmem::find_iter(&seen, "\r\n\r\nok").count() < 200 {
+                assert_ne!(reading.read_buf(&mut seen).await.unwrap(), 0);
+            }
+        };
+        tokio::join!(sending, looking);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_say_what_he_speaks_is_not_waited_for() {
+        for first in ["", "PRI * HT"] {
+            let (mut client, _writes, _stopping) = client(64);
+            client.write_all(first.as_bytes()).await.unwrap();
+            let mut seen = Vec::new();
+            client.read_to_end(&mut seen).await.unwrap();
+            assert!(seen.is_empty());
+        }
+    }
 }

@@ -16,11 +16,15 @@ mod record;
 #[cfg(feature = "server")]
 mod requests;
 #[cfg(feature = "server")]
+mod socket;
+#[cfg(feature = "server")]
 mod target;
+#[cfg(feature = "server")]
+mod version;
 
 pub use answer::{Answer, Answering};
 #[cfg(feature = "server")]
-pub(crate) use connection::{Connections, Limits};
+pub(crate) use connection::{Connections, Handler, Limits};
 pub use page::{Audience, ErrorPage};
 #[cfg(feature = "server")]
 pub(crate) use record::Outgoing;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tower_service::Service;
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
     ahead::{self, Ahead},
     answer::{self, Wants},
     record::{Kept, Record},
+    socket::Pipeline,
     target,
 };
 use crate::{
@@ -47,11 +48,17 @@ pub(super) struct Requests<S> {
     service: Mutex<S>,
     around: Around,
     connection: Arc<Connection>,
+    pipeline: Arc<Pipeline>,
 }
 
 impl<S> Requests<S> {
-    pub(super) fn new(service: S, around: Around, connection: Arc<Connection>) -> Self {
-        Self { service: Mutex::new(service), around, connection }
+    pub(super) fn new(
+        service: S,
+        around: Around,
+        connection: Arc<Connection>,
+        pipeline: Arc<Pipeline>,
+    ) -> Self {
+        Self { service: Mutex::new(service), around, connection, pipeline }
     }
 }
 
@@ -64,6 +71,12 @@ where
     type Future = Responding<S::Future>;
 
     fn call(&self, request: Request<Incoming>) -> Responding<S::Future> {
+        // What follows a change of protocols is no answer, and nobody reads for more requests.
+        let upgrade = request.extensions().get::<OnUpgrade>().is_some();
+        match request.version() <= Version::HTTP_11 && !upgrade {
+            true => self.pipeline.request(),
+            false => self.pipeline.urgent(),
+        }
         let (mut request, ahead) = read_ahead(request);
         Facts::new(Arc::clone(&self.connection)).put_into(request.extensions_mut());
         let asked = Asked {

@@ -47,6 +47,16 @@ impl fmt::Display for Address {
     }
 }
 
+impl Address {
+    /// Our end of every connection that comes in here; `None` where that differs.
+    fn of_all(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) if !address.ip().is_unspecified() => Some(*address),
+            _ => None,
+        }
+    }
+}
+
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Self {
         Self::Tcp(address)
@@ -136,12 +146,13 @@ impl Listener {
     /// Stops listening. Gives those who have connected and wait: the system would reset them, requests and all.
     #[must_use]
     pub fn close(self) -> Vec<Accepted> {
+        let local = self.address.of_all();
         match self.socket {
             Socket::Tcp(socket) => socket.into_std().map(|socket| {
                 waiting(|| {
                     let (stream, peer) = socket.accept()?;
                     stream.set_nonblocking(true)?;
-                    Accepted::tcp(TcpStream::from_std(stream)?, peer)
+                    Accepted::tcp(TcpStream::from_std(stream)?, peer, local)
                 })
             }),
             Socket::Unix(socket) => socket.into_std().map(|socket| {
@@ -160,7 +171,8 @@ impl Listener {
         loop {
             let accepted = match &self.socket {
                 Socket::Tcp(socket) => {
-                    socket.accept().await.and_then(|(stream, peer)| Accepted::tcp(stream, peer))
+                    let local = self.address.of_all();
+                    socket.accept().await.and_then(|(stream, peer)| Accepted::tcp(stream, peer, local))
                 }
                 Socket::Unix(socket) => socket.accept().await.map(|(stream, _)| Accepted::unix(stream)),
             };
@@ -194,6 +206,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // So that a restart does not wait for the last connections of its predecessor.
     socket.set_reuseaddr(true)?;
+    // Accepted sockets have it from this one, so that nobody needs to set it for each.
+    socket.set_nodelay(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -238,9 +252,9 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    fn tcp(stream: TcpStream, peer: SocketAddr) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        let local = stream.local_addr()?;
+    /// `local` saves asking, where it is known.
+    fn tcp(stream: TcpStream, peer: SocketAddr, local: Option<SocketAddr>) -> io::Result<Self> {
+        let local = local.map_or_else(|| stream.local_addr(), Ok)?;
         Ok(Self { stream: Stream::Tcp(stream), peer: End::Ip(peer), local: End::Ip(local) })
     }
 
@@ -298,6 +312,36 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn accepted(listen: &str) -> (Accepted, SocketAddr) {
+        let listener = Listener::bind(Address::Tcp(listen.parse().unwrap())).unwrap();
+        let Address::Tcp(address) = listener.address() else { panic!("{listener:?}") };
+        let client = TcpStream::connect(("127.0.0.1", address.port())).await.unwrap();
+        (listener.accept().await, client.peer_addr().unwrap())
+    }
+
+    #[tokio::test]
+    async fn accepted_connections_send_without_delay() {
+        for listen in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let (Accepted { stream: Stream::Tcp(stream), .. }, _) = accepted(listen).await else {
+                panic!("not TCP")
+            };
+            assert!(stream.nodelay().unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn our_end_is_the_one_that_the_client_connected_to() {
+        for listen in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let (accepted, asked) = accepted(listen).await;
+            assert_eq!(accepted.local, End::Ip(asked));
         }
     }
 }

@@ -13,7 +13,7 @@ pub use crate::stop::{Stop, Stopping};
 use crate::{
     Body, Failure,
     facts::Connection,
-    http::{Around, Connections, ErrorPage, Limits},
+    http::{Around, Connections, ErrorPage, Handler, Limits},
     listener::{Accepted, Address, ListenError, Listener},
 };
 
@@ -134,22 +134,19 @@ where
 }
 
 /// Accepts connections until the stop; gives back those that are open then.
-async fn accept<S>(
+async fn accept<S: Handler>(
     listener: Listener,
     connections: Connections<S>,
     places: Arc<tokio::sync::Semaphore>,
     stopping: Stopping,
-) -> JoinSet<()>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error: Into<Failure>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
+) -> JoinSet<()> {
     let binding: Arc<str> = listener.address().to_string().into();
     let mut open = JoinSet::new();
     let serve = move |accepted: Accepted| {
         let Accepted { stream, peer, local } = accepted;
         let connection = Connection::new(peer, local, Arc::clone(&binding), None);
-        connections.clone().serve(TokioIo::new(stream), connection)
+        // Boxed, since it is large, and moved several times on its way into a task.
+        Box::pin(connections.clone().serve(TokioIo::new(stream), connection))
     };
     let mut stopped = std::pin::pin!(stopping.asked());
     loop {

@@ -85,4 +85,14 @@ both_models! {
         wire.send(format!("GET /info HTTP/1.1\r\nHost: a\r\n{}\r\n", fields(100))).await;
         assert_eq!(wire.reply().await.status(), 431);
     }
+
+    async fn a_head_of_more_than_64_kib_is_refused(model: Model) {
+        let host = Setup::sample(model).start().await;
+        for (length, status) in [(60 * 1024, 200), (64 * 1024 + 1, 431)] {
+            let head = |field: &str| format!("GET /plaintext HTTP/1.1\r\nHost: a\r\nX: {field}\r\n\r\n");
+            let mut wire = host.wire().await;
+            wire.send(head(&"x".repeat(length - head("").len()))).await;
+            assert_eq!(wire.reply().await.status(), status);
+        }
+    }
 }

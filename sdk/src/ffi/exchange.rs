@@ -4,6 +4,7 @@
 //! Never: a second allocation: the response body is polled in the place where the future was.
 
 use std::{
+    collections::VecDeque,
     ffi::c_void,
     future::Future,
     pin::Pin,
@@ -30,8 +31,8 @@ pin_project_lite::pin_project! {
         // None until the call of `handle` is over: most requests end in it and leave the count alone.
         shared: Option<Arc<Shared>>,
         pub(super) plan: Plan,
-        // A frame that was polled to see whether it is the whole body.
-        pub(super) first: Option<Frame<Bytes>>,
+        // Frames that were polled to see whether the first is the whole body.
+        pub(super) ahead: VecDeque<Frame<Bytes>>,
         // In a box of their own: few responses have any, and this is moved to its box whole.
         trailers: Option<Box<Trailers>>,
         // The call or task, and the stream, if there is one: who ends last frees.
@@ -81,7 +82,7 @@ where
                 stage: Stage::Call { future: make() },
                 shared: None,
                 plan,
-                first: None,
+                ahead: VecDeque::new(),
                 trailers: None,
                 owners: AtomicU8::new(1),
             },
@@ -213,7 +214,7 @@ where
         out: *mut abi::Frame,
     ) -> Code {
         let mut this = self.as_mut().project();
-        let polled = match (this.first.take(), this.stage.as_mut().project()) {
+        let polled = match (this.ahead.pop_front(), this.stage.as_mut().project()) {
             (Some(frame), _) => Poll::Ready(Some(Ok(frame))),
             // SAFETY: the caller's promise.
             (None, StageProjection::Body { body }) => unsafe {

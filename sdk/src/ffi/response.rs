@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use cohost_abi::{self as abi, Code, NO_LENGTH, body_kind, code, file_flags, header_flags};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, response::Parts};
 use smallvec::SmallVec;
 
 use super::{
@@ -81,7 +81,7 @@ where
         // SAFETY: as above.
         return unsafe { send(host, req, &answer) };
     }
-    match look(this.as_mut(), cx) {
+    match look(this.as_mut(), cx, &parts) {
         Look::Empty => {
             put(&parts.headers, Without::for_empty(&this.plan.method, parts.status), &mut fields);
             // SAFETY: as above.
@@ -119,7 +119,7 @@ where
 }
 
 /// Looks at a body whose length is known: mostly its first frame is all of it.
-fn look<F, B>(exchange: Pin<&mut Exchange<F, B>>, cx: &mut Context<'_>) -> Look
+fn look<F, B>(exchange: Pin<&mut Exchange<F, B>>, cx: &mut Context<'_>, head: &Parts) -> Look
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
@@ -128,27 +128,40 @@ where
     if body.is_end_stream() {
         return Look::Empty;
     }
-    let Some(length) = body.size_hint().exact() else { return Look::Stream(NO_LENGTH) };
-    match body.as_mut().poll_frame(cx) {
-        Poll::Pending => Look::Stream(length),
-        Poll::Ready(None) if length == 0 => Look::Empty,
-        Poll::Ready(None) => Look::Failed(format!("it ended {length} bytes early").into()),
-        Poll::Ready(Some(Err(error))) => Look::Failed(error.into()),
-        Poll::Ready(Some(Ok(frame))) => {
-            let whole = frame.data_ref().is_some_and(|data| data.len() as u64 == length);
-            match frame.into_data() {
-                Ok(data) if whole && body.is_end_stream() => Look::Whole(data),
-                Ok(data) => {
-                    *this.first = Some(http_body::Frame::data(data));
-                    Look::Stream(length)
-                }
-                Err(frame) => {
-                    *this.first = Some(frame);
-                    Look::Stream(length)
-                }
-            }
+    let Some(length) = body.size_hint().exact().or_else(|| declared(&this.plan.method, head)) else {
+        return Look::Stream(NO_LENGTH);
+    };
+    let first = match body.as_mut().poll_frame(cx) {
+        Poll::Pending => return Look::Stream(length),
+        Poll::Ready(None) if length == 0 => return Look::Empty,
+        Poll::Ready(None) => return Look::Failed(format!("it ended {length} bytes early").into()),
+        Poll::Ready(Some(Err(error))) => return Look::Failed(error.into()),
+        Poll::Ready(Some(Ok(frame))) => frame,
+    };
+    if first.data_ref().is_some_and(|data| data.len() as u64 == length) {
+        // There may be trailers behind it.
+        match if body.is_end_stream() { Poll::Ready(None) } else { body.poll_frame(cx) } {
+            Poll::Ready(None) => return Look::Whole(first.into_data().unwrap_or_default()),
+            Poll::Ready(Some(Err(error))) => return Look::Failed(error.into()),
+            Poll::Ready(Some(Ok(second))) => this.ahead.extend([first, second]),
+            Poll::Pending => this.ahead.push_back(first),
         }
+    } else {
+        this.ahead.push_back(first);
     }
+    Look::Stream(length)
+}
+
+/// The length that a head tells of its body, where it can be held to that.
+fn declared(method: &Method, head: &Parts) -> Option<u64> {
+    if *method == Method::HEAD || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status) {
+        return None;
+    }
+    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
+    let length = lengths.next()?.to_str().ok()?;
+    // What is not a length, or several, is left for the host to refuse.
+    let is_one = lengths.next().is_none() && length.bytes().all(|byte| byte.is_ascii_digit());
+    length.parse().ok().filter(|_| is_one)
 }
 
 /// Fields that do not go to the host.

@@ -33,6 +33,7 @@ async fn app(_: Context) -> Result<Router, Infallible> {
         .route("/echo", any(async |request: Request| Body::new(request.into_body())))
         .route("/collect", any(async |body: Bytes| body))
         .route("/trailers", any(trailers))
+        .route("/declared/{pieces}", any(declared))
         .route("/broken", any(broken))
         .route("/slow/{mark}", any(slow))
         .route("/file", any(file))
@@ -86,6 +87,12 @@ async fn trailers() -> impl IntoResponse {
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     let body = http_body_util::Full::new(Bytes::from_static(b"data"));
     Body::new(body.with_trailers(async move { Some(Ok(trailers)) }))
+}
+
+/// Four bytes each, of which the head tells the length of one.
+async fn declared(axum::extract::Path(pieces): axum::extract::Path<usize>) -> impl IntoResponse {
+    let pieces = (0..pieces).map(|_| Ok::<_, Infallible>("data"));
+    ([(http::header::CONTENT_LENGTH, "4")], Body::from_stream(futures_util::stream::iter(pieces)))
 }
 
 async fn broken() -> Body {
@@ -246,6 +253,24 @@ fn trailers_follow_the_data() {
     let stream = answer.stream.as_mut().unwrap();
     assert_eq!(stream.next(), Pulled::Data(b"data".to_vec()));
     assert_eq!(stream.next(), Pulled::Trailers(vec![("grpc-status".into(), "0".into())]));
+}
+
+#[test]
+fn a_stream_of_one_piece_that_is_all_its_head_declares_crosses_whole() {
+    let answer = start().call(Call::get("/declared/1")).unwrap();
+
+    assert_eq!((answer.kind, answer.text()), (body_kind::BYTES, "data"));
+    assert_eq!(answer.header("content-length"), None, "the host knows the length");
+}
+
+#[test]
+fn a_stream_longer_than_its_head_declares_is_left_for_the_host_to_judge() {
+    let mut answer = start().call(Call::get("/declared/2")).unwrap();
+
+    let stream = answer.stream.as_mut().unwrap();
+    assert_eq!(stream.length(), 4);
+    assert_eq!(stream.next(), Pulled::Data(b"data".to_vec()));
+    assert_eq!(stream.next(), Pulled::Data(b"data".to_vec()));
 }
 
 #[test]
