@@ -224,13 +224,13 @@ impl std::error::Error for Failure {
 
 /// A failure on its way from a runner to its host, in the head of an otherwise empty response.
 pub(crate) mod told {
-    use http::{HeaderMap, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue};
     use percent_encoding::{CONTROLS, utf8_percent_encode};
 
     use super::Failure;
 
     /// The field with the code; clients see it, too.
-    pub(crate) const CODE: &str = "cohost-failure";
+    pub(crate) static CODE: HeaderName = HeaderName::from_static("cohost-failure");
     /// The field with the detail; only hosts see it.
     const DETAIL: &str = "cohost-failure-detail";
 
@@ -245,7 +245,7 @@ pub(crate) mod told {
     /// The failure that a runner's response tells.
     #[cfg(feature = "out-of-process")]
     pub(crate) fn read(fields: &HeaderMap) -> Option<Failure> {
-        let code = fields.get(CODE)?.to_str().ok()?.parse().ok()?;
+        let code = fields.get(&CODE)?.to_str().ok()?.parse().ok()?;
         let detail = fields
             .get(DETAIL)
             .map(|detail| percent_encoding::percent_decode(detail.as_bytes()).decode_utf8_lossy());

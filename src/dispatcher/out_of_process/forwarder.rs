@@ -5,6 +5,7 @@
 //! body, closes the instance's stream.
 
 use std::{
+    future::poll_fn,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -17,11 +18,13 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body::Body as _;
-use hyper::{body::Incoming, client::conn::TrySendError};
+use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use tokio::time::Instant;
 
 use super::{
     answer::{self, Exchange},
+    connection::Sent,
     facts::{self as carried, Clock, Host},
     forwarded::Claims,
     pool::{Carrier, Choice, Lease, Pool},
@@ -148,7 +151,7 @@ impl Inner {
         let version = parts.version;
         let start = self.start(&parts, carrier);
         // hyper's own notes on the client's request mean something else on ours.
-        parts.extensions.clear();
+        Facts::keep_room(std::mem::take(&mut parts.extensions));
         let authority = authority(&parts);
         self.write_fields(&mut parts, facts, authority.as_ref(), version);
         switch.ask(&mut parts, carrier)?;
@@ -281,8 +284,13 @@ impl Inner {
         loop {
             let choice = if attempt < ATTEMPTS { Choice::Any } else { Choice::Fresh };
             let mut lease = self.pool.lease(carrier, choice).await?;
-            match self.begun(lease.send(request), watch).await? {
-                Ok(response) => return Ok((response, lease)),
+            match self.begun(&mut lease, request, watch).await? {
+                Ok(response) => {
+                    if watch.is_some_and(|watch| !watch.is_done()) {
+                        lease.detach(); // the client may send on before it reads
+                    }
+                    return Ok((response, lease));
+                }
                 Err(mut error) => match error.take_message() {
                     Some(untouched) if attempt < ATTEMPTS => request = untouched,
                     _ => return Err(answer::lost(error.into_error(), watch)),
@@ -295,25 +303,29 @@ impl Inner {
     /// Waits until the answer begins. Time during which the instance waits for the client does not count.
     async fn begun(
         &self,
-        answer: impl Future<Output = Sent>,
+        lease: &mut Lease,
+        request: Request<Upload>,
         watch: Option<&Watch>,
     ) -> Result<Sent, Failure> {
         let limit = self.target.limits.first_byte;
-        let mut answer = pin!(answer);
+        let mut answer = pin!(lease.send(request));
         let mut seen = 0;
-        loop {
-            if let Ok(sent) = tokio::time::timeout(limit, &mut answer).await {
-                return Ok(sent);
+        poll_fn(|cx| {
+            if let Poll::Ready(sent) = lease.drive(cx, |cx| answer.as_mut().poll(cx)) {
+                return Poll::Ready(Ok(sent));
             }
-            if !watch.is_some_and(|watch| watch.is_under_way(&mut seen)) {
-                return Err(Failure::new(Code::FirstByteTimeout)
-                    .detail(format!("{} sent no answer within {limit:?}", self.target.endpoint)));
+            while lease.timer().poll(cx, limit).is_ready() {
+                if !watch.is_some_and(|watch| watch.is_under_way(&mut seen)) {
+                    return Poll::Ready(Err(Failure::new(Code::FirstByteTimeout)
+                        .detail(format!("{} sent no answer within {limit:?}", self.target.endpoint))));
+                }
+                lease.timer().start(Instant::now());
             }
-        }
+            Poll::Pending
+        })
+        .await
     }
 }
-
-type Sent = Result<Response<Incoming>, TrySendError<Request<Upload>>>;
 
 /// Hears the instance's interim answers. Only 100 has an effect: hyper's server cannot send the others on.
 fn listen(request: &mut Request<Upload>, watch: Option<&Arc<Watch>>, carrier: Carrier) {
