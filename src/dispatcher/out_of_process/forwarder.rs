@@ -179,17 +179,18 @@ impl Inner {
                 // facts who the client is.
                 fields::clean_for_library(&mut parts.headers);
                 let host = if authority.is_some() { Host::Named } else { Host::Unnamed };
-                let facts = carried::encode(facts, version, host, Clock::read());
+                let facts = carried::encode(facts, version, host, Clock::read);
                 parts.headers.insert(carried::FIELD, facts);
             }
             Peer::Foreign { .. } => {
-                let trusted = self.target.trusted.covers(&facts.connection.peer);
-                let (sender, claims) = match trusted {
-                    true => (Sender::Trusted, Claims::read(&parts.headers)),
-                    false => (Sender::Untrusted, Claims::default()),
-                };
-                fields::clean_request(&mut parts.headers, sender);
-                claims.write(&mut parts.headers, facts, authority);
+                if self.target.trusted.covers(&facts.connection.peer) {
+                    let claims = Claims::read(&parts.headers);
+                    fields::clean_request(&mut parts.headers, Sender::Trusted);
+                    claims.write(&mut parts.headers, facts, authority);
+                } else {
+                    fields::clean_request(&mut parts.headers, Sender::Untrusted);
+                    Claims::write_nothing(&mut parts.headers, facts, authority);
+                }
                 if let Some(token) = &self.token {
                     parts.headers.insert(&TOKEN, token.clone());
                     if let Some(certificate) = certificate(facts) {
