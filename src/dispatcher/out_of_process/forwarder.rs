@@ -68,7 +68,45 @@ impl Forwarder {
     /// `connect_failed`, `instance_lost`, `bad_gateway`, `first_byte_timeout`; `bad_request` for a CONNECT that no
     /// application can take; and the code of the request body's own failure, if it had one.
     pub async fn forward(&self, request: Request<Body>) -> Result<Response<Body>, Failure> {
-        self.0.forward(request).await
+        self.carry(request).await.map_err(|undelivered| undelivered.failure)
+    }
+
+    /// Carries one request, and has it back if the instance has seen nothing of it.
+    pub(crate) async fn carry(&self, request: Request<Body>) -> Result<Response<Body>, Undelivered> {
+        let parcel = self.0.pack(request)?;
+        self.0.deliver(parcel).await
+    }
+
+    /// Carries a request that was meant for another instance of the same application.
+    pub(crate) async fn carry_instead(&self, mut parcel: Parcel) -> Result<Response<Body>, Failure> {
+        self.0.pair(&mut parcel.request);
+        self.0.deliver(parcel).await.map_err(|undelivered| undelivered.failure)
+    }
+
+    /// Whether both are the same, or clones of it.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// A request as an instance gets it, and what is known of it.
+pub(crate) struct Parcel {
+    request: Request<Upload>,
+    watch: Option<Arc<Watch>>,
+    switch: Switch,
+    carrier: Carrier,
+}
+
+/// Why a request has no answer.
+pub(crate) struct Undelivered {
+    pub(crate) failure: Failure,
+    /// The request, if the instance cannot have seen anything of it.
+    pub(crate) untouched: Option<Box<Parcel>>,
+}
+
+impl From<Failure> for Undelivered {
+    fn from(failure: Failure) -> Self {
+        Self { failure, untouched: None }
     }
 }
 
@@ -82,7 +120,7 @@ impl tower_service::Service<Request<Body>> for Forwarder {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let forwarder = Arc::clone(&self.0);
+        let forwarder = self.clone();
         Box::pin(async move { forwarder.forward(request).await })
     }
 }
@@ -94,17 +132,28 @@ impl std::fmt::Debug for Forwarder {
 }
 
 impl Inner {
-    async fn forward(&self, mut request: Request<Body>) -> Result<Response<Body>, Failure> {
+    fn pack(&self, mut request: Request<Body>) -> Result<Parcel, Failure> {
         let facts = request.extensions_mut().remove::<Facts>().unwrap_or_else(Facts::unknown);
         let switch = Switch::of(&mut request)?;
         let carrier = self.carrier(&request, &switch);
         let (request, watch) = self.outgoing(request, &facts, &switch, carrier)?;
-        let (response, lease) = self.exchange(request, carrier, watch.as_deref()).await?;
+        Ok(Parcel { request, watch, switch, carrier })
+    }
+
+    async fn deliver(&self, parcel: Parcel) -> Result<Response<Body>, Undelivered> {
+        let Parcel { request, watch, switch, carrier } = parcel;
+        let (response, lease) = match self.exchange(request, carrier, watch.as_deref()).await {
+            Ok(begun) => begun,
+            Err((failure, request)) => {
+                let untouched = request.map(|request| Box::new(Parcel { request, watch, switch, carrier }));
+                return Err(Undelivered { failure, untouched });
+            }
+        };
         if matches!(self.target.peer, Peer::Runner)
             && let Some(failure) = told::read(response.headers())
         {
             answer::discard(&response, answer::Exchange { lease, watch, carrier });
-            return Err(failure);
+            return Err(failure.into());
         }
         if switch.accepted(response.status(), carrier)? {
             return Ok(switch.join(response, lease));
@@ -115,7 +164,7 @@ impl Inner {
         {
             watch.open(); // it answers first and reads then; a refusal wants no body
         }
-        answer::pass(response, Exchange { lease, watch, carrier }, self.target.limits.idle)
+        Ok(answer::pass(response, Exchange { lease, watch, carrier }, self.target.limits.idle)?)
     }
 
     /// HTTP/1.1 where it loses nothing. Its client side sends only trailers that were announced, and an upgrade
@@ -136,6 +185,13 @@ impl Inner {
                 Protocol::Http1 => Carrier::Http1,
                 Protocol::Http2 => Carrier::Http2,
             },
+        }
+    }
+
+    /// Shows a foreign program that the request comes through the host.
+    fn pair(&self, request: &mut Request<Upload>) {
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(&TOKEN, token.clone());
         }
     }
 
@@ -280,12 +336,15 @@ impl Inner {
         mut request: Request<Upload>,
         carrier: Carrier,
         watch: Option<&Watch>,
-    ) -> Result<(Response<Incoming>, Lease), Failure> {
+    ) -> Result<(Response<Incoming>, Lease), (Failure, Option<Request<Upload>>)> {
         let mut attempt = 1;
         loop {
             let choice = if attempt < ATTEMPTS { Choice::Any } else { Choice::Fresh };
-            let mut lease = self.pool.lease(carrier, choice).await?;
-            match self.begun(&mut lease, request, watch).await? {
+            let mut lease = match self.pool.lease(carrier, choice).await {
+                Ok(lease) => lease,
+                Err(failure) => return Err((failure, Some(request))),
+            };
+            match self.begun(&mut lease, request, watch).await.map_err(|failure| (failure, None))? {
                 Ok(response) => {
                     if watch.is_some_and(|watch| !watch.is_done()) {
                         lease.detach(); // the client may send on before it reads
@@ -294,7 +353,7 @@ impl Inner {
                 }
                 Err(mut error) => match error.take_message() {
                     Some(untouched) if attempt < ATTEMPTS => request = untouched,
-                    _ => return Err(answer::lost(error.into_error(), watch)),
+                    untouched => return Err((answer::lost(error.into_error(), watch), untouched)),
                 },
             }
             attempt += 1;

@@ -25,4 +25,5 @@ mod tests;
 mod upload;
 
 pub use forwarder::Forwarder;
+pub(crate) use forwarder::Undelivered;
 pub use target::{Limits, Peer, Protocol, Target, Trust};
