@@ -72,11 +72,11 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The request violates HTTP in a way that the parser lets pass.
+    /// The request violates HTTP in a way that the parser lets pass, or its body broke off.
     BadRequest = "bad_request", BAD_REQUEST, Client, "The request is malformed.";
     /// The body is larger than `max_request_body`.
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, Client, "The request body is too large.";
-    /// The client sent its body too slowly, or broke off.
+    /// The client sent its body too slowly.
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, Client, "The request body did not arrive in time.";
     /// No site has this authority.
     UnknownAuthority = "unknown_authority", MISDIRECTED_REQUEST, Client, "This host serves no site of that name.";
