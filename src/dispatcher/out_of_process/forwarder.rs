@@ -133,7 +133,7 @@ impl std::fmt::Debug for Forwarder {
 
 impl Inner {
     fn pack(&self, mut request: Request<Body>) -> Result<Parcel, Failure> {
-        let facts = request.extensions_mut().remove::<Facts>().unwrap_or_else(Facts::unknown);
+        let facts = Facts::take_from(request.extensions_mut()).unwrap_or_else(Facts::unknown);
         let switch = Switch::of(&mut request)?;
         let carrier = self.carrier(&request, &switch);
         let (request, watch) = self.outgoing(request, &facts, &switch, carrier)?;
@@ -207,7 +207,7 @@ impl Inner {
         let version = parts.version;
         let start = self.start(&parts, carrier);
         // hyper's own notes on the client's request mean something else on ours.
-        Facts::keep_room(std::mem::take(&mut parts.extensions));
+        Facts::leave(std::mem::take(&mut parts.extensions));
         let authority = authority(&parts);
         self.write_fields(&mut parts, facts, authority.as_ref(), version);
         switch.ask(&mut parts, carrier)?;
