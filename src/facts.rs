@@ -199,6 +199,9 @@ pub struct Connection {
         expect(dead_code, reason = "only our own server closes connections")
     )]
     closing: AtomicBool,
+    /// How forwarders write it, made with its first request.
+    #[cfg(feature = "out-of-process")]
+    written: written::Written,
 }
 
 impl Connection {
@@ -211,7 +214,28 @@ impl Connection {
 
     /// One that another process has given its number.
     pub(crate) fn numbered(id: u64, (peer, local): (End, End), binding: Arc<str>, tls: Option<Tls>) -> Self {
-        Self { id, peer, local, binding, tls, closing: AtomicBool::new(false) }
+        Self {
+            id,
+            peer,
+            local,
+            binding,
+            tls,
+            closing: AtomicBool::new(false),
+            #[cfg(feature = "out-of-process")]
+            written: written::Written::default(),
+        }
+    }
+
+    /// As our own runner reads it; `write` is called once.
+    #[cfg(feature = "out-of-process")]
+    pub(crate) fn carried(&self, write: impl FnOnce(&Self) -> String) -> &str {
+        self.written.carried.get_or_init(|| write(self).into())
+    }
+
+    /// The fields that tell foreign programs of it and its first request; `write` is called once.
+    #[cfg(feature = "out-of-process")]
+    pub(crate) fn forwarded(&self, write: impl FnOnce() -> http::HeaderMap) -> &http::HeaderMap {
+        self.written.forwarded.get_or_init(|| Box::new(write()))
     }
 
     /// From now on, every answer says that it is the connection's last.
@@ -234,6 +258,25 @@ impl Connection {
             static UNKNOWN: OnceCell<Arc<Connection>> = const { OnceCell::new() };
         }
         UNKNOWN.try_with(|unknown| Arc::clone(unknown.get_or_init(new))).unwrap_or_else(|_| new())
+    }
+}
+
+/// What is made of a connection once, for all its requests.
+#[cfg(feature = "out-of-process")]
+mod written {
+    use std::{fmt, sync::OnceLock};
+
+    #[derive(Default)]
+    pub(super) struct Written {
+        pub(super) carried: OnceLock<Box<str>>,
+        pub(super) forwarded: OnceLock<Box<http::HeaderMap>>,
+    }
+
+    // Says nothing that the connection does not say.
+    impl fmt::Debug for Written {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("…")
+        }
     }
 }
 

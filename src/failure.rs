@@ -72,11 +72,11 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The request violates HTTP in a way that the parser lets pass.
+    /// The request violates HTTP in a way that the parser lets pass, or its body broke off.
     BadRequest = "bad_request", BAD_REQUEST, Client, "The request is malformed.";
     /// The body is larger than `max_request_body`.
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, Client, "The request body is too large.";
-    /// The client sent its body too slowly, or broke off.
+    /// The client sent its body too slowly.
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, Client, "The request body did not arrive in time.";
     /// No site has this authority.
     UnknownAuthority = "unknown_authority", MISDIRECTED_REQUEST, Client, "This host serves no site of that name.";
@@ -224,13 +224,13 @@ impl std::error::Error for Failure {
 
 /// A failure on its way from a runner to its host, in the head of an otherwise empty response.
 pub(crate) mod told {
-    use http::{HeaderMap, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue};
     use percent_encoding::{CONTROLS, utf8_percent_encode};
 
     use super::Failure;
 
     /// The field with the code; clients see it, too.
-    pub(crate) const CODE: &str = "cohost-failure";
+    pub(crate) static CODE: HeaderName = HeaderName::from_static("cohost-failure");
     /// The field with the detail; only hosts see it.
     const DETAIL: &str = "cohost-failure-detail";
 
@@ -245,7 +245,7 @@ pub(crate) mod told {
     /// The failure that a runner's response tells.
     #[cfg(feature = "out-of-process")]
     pub(crate) fn read(fields: &HeaderMap) -> Option<Failure> {
-        let code = fields.get(CODE)?.to_str().ok()?.parse().ok()?;
+        let code = fields.get(&CODE)?.to_str().ok()?.parse().ok()?;
         let detail = fields
             .get(DETAIL)
             .map(|detail| percent_encoding::percent_decode(detail.as_bytes()).decode_utf8_lossy());

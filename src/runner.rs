@@ -130,6 +130,8 @@ pub async fn serve(application: Application, place: Place, shutdown_timeout: Dur
         access: false,
         error_page: ErrorPage { audience: Audience::Host, ..ErrorPage::default() },
         shutdown_timeout,
+        // The host has waited for the client already; a timer for each request costs more than reading it.
+        header_timeout: None,
         // What a client may send, and what the host adds.
         max_fields: Some(100 + 4),
         ..server::Options::default()
@@ -214,7 +216,7 @@ impl Service<Request<Body>> for FromHost {
 /// somebody else who may open the socket, and is served as what it is.
 fn restore(request: &mut Request<Body>) -> Result<(), String> {
     let Some(field) = request.headers_mut().remove(carried::FIELD) else { return Ok(()) };
-    let carried = carried::decode(&field, carried::Clock::read()).map_err(|error| error.to_string())?;
+    let carried = carried::decode(&field, carried::Clock::read).map_err(|error| error.to_string())?;
     *request.version_mut() = carried.version;
     if carried.host == carried::Host::Unnamed {
         request.headers_mut().remove(http::header::HOST);

@@ -8,13 +8,16 @@ use std::{
 };
 
 use axum::{Router, routing::get};
+use bytes::Bytes;
 use cohost::{Application, HostingModel, dispatcher::in_process::Ended, supervisor::Runner};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use http::Method;
+use http_body_util::{BodyExt as _, channel::Channel};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     both_models,
-    host::{Client, Model, Workshop, library, program},
+    host::{Answer, Client, Model, Workshop, library, program},
 };
 
 both_models! {
@@ -37,6 +40,29 @@ both_models! {
         let answer = client.get("/app/plaintext").await;
         assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (503, "draining"));
         assert_eq!(client.get("/").await.status, 200);
+    }
+
+    // Behaviour 33, where there is no next generation.
+    async fn who_comes_while_it_drains_is_told_to_come_back(model: Model) {
+        let app = described(model).build().unwrap();
+        let server = Server::start(&app).await;
+        let client = server.client();
+        let (mut source, body) = Channel::<Bytes>::new(1);
+        source.send_data("first".into()).await.unwrap();
+        let request = client.request(Method::POST, "/app/echo").body(body).unwrap();
+        let mut in_flight = client.begin(request).await.unwrap();
+        assert_eq!(in_flight.frame().await.unwrap().unwrap().into_data().unwrap(), "first");
+
+        let mut stop = std::pin::pin!(app.stop());
+        assert!(stop.as_mut().now_or_never().is_none());
+
+        let late = client.get("/app/plaintext").await;
+        assert_eq!((late.status.as_u16(), late.header("cohost-failure")), (503, "draining"));
+        assert!(late.header("retry-after").parse::<u64>().is_ok(), "{late:?}");
+        source.send_data("last".into()).await.unwrap();
+        drop(source);
+        assert_eq!(Answer::of(in_flight).await.unwrap().text(), "last");
+        assert_eq!(stop.await, Ended::Gracefully);
     }
 
     async fn a_failure_is_an_answer_and_not_an_error_of_the_router(model: Model) {

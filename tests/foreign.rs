@@ -225,6 +225,27 @@ async fn a_killed_instance_of_a_library_costs_the_request_in_flight_and_the_next
 }
 
 #[tokio::test]
+async fn a_request_that_finds_its_instance_dead_is_served_by_the_next() {
+    for setup in [Setup::command(&echo(&[])), Setup::sample(Model::OutOfProcess)] {
+        let host = setup.application("rapid_fails_per_minute = 1000").start().await;
+        for round in 1..=10 {
+            // Connections are kept: the next request finds dead ones, too.
+            let answers = [host.get("/").await, host.get("/").await];
+            assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+            host.log.times("application started", round).await;
+            let pid = host.log.of("application started")[round - 1]["pid"].as_u64().unwrap();
+            let instance = Watched::new(pid);
+            kill(pid);
+            instance.ended().await;
+
+            let (one, other) = futures_util::future::join(host.get("/"), host.get("/")).await;
+
+            assert_eq!((one.status.as_u16(), other.status.as_u16()), (200, 200), "{one:?} {other:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn no_instance_survives_a_host_that_is_killed() {
     let library = Setup::broken(Model::OutOfProcess, "none").start().await;
     assert_eq!(library.get("/").await.status, 200);

@@ -173,7 +173,7 @@ fn options(config: &Config) -> Options {
             ..ErrorPage::default()
         },
         access: config.log.access,
-        header_timeout: server.header_timeout,
+        header_timeout: Some(server.header_timeout),
         shutdown_timeout: server.shutdown_timeout,
         max_connections: server.max_connections.unwrap_or(defaults.max_connections),
         ..defaults

@@ -24,7 +24,7 @@ use super::{
     start::{self, Backing},
 };
 #[cfg(feature = "out-of-process")]
-use crate::dispatcher::out_of_process::Forwarder;
+use crate::dispatcher::out_of_process::{Forwarder, Undelivered};
 use crate::{
     Body, Failure,
     dispatcher::in_process::{self, Ended},
@@ -113,6 +113,41 @@ impl Shared {
                 place = Some(Place::take(self)?);
             }
             // The start itself is bounded, so this is, too. The sender is in `self`.
+            let _ = changed.changed().await;
+        }
+    }
+
+    /// Serves a request that `failed` could not deliver, once it is clear that its instance has ended. The next one
+    /// is its last chance.
+    #[cfg(feature = "out-of-process")]
+    async fn hand_back(
+        self: &Arc<Self>,
+        failed: &Forwarder,
+        undelivered: Undelivered,
+    ) -> Result<Response<Body>, Failure> {
+        let Undelivered { failure, untouched: Some(parcel) } = undelivered else {
+            return Err(undelivered.failure);
+        };
+        // It may be alive and merely not listen; then another would not be better.
+        if tokio::time::timeout(NOTICE, self.ended(failed)).await.is_err() {
+            return Err(failure);
+        }
+        match self.dispatcher().await? {
+            Dispatcher::OutOfProcess(next) => next.carry_instead(*parcel).await,
+            Dispatcher::InProcess(_) => Err(failure),
+        }
+    }
+
+    /// Waits until requests do not go to `forwarder` any more.
+    #[cfg(feature = "out-of-process")]
+    async fn ended(&self, forwarder: &Forwarder) {
+        let mut changed = self.changed.subscribe();
+        let is_current = || match &**self.state.load() {
+            State::Running(Dispatcher::OutOfProcess(current)) => current.is(forwarder),
+            State::Running(Dispatcher::InProcess(_)) | State::Absent => false,
+        };
+        while is_current() {
+            // The sender is in `self`.
             let _ = changed.changed().await;
         }
     }
@@ -239,6 +274,10 @@ impl std::fmt::Debug for Shared {
     }
 }
 
+/// How long it may take until the end of an instance is noticed that accepts no connections any more.
+#[cfg(feature = "out-of-process")]
+const NOTICE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// A place in the queue of those who wait for a start.
 struct Place<'a>(&'a Shared);
 
@@ -283,21 +322,33 @@ impl Service<Request<Body>> for Current {
 
     fn call(&mut self, request: Request<Body>) -> Answering {
         match &**self.shared.state.load() {
-            State::Running(dispatcher) => dispatcher.call(request),
+            State::Running(dispatcher) => dispatcher.call(request, &self.shared),
             State::Absent => {
                 let shared = Arc::clone(&self.shared);
-                Answering::Boxed(Box::pin(async move { shared.dispatcher().await?.call(request).await }))
+                Answering::Boxed(Box::pin(
+                    async move { shared.dispatcher().await?.call(request, &shared).await },
+                ))
             }
         }
     }
 }
 
 impl Dispatcher {
-    fn call(&self, request: Request<Body>) -> Answering {
+    #[cfg_attr(not(feature = "out-of-process"), expect(unused_variables, reason = "a library has no end"))]
+    fn call(&self, request: Request<Body>, shared: &Arc<Shared>) -> Answering {
         match self {
             Self::InProcess(dispatcher) => Answering::InProcess(dispatcher.dispatch(request)),
             #[cfg(feature = "out-of-process")]
-            Self::OutOfProcess(forwarder) => Answering::Boxed(forwarder.clone().call(request)),
+            Self::OutOfProcess(forwarder) => {
+                let (forwarder, shared) = (forwarder.clone(), Arc::clone(shared));
+                Answering::Boxed(Box::pin(async move {
+                    match forwarder.carry(request).await {
+                        Ok(answer) => Ok(answer),
+                        // On its own, since it needs room that no other request does.
+                        Err(undelivered) => Box::pin(shared.hand_back(&forwarder, undelivered)).await,
+                    }
+                }))
+            }
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) enum Sender {
 /// Forwarding fields stay as they came: from its facts the application learns who the client is. So does `trailer`,
 /// since our server sends no trailers that the answer does not announce.
 pub(super) fn clean_for_library(fields: &mut HeaderMap) {
-    if is_clean(fields) {
+    if is_clean(fields, Sender::Trusted) {
         return;
     }
     let trailer: Vec<HeaderValue> = fields.get_all(TRAILER).into_iter().cloned().collect();
@@ -39,14 +39,14 @@ pub(super) fn clean_for_library(fields: &mut HeaderMap) {
 }
 
 /// Whether there is nothing to remove or to unify, as in most requests that no browser made.
-fn is_clean(fields: &HeaderMap) -> bool {
+fn is_clean(fields: &HeaderMap, sender: Sender) -> bool {
     let repeated = fields.len() > fields.keys_len();
     // In one line: looking a name up costs more than passing all of a request's.
     let unclean = |(name, value): (&HeaderName, &HeaderValue)| {
         let text = name.as_str();
         is_hop_by_hop(text)
             || is_request_only_hop(text)
-            || is_hosts(text, Sender::Trusted)
+            || is_hosts(text, sender)
             || (*name == CONTENT_LENGTH && is_list(value))
     };
     !repeated && !fields.iter().any(unclean)
@@ -78,6 +78,9 @@ const FORBIDDEN: [&str; 4] = ["h2c", "h2", "tls/1.0", "http/2.0"];
 
 /// Leaves a request's end-to-end fields, of which a client may have set every one.
 pub(super) fn clean_request(fields: &mut HeaderMap, sender: Sender) {
+    if is_clean(fields, sender) {
+        return;
+    }
     let trailers = accepts_trailers(fields);
     remove_named_in_connection(fields);
     remove_all(fields, |name| is_hop_by_hop(name) || is_request_only_hop(name) || is_hosts(name, sender));
@@ -96,9 +99,22 @@ pub(super) fn ends_at_host(name: &HeaderName) -> bool {
 /// Leaves a response's end-to-end fields. `trailer` stays: our own server sends no trailers that are not announced.
 #[cfg(feature = "out-of-process")]
 pub(super) fn clean_response(fields: &mut HeaderMap) {
+    if is_clean_response(fields) {
+        return;
+    }
     remove_named_in_connection(fields);
     remove_all(fields, |name| is_hop_by_hop(name) || is_private(name));
     unify_length(fields);
+}
+
+/// Whether there is nothing to remove or to unify, as in most responses.
+#[cfg(feature = "out-of-process")]
+fn is_clean_response(fields: &HeaderMap) -> bool {
+    let repeated = fields.len() > fields.keys_len();
+    let unclean = |(name, value): (&HeaderName, &HeaderValue)| {
+        ends_at_host(name) || (*name == CONTENT_LENGTH && is_list(value))
+    };
+    !repeated && !fields.iter().any(unclean)
 }
 
 /// Leaves of a request's trailers what could not be mistaken for something the host says.

@@ -28,8 +28,8 @@ use crate::{Body, Failure, facts::Connection, stop::Stop};
 /// What connections may cost.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    /// How long a request's head may take to arrive.
-    pub(crate) header_timeout: Duration,
+    /// How long a request's head may take to arrive. `None`: as long as it likes.
+    pub(crate) header_timeout: Option<Duration>,
     /// Size of a request's head.
     pub(crate) max_head: usize,
     /// Fields in a request's head, where that is more than hyper's 100.
@@ -43,7 +43,7 @@ pub(crate) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            header_timeout: Duration::from_secs(30),
+            header_timeout: Some(Duration::from_secs(30)),
             max_head: 64 * 1024,
             max_fields: None,
             max_streams: 128,

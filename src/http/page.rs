@@ -54,7 +54,7 @@ impl ErrorPage {
             headers.insert("grpc-message", HeaderValue::from_static(failure.code.title()));
         }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(told::CODE, HeaderValue::from_static(failure.code.as_str()));
+        headers.insert(&told::CODE, HeaderValue::from_static(failure.code.as_str()));
         if self.audience == Audience::Host {
             told::write_detail(headers, failure);
         }

@@ -24,8 +24,8 @@ pub struct Options {
     pub error_page: ErrorPage,
     /// Whether every request leaves a record in the log.
     pub access: bool,
-    /// How long a request's head may take to arrive.
-    pub header_timeout: Duration,
+    /// How long a request's head may take to arrive. `None`: as long as it likes, for clients that are believed.
+    pub header_timeout: Option<Duration>,
     /// How long requests in flight may take after a stop.
     pub shutdown_timeout: Duration,
     /// Connections at a time; more wait in the kernel's queue.

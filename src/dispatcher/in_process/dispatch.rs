@@ -148,7 +148,9 @@ async fn collect(body: Body, limit: Option<u64>) -> Result<Bytes, Failure> {
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             Err(Failure::new(failure::Code::BodyTooLarge))
         }
-        Err(error) => Err(Failure::new(failure::Code::BodyTimeout).source(error)),
+        Err(error) => {
+            Err(Failure::new(failure::Code::BadRequest).detail("the request body broke off").source(error))
+        }
     }
 }
 

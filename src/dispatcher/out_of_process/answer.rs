@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::{
+    connection::unwoken,
     pool::{Carrier, Lease, Rest},
     upload::Watch,
 };
@@ -40,7 +41,13 @@ pub(super) fn pass(
             exchange.finish();
             return Body::empty();
         }
-        Body::new(Answer { incoming, exchange: Some(exchange), idle: idle.map(Idle::new) })
+        let idle = idle.map(Idle::new);
+        let mut answer = Answer { incoming, exchange: Some(exchange), ahead: None, fresh: true, idle };
+        answer.look_ahead();
+        match answer.whole() {
+            Some(whole) => Body::from(whole),
+            None => Body::new(answer),
+        }
     }))
 }
 
@@ -94,10 +101,64 @@ impl Exchange {
 struct Answer {
     incoming: Incoming,
     exchange: Option<Exchange>,
+    /// What came with the head.
+    ahead: Option<Result<Frame<Bytes>, BodyError>>,
+    /// Whether its reader has taken a frame and was not told to wait since.
+    fresh: bool,
     idle: Option<Idle>,
 }
 
 impl Answer {
+    /// Takes what is there already: of most answers, all. Then the connection is free at once.
+    fn look_ahead(&mut self) {
+        if let Poll::Ready(Some(next)) = Pin::new(&mut self.incoming).poll_frame(&mut unwoken()) {
+            self.ahead = Some(self.came(next));
+        }
+    }
+
+    /// The body, if there is nothing more to come.
+    fn whole(&mut self) -> Option<Bytes> {
+        let all = self.incoming.is_end_stream();
+        let ahead = self.ahead.take_if(|ahead| all && ahead.as_ref().is_ok_and(Frame::is_data))?;
+        ahead.ok()?.into_data().ok()
+    }
+
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut incoming = Pin::new(&mut self.incoming);
+        // Usually the connection has read on meanwhile.
+        if let Poll::Ready(next) = incoming.as_mut().poll_frame(&mut unwoken()) {
+            return Poll::Ready(next);
+        }
+        match &mut self.exchange {
+            Some(exchange) => exchange.lease.drive(cx, |cx| incoming.as_mut().poll_frame(cx)),
+            None => incoming.poll_frame(cx),
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(ahead) = self.ahead.take() {
+            return Poll::Ready(Some(ahead));
+        }
+        match self.poll_incoming(cx) {
+            Poll::Ready(Some(next)) => Poll::Ready(Some(self.came(next))),
+            Poll::Ready(None) => Poll::Ready(self.end()),
+            Poll::Pending => {
+                let Some(limit) = self.idle.as_mut().and_then(|idle| idle.poll(cx)) else {
+                    return Poll::Pending;
+                };
+                let what = format!("the instance sent no more of its answer within {limit:?}");
+                Poll::Ready(Some(Err(self.cut(what, None))))
+            }
+        }
+    }
+
+    fn came(&mut self, next: Result<Frame<Bytes>, hyper::Error>) -> Result<Frame<Bytes>, BodyError> {
+        match next {
+            Ok(frame) => Ok(self.frame(frame)),
+            Err(error) => Err(self.cut(described(&error), Some(error))),
+        }
+    }
+
     fn frame(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
         if let Some(idle) = &mut self.idle {
             idle.rearm = true;
@@ -154,26 +215,36 @@ impl http_body::Body for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(self.frame(frame)))),
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(self.cut(described(&error), Some(error))))),
-            Poll::Ready(None) => Poll::Ready(self.end()),
-            Poll::Pending => {
-                let Some(limit) = self.idle.as_mut().and_then(|idle| idle.poll(cx)) else {
-                    return Poll::Pending;
-                };
-                let what = format!("the instance sent no more of its answer within {limit:?}");
-                Poll::Ready(Some(Err(self.cut(what, None))))
+        let next = self.poll_next(cx);
+        match next {
+            Poll::Ready(Some(Err(error))) if self.fresh => {
+                // Whoever sends the frames would drop those that are not sent yet, so he gets the time to.
+                self.fresh = false;
+                self.ahead = Some(Err(error));
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            next => {
+                self.fresh = next.is_ready();
+                next
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.ahead.is_none() && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let ahead = self.ahead.as_ref().and_then(|ahead| ahead.as_ref().ok()?.data_ref());
+        let ahead = ahead.map_or(0, |data| data.len() as u64);
+        let rest = self.incoming.size_hint();
+        let mut whole = SizeHint::new();
+        whole.set_lower(rest.lower() + ahead);
+        if let Some(upper) = rest.upper() {
+            whole.set_upper(upper + ahead);
+        }
+        whole
     }
 }
 

@@ -1,7 +1,7 @@
 //! A request's facts on the way from host to runner: one private field, `cohost-facts`.
 //!
-//! In: [`Facts`] and the HTTP version. Out: one line, `id=…;scheme=https;peer=…`, and the same facts again on the
-//! other side. Never: read by anyone but our own runner, on its private socket, and never passed on from outside.
+//! In: [`Facts`] and the HTTP version. Out: one line, `conn=…;peer=…;id=…;scheme=https`, and the same facts again on
+//! the other side. Never: read by anyone but our own runner, on its private socket, and never passed on from outside.
 //!
 //! Keys that are missing mean "nothing to say", unknown ones are skipped, so that a host and a runner of neighbouring
 //! versions understand each other.
@@ -82,11 +82,13 @@ pub struct Malformed {
     pub key: &'static str,
 }
 
-/// The field's value for a request that came as `version`.
+/// The field's value for a request that came as `version`. The clock is looked at only if there is a deadline.
 #[must_use]
-pub fn encode(facts: &Facts, version: Version, host: Host, clock: Clock) -> HeaderValue {
-    let mut text = String::with_capacity(192);
-    write_facts(&mut text, facts, version, clock).expect("a string takes everything");
+pub fn encode(facts: &Facts, version: Version, host: Host, clock: impl FnOnce() -> Clock) -> HeaderValue {
+    let connection = facts.connection.carried(write_connection);
+    let mut text = String::with_capacity(connection.len() + 64);
+    text.push_str(connection);
+    write_request(&mut text, facts, version, clock).expect("a string takes everything");
     if host == Host::Unnamed {
         text.push_str(";host=unnamed");
     }
@@ -97,24 +99,49 @@ pub fn encode(facts: &Facts, version: Version, host: Host, clock: Clock) -> Head
 ///
 /// # Errors
 /// Names the first key that cannot be read.
-pub fn decode(value: &HeaderValue, clock: Clock) -> Result<Carried, Malformed> {
+pub fn decode(value: &HeaderValue, clock: impl FnOnce() -> Clock) -> Result<Carried, Malformed> {
     let text = value.to_str().map_err(|_| Malformed { key: "text" })?;
-    let mut read = Read::default();
-    for (key, value) in text.split(';').filter_map(|pair| pair.split_once('=')) {
-        read.take(key, value, clock)?;
+    // What is said of the connection comes first, and is the same for all its requests.
+    let (connection, request) = text.find(REQUEST).map_or((text, ""), |at| text.split_at(at));
+    let connection = known::connection(connection)?;
+    let mut read = Read::new(connection);
+    for (key, value) in pairs(request) {
+        read.take(key, value)?;
     }
-    Ok(read.finish())
+    read.finish(clock)
 }
 
-fn write_facts(text: &mut String, facts: &Facts, version: Version, clock: Clock) -> std::fmt::Result {
-    let connection = &*facts.connection;
-    write!(text, "id={:x};conn={:x};v={}", facts.request_id.0, connection.id, digits(version))?;
+fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split(';').filter_map(|pair| pair.split_once('='))
+}
+
+/// With this begins what is said of the request.
+const REQUEST: &str = ";id=";
+
+fn write_connection(connection: &Connection) -> String {
+    let mut text = String::with_capacity(128);
+    let written = write!(text, "conn={:x}", connection.id)
+        .and_then(|()| write_end(&mut text, "peer", connection.peer))
+        .and_then(|()| write_end(&mut text, "local", connection.local))
+        .and_then(|()| write_bytes(&mut text, "binding", connection.binding.as_bytes()))
+        .and_then(|()| connection.tls.as_ref().map_or(Ok(()), |tls| write_tls(&mut text, tls)));
+    written.expect("a string takes everything");
+    text
+}
+
+fn write_request(
+    text: &mut String,
+    facts: &Facts,
+    version: Version,
+    clock: impl FnOnce() -> Clock,
+) -> std::fmt::Result {
+    text.push_str(REQUEST);
+    write_number(text, facts.request_id.0);
+    text.push_str(";v=");
+    text.push_str(digits(version));
     if facts.scheme == Scheme::Https {
         text.push_str(";scheme=https");
     }
-    write_end(text, "peer", connection.peer)?;
-    write_end(text, "local", connection.local)?;
-    write_bytes(text, "binding", connection.binding.as_bytes())?;
     if !facts.path_base.is_empty() {
         write_bytes(text, "base", facts.path_base.as_bytes())?;
     }
@@ -125,12 +152,18 @@ fn write_facts(text: &mut String, facts: &Facts, version: Version, clock: Clock)
         write_bytes(text, "target", target)?;
     }
     if let Some(deadline) = facts.deadline {
-        write!(text, ";deadline={}", clock.number(deadline))?;
-    }
-    if let Some(tls) = &connection.tls {
-        write_tls(text, tls)?;
+        write!(text, ";deadline={}", clock().number(deadline))?;
     }
     Ok(())
+}
+
+/// As `{:x}` does, which takes longer than all the rest of a plain request's facts.
+fn write_number(text: &mut String, number: u64) {
+    let digits = (64 - number.leading_zeros()).div_ceil(4).max(1);
+    for place in (0..digits).rev() {
+        let digit = (number >> (place * 4)) as u32 & 0xf;
+        text.push(char::from_digit(digit, 16).expect("four bits are a digit"));
+    }
 }
 
 fn write_end(text: &mut String, key: &str, end: End) -> std::fmt::Result {
@@ -160,42 +193,23 @@ fn write_bytes(text: &mut String, key: &str, bytes: &[u8]) -> std::fmt::Result {
     write!(text, ";{key}={}", percent_encode(bytes, ESCAPED))
 }
 
-/// What has been read so far.
+/// What has been read so far of a connection.
 #[derive(Default)]
-struct Read {
-    id: u64,
+struct ReadConnection {
     conn: u64,
-    version: Option<Version>,
-    scheme: Scheme,
     peer: Option<End>,
     local: Option<End>,
     binding: Option<Arc<str>>,
-    path_base: Option<Arc<str>>,
-    base: Base,
-    target: Option<Bytes>,
-    deadline: Option<Instant>,
     tls: Option<Tls>,
-    host: Host,
 }
 
-impl Read {
-    fn take(&mut self, key: &str, value: &str, clock: Clock) -> Result<(), Malformed> {
+impl ReadConnection {
+    fn take(&mut self, key: &str, value: &str) -> Result<(), Malformed> {
         match key {
-            "id" => self.id = number(value, "id")?,
             "conn" => self.conn = number(value, "conn")?,
-            "v" => self.version = Some(version(value)?),
-            "scheme" if value == "https" => self.scheme = Scheme::Https,
             "peer" => self.peer = Some(end(value, "peer")?),
             "local" => self.local = Some(end(value, "local")?),
             "binding" => self.binding = Some(text(value, "binding")?.into()),
-            "base" => self.path_base = Some(text(value, "base")?.into()),
-            "in" if value == "path" => self.base = Base::InPath,
-            "host" if value == "unnamed" => self.host = Host::Unnamed,
-            "target" => self.target = Some(bytes(value)),
-            "deadline" => {
-                let number = value.parse().map_err(|_| Malformed { key: "deadline" })?;
-                self.deadline = clock.instant(number);
-            }
             "tls" => self.tls = Some(tls(value)?),
             _ => self.take_tls(key, value)?,
         }
@@ -213,23 +227,114 @@ impl Read {
         Ok(())
     }
 
-    fn finish(self) -> Carried {
-        let connection = Connection::numbered(
+    fn finish(self) -> Connection {
+        Connection::numbered(
             self.conn,
             (self.peer.unwrap_or(End::Unknown), self.local.unwrap_or(End::Unknown)),
             self.binding.unwrap_or_else(empty_base),
             self.tls,
-        );
+        )
+    }
+}
+
+/// Connections that requests have come from: reading about one costs more than carrying a small request.
+mod known {
+    use std::{cell::RefCell, collections::HashMap, sync::Arc};
+
+    use super::{Malformed, ReadConnection, pairs};
+    use crate::facts::Connection;
+
+    thread_local! {
+        static KNOWN: RefCell<HashMap<Box<str>, Arc<Connection>>> = RefCell::default();
+    }
+
+    /// The connection that `text` tells of.
+    pub(super) fn connection(text: &str) -> Result<Arc<Connection>, Malformed> {
+        if text.len() > LONGEST {
+            return read(text);
+        }
+        KNOWN.with_borrow_mut(|known| {
+            if let Some(connection) = known.get(text) {
+                return Ok(Arc::clone(connection));
+            }
+            let connection = read(text)?;
+            if known.len() >= MOST {
+                // Nobody says when a connection has ended. Those that have not are read once more.
+                known.clear();
+            }
+            known.insert(text.into(), Arc::clone(&connection));
+            Ok(connection)
+        })
+    }
+
+    fn read(text: &str) -> Result<Arc<Connection>, Malformed> {
+        let mut read = ReadConnection::default();
+        for (key, value) in pairs(text) {
+            read.take(key, value)?;
+        }
+        Ok(Arc::new(read.finish()))
+    }
+
+    const MOST: usize = 1024;
+    /// With certificates it may be long.
+    const LONGEST: usize = 512;
+}
+
+/// What has been read so far of a request.
+struct Read<'a> {
+    connection: Arc<Connection>,
+    id: u64,
+    version: Version,
+    scheme: Scheme,
+    path_base: Option<Arc<str>>,
+    base: Base,
+    target: Option<Bytes>,
+    deadline: Option<&'a str>,
+    host: Host,
+}
+
+impl<'a> Read<'a> {
+    fn new(connection: Arc<Connection>) -> Self {
+        Self {
+            connection,
+            id: 0,
+            version: Version::HTTP_11,
+            scheme: Scheme::Http,
+            path_base: None,
+            base: Base::Removed,
+            target: None,
+            deadline: None,
+            host: Host::Named,
+        }
+    }
+
+    fn take(&mut self, key: &str, value: &'a str) -> Result<(), Malformed> {
+        match key {
+            "id" => self.id = number(value, "id")?,
+            "v" => self.version = version(value)?,
+            "scheme" if value == "https" => self.scheme = Scheme::Https,
+            "base" => self.path_base = Some(text(value, "base")?.into()),
+            "in" if value == "path" => self.base = Base::InPath,
+            "host" if value == "unnamed" => self.host = Host::Unnamed,
+            "target" => self.target = Some(bytes(value)),
+            "deadline" => self.deadline = Some(value),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(self, clock: impl FnOnce() -> Clock) -> Result<Carried, Malformed> {
+        let number = self.deadline.map(str::parse).transpose().map_err(|_| Malformed { key: "deadline" })?;
         let facts = Facts {
-            connection: Arc::new(connection),
+            connection: self.connection,
             request_id: RequestId(self.id),
             scheme: self.scheme,
             target: self.target,
             path_base: self.path_base.unwrap_or_else(empty_base),
             base: self.base,
-            deadline: self.deadline,
+            deadline: number.and_then(|number| clock().instant(number)),
         };
-        Carried { facts, version: self.version.unwrap_or(Version::HTTP_11), host: self.host }
+        Ok(Carried { facts, version: self.version, host: self.host })
     }
 }
 
@@ -346,7 +451,7 @@ mod tests {
                 deadline: left.map(|left| clock.now + Duration::from_nanos(left)),
             };
 
-            let arrived = decode(&encode(&sent, Version::HTTP_2, Host::Unnamed, clock), clock).unwrap();
+            let arrived = decode(&encode(&sent, Version::HTTP_2, Host::Unnamed, || clock), || clock).unwrap();
 
             prop_assert_eq!(format!("{:?}", sent), format!("{:?}", arrived.facts));
             prop_assert_eq!(arrived.version, Version::HTTP_2);
@@ -356,7 +461,7 @@ mod tests {
         #[test]
         fn no_value_breaks_the_reader(bytes in vec(any::<u8>(), 0..80)) {
             if let Ok(value) = HeaderValue::from_bytes(&bytes) {
-                let _: Result<Carried, Malformed> = decode(&value, Clock::read());
+                let _: Result<Carried, Malformed> = decode(&value, Clock::read);
             }
         }
     }
@@ -369,18 +474,17 @@ mod tests {
         facts.request_id = RequestId(255);
         facts.path_base = "/my shop".into();
 
-        let value = encode(&facts, Version::HTTP_11, Host::Named, Clock::read());
+        let value = encode(&facts, Version::HTTP_11, Host::Named, Clock::read);
 
-        assert_eq!(value, "id=ff;conn=3;v=11;peer=unix;local=192.0.2.1:80;binding=%2A:80;base=/my%20shop");
+        assert_eq!(value, "conn=3;peer=unix;local=192.0.2.1:80;binding=%2A:80;id=ff;v=11;base=/my%20shop");
     }
 
     #[test]
     fn keys_of_another_version_are_skipped_and_malformed_ones_named() {
-        let clock = Clock::read();
-        let carried = decode(&HeaderValue::from_static("id=a;new-key=1;alone"), clock).unwrap();
+        let carried = decode(&HeaderValue::from_static("new=1;id=a;new-key=1;alone"), Clock::read).unwrap();
         assert_eq!(carried.facts.request_id, RequestId(10));
 
-        let malformed = decode(&HeaderValue::from_static("id=a;peer=nonsense"), clock).unwrap_err();
+        let malformed = decode(&HeaderValue::from_static("peer=nonsense;id=a"), Clock::read).unwrap_err();
         assert_eq!(malformed, Malformed { key: "peer" });
     }
 
@@ -391,7 +495,10 @@ mod tests {
         facts.deadline = Some(clock.now - Duration::from_secs(1));
 
         assert_eq!(
-            decode(&encode(&facts, Version::HTTP_11, Host::Named, clock), clock).unwrap().facts.deadline,
+            decode(&encode(&facts, Version::HTTP_11, Host::Named, || clock), || clock)
+                .unwrap()
+                .facts
+                .deadline,
             Some(clock.now)
         );
     }

@@ -39,6 +39,26 @@ impl Claims {
         }
     }
 
+    /// Writes the fields of a request whose sender may claim nothing, and of which none of them is left.
+    ///
+    /// A client's requests are mostly for one authority, so that the first one's fields will do for the others.
+    pub(super) fn write_nothing(fields: &mut HeaderMap, facts: &Facts, authority: Option<&HeaderValue>) {
+        let first = facts.connection.forwarded(|| {
+            let mut first = HeaderMap::new();
+            Self::default().write(&mut first, facts, authority);
+            first
+        });
+        if first.get(&HOST) != authority
+            || first.get(&PROTO).is_none_or(|scheme| scheme != facts.scheme.as_str())
+        {
+            return Self::default().write(fields, facts, authority);
+        }
+        fields.reserve(first.len());
+        for (name, value) in first {
+            fields.insert(name, value.clone());
+        }
+    }
+
     /// Writes the fields, over whatever is there.
     pub(super) fn write(mut self, fields: &mut HeaderMap, facts: &Facts, authority: Option<&HeaderValue>) {
         let peer = address(&facts.connection.peer);
@@ -210,6 +230,20 @@ mod tests {
                 "forwarded: for=198.51.100.7;host=\"shop.example:8080\";proto=http",
             ]
         );
+    }
+
+    #[test]
+    fn requests_on_one_connection_may_be_for_several_authorities() {
+        let facts = facts("198.51.100.7:1234");
+        for authority in ["shop.example", "shop.example", "other.example:81", "shop.example"] {
+            let authority = HeaderValue::from_static(authority);
+            let (mut fields, mut anew) = (HeaderMap::new(), HeaderMap::new());
+
+            Claims::write_nothing(&mut fields, &facts, Some(&authority));
+
+            Claims::default().write(&mut anew, &facts, Some(&authority));
+            assert_eq!(fields, anew);
+        }
     }
 
     #[test]

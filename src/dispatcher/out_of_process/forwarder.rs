@@ -5,6 +5,7 @@
 //! body, closes the instance's stream.
 
 use std::{
+    future::poll_fn,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -17,11 +18,13 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body::Body as _;
-use hyper::{body::Incoming, client::conn::TrySendError};
+use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use tokio::time::Instant;
 
 use super::{
     answer::{self, Exchange},
+    connection::Sent,
     facts::{self as carried, Clock, Host},
     forwarded::Claims,
     pool::{Carrier, Choice, Lease, Pool},
@@ -65,7 +68,45 @@ impl Forwarder {
     /// `connect_failed`, `instance_lost`, `bad_gateway`, `first_byte_timeout`; `bad_request` for a CONNECT that no
     /// application can take; and the code of the request body's own failure, if it had one.
     pub async fn forward(&self, request: Request<Body>) -> Result<Response<Body>, Failure> {
-        self.0.forward(request).await
+        self.carry(request).await.map_err(|undelivered| undelivered.failure)
+    }
+
+    /// Carries one request, and has it back if the instance has seen nothing of it.
+    pub(crate) async fn carry(&self, request: Request<Body>) -> Result<Response<Body>, Undelivered> {
+        let parcel = self.0.pack(request)?;
+        self.0.deliver(parcel).await
+    }
+
+    /// Carries a request that was meant for another instance of the same application.
+    pub(crate) async fn carry_instead(&self, mut parcel: Parcel) -> Result<Response<Body>, Failure> {
+        self.0.pair(&mut parcel.request);
+        self.0.deliver(parcel).await.map_err(|undelivered| undelivered.failure)
+    }
+
+    /// Whether both are the same, or clones of it.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// A request as an instance gets it, and what is known of it.
+pub(crate) struct Parcel {
+    request: Request<Upload>,
+    watch: Option<Arc<Watch>>,
+    switch: Switch,
+    carrier: Carrier,
+}
+
+/// Why a request has no answer.
+pub(crate) struct Undelivered {
+    pub(crate) failure: Failure,
+    /// The request, if the instance cannot have seen anything of it.
+    pub(crate) untouched: Option<Box<Parcel>>,
+}
+
+impl From<Failure> for Undelivered {
+    fn from(failure: Failure) -> Self {
+        Self { failure, untouched: None }
     }
 }
 
@@ -79,7 +120,7 @@ impl tower_service::Service<Request<Body>> for Forwarder {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let forwarder = Arc::clone(&self.0);
+        let forwarder = self.clone();
         Box::pin(async move { forwarder.forward(request).await })
     }
 }
@@ -91,17 +132,28 @@ impl std::fmt::Debug for Forwarder {
 }
 
 impl Inner {
-    async fn forward(&self, mut request: Request<Body>) -> Result<Response<Body>, Failure> {
-        let facts = request.extensions_mut().remove::<Facts>().unwrap_or_else(Facts::unknown);
+    fn pack(&self, mut request: Request<Body>) -> Result<Parcel, Failure> {
+        let facts = Facts::take_from(request.extensions_mut()).unwrap_or_else(Facts::unknown);
         let switch = Switch::of(&mut request)?;
         let carrier = self.carrier(&request, &switch);
         let (request, watch) = self.outgoing(request, &facts, &switch, carrier)?;
-        let (response, lease) = self.exchange(request, carrier, watch.as_deref()).await?;
+        Ok(Parcel { request, watch, switch, carrier })
+    }
+
+    async fn deliver(&self, parcel: Parcel) -> Result<Response<Body>, Undelivered> {
+        let Parcel { request, watch, switch, carrier } = parcel;
+        let (response, lease) = match self.exchange(request, carrier, watch.as_deref()).await {
+            Ok(begun) => begun,
+            Err((failure, request)) => {
+                let untouched = request.map(|request| Box::new(Parcel { request, watch, switch, carrier }));
+                return Err(Undelivered { failure, untouched });
+            }
+        };
         if matches!(self.target.peer, Peer::Runner)
             && let Some(failure) = told::read(response.headers())
         {
             answer::discard(&response, answer::Exchange { lease, watch, carrier });
-            return Err(failure);
+            return Err(failure.into());
         }
         if switch.accepted(response.status(), carrier)? {
             return Ok(switch.join(response, lease));
@@ -112,7 +164,7 @@ impl Inner {
         {
             watch.open(); // it answers first and reads then; a refusal wants no body
         }
-        answer::pass(response, Exchange { lease, watch, carrier }, self.target.limits.idle)
+        Ok(answer::pass(response, Exchange { lease, watch, carrier }, self.target.limits.idle)?)
     }
 
     /// HTTP/1.1 where it loses nothing. Its client side sends only trailers that were announced, and an upgrade
@@ -136,6 +188,13 @@ impl Inner {
         }
     }
 
+    /// Shows a foreign program that the request comes through the host.
+    fn pair(&self, request: &mut Request<Upload>) {
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(&TOKEN, token.clone());
+        }
+    }
+
     /// The request as the instance gets it.
     fn outgoing(
         &self,
@@ -148,7 +207,7 @@ impl Inner {
         let version = parts.version;
         let start = self.start(&parts, carrier);
         // hyper's own notes on the client's request mean something else on ours.
-        parts.extensions.clear();
+        Facts::leave(std::mem::take(&mut parts.extensions));
         let authority = authority(&parts);
         self.write_fields(&mut parts, facts, authority.as_ref(), version);
         switch.ask(&mut parts, carrier)?;
@@ -176,17 +235,18 @@ impl Inner {
                 // facts who the client is.
                 fields::clean_for_library(&mut parts.headers);
                 let host = if authority.is_some() { Host::Named } else { Host::Unnamed };
-                let facts = carried::encode(facts, version, host, Clock::read());
+                let facts = carried::encode(facts, version, host, Clock::read);
                 parts.headers.insert(carried::FIELD, facts);
             }
             Peer::Foreign { .. } => {
-                let trusted = self.target.trusted.covers(&facts.connection.peer);
-                let (sender, claims) = match trusted {
-                    true => (Sender::Trusted, Claims::read(&parts.headers)),
-                    false => (Sender::Untrusted, Claims::default()),
-                };
-                fields::clean_request(&mut parts.headers, sender);
-                claims.write(&mut parts.headers, facts, authority);
+                if self.target.trusted.covers(&facts.connection.peer) {
+                    let claims = Claims::read(&parts.headers);
+                    fields::clean_request(&mut parts.headers, Sender::Trusted);
+                    claims.write(&mut parts.headers, facts, authority);
+                } else {
+                    fields::clean_request(&mut parts.headers, Sender::Untrusted);
+                    Claims::write_nothing(&mut parts.headers, facts, authority);
+                }
                 if let Some(token) = &self.token {
                     parts.headers.insert(&TOKEN, token.clone());
                     if let Some(certificate) = certificate(facts) {
@@ -276,16 +336,24 @@ impl Inner {
         mut request: Request<Upload>,
         carrier: Carrier,
         watch: Option<&Watch>,
-    ) -> Result<(Response<Incoming>, Lease), Failure> {
+    ) -> Result<(Response<Incoming>, Lease), (Failure, Option<Request<Upload>>)> {
         let mut attempt = 1;
         loop {
             let choice = if attempt < ATTEMPTS { Choice::Any } else { Choice::Fresh };
-            let mut lease = self.pool.lease(carrier, choice).await?;
-            match self.begun(lease.send(request), watch).await? {
-                Ok(response) => return Ok((response, lease)),
+            let mut lease = match self.pool.lease(carrier, choice).await {
+                Ok(lease) => lease,
+                Err(failure) => return Err((failure, Some(request))),
+            };
+            match self.begun(&mut lease, request, watch).await.map_err(|failure| (failure, None))? {
+                Ok(response) => {
+                    if watch.is_some_and(|watch| !watch.is_done()) {
+                        lease.detach(); // the client may send on before it reads
+                    }
+                    return Ok((response, lease));
+                }
                 Err(mut error) => match error.take_message() {
                     Some(untouched) if attempt < ATTEMPTS => request = untouched,
-                    _ => return Err(answer::lost(error.into_error(), watch)),
+                    untouched => return Err((answer::lost(error.into_error(), watch), untouched)),
                 },
             }
             attempt += 1;
@@ -295,25 +363,29 @@ impl Inner {
     /// Waits until the answer begins. Time during which the instance waits for the client does not count.
     async fn begun(
         &self,
-        answer: impl Future<Output = Sent>,
+        lease: &mut Lease,
+        request: Request<Upload>,
         watch: Option<&Watch>,
     ) -> Result<Sent, Failure> {
         let limit = self.target.limits.first_byte;
-        let mut answer = pin!(answer);
+        let mut answer = pin!(lease.send(request));
         let mut seen = 0;
-        loop {
-            if let Ok(sent) = tokio::time::timeout(limit, &mut answer).await {
-                return Ok(sent);
+        poll_fn(|cx| {
+            if let Poll::Ready(sent) = lease.drive(cx, |cx| answer.as_mut().poll(cx)) {
+                return Poll::Ready(Ok(sent));
             }
-            if !watch.is_some_and(|watch| watch.is_under_way(&mut seen)) {
-                return Err(Failure::new(Code::FirstByteTimeout)
-                    .detail(format!("{} sent no answer within {limit:?}", self.target.endpoint)));
+            while lease.timer().poll(cx, limit).is_ready() {
+                if !watch.is_some_and(|watch| watch.is_under_way(&mut seen)) {
+                    return Poll::Ready(Err(Failure::new(Code::FirstByteTimeout)
+                        .detail(format!("{} sent no answer within {limit:?}", self.target.endpoint))));
+                }
+                lease.timer().start(Instant::now());
             }
-        }
+            Poll::Pending
+        })
+        .await
     }
 }
-
-type Sent = Result<Response<Incoming>, TrySendError<Request<Upload>>>;
 
 /// Hears the instance's interim answers. Only 100 has an effect: hyper's server cannot send the others on.
 fn listen(request: &mut Request<Upload>, watch: Option<&Arc<Watch>>, carrier: Carrier) {

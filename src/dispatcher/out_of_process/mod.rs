@@ -12,6 +12,7 @@
 //! would lose something: trailers, streaming both ways, extended CONNECT.
 
 mod answer;
+mod connection;
 pub mod facts;
 mod forwarded;
 mod forwarder;
@@ -24,4 +25,5 @@ mod tests;
 mod upload;
 
 pub use forwarder::Forwarder;
+pub(crate) use forwarder::Undelivered;
 pub use target::{Limits, Peer, Protocol, Target, Trust};

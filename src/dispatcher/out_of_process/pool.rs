@@ -8,20 +8,19 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_util::future::Either;
-use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1, http2},
-};
+use http::Request;
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::task::JoinHandle;
+use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 
 use super::{
+    connection::{Condition, Connection, Sent, Timer},
     socket::Socket,
     target::{Peer, Target},
     upload::Upload,
@@ -47,20 +46,26 @@ pub(super) struct Pool {
     endpoint: Endpoint,
     connect: Duration,
     keep_for: Option<Duration>,
-    kept: Mutex<Vec<Kept>>,
+    kept: Mutex<Shelf>,
     shared: tokio::sync::Mutex<Vec<Shared>>,
+    /// Hears what happens on kept connections.
+    news: Arc<Notify>,
+    sweeper: OnceLock<JoinHandle<()>>,
+}
+
+/// The HTTP/1.1 connections that wait for their next request, the oldest first.
+#[derive(Default)]
+struct Shelf {
+    kept: Vec<Kept>,
+    /// Whether the sweeper has found nothing that may grow too old.
+    unwatched: bool,
 }
 
 /// An HTTP/1.1 connection that waits for its next request.
 struct Kept {
     connection: Connection,
-    since: Option<Instant>,
-}
-
-/// An HTTP/1.1 connection, and the task that drives it.
-struct Connection {
-    sender: http1::SendRequest<Upload>,
-    task: JoinHandle<()>,
+    /// When its last exchange began, which costs no look at the clock.
+    since: Instant,
 }
 
 /// An HTTP/2 connection. Every stream on it holds a clone of `streams`.
@@ -79,8 +84,10 @@ impl Pool {
             endpoint: target.endpoint.clone(),
             connect: target.limits.connect,
             keep_for,
-            kept: Mutex::default(),
+            kept: Mutex::new(Shelf { kept: Vec::new(), unwatched: true }),
             shared: tokio::sync::Mutex::default(),
+            news: Arc::default(),
+            sweeper: OnceLock::new(),
         }
     }
 
@@ -93,10 +100,14 @@ impl Pool {
         Ok(Lease { pool: Arc::clone(self), held })
     }
 
-    async fn connection(&self, choice: Choice) -> Result<Connection, Failure> {
-        let kept = if choice == Choice::Any { self.take_kept() } else { None };
+    async fn connection(self: &Arc<Self>, choice: Choice) -> Result<Connection, Failure> {
+        let now = Instant::now();
+        let kept = if choice == Choice::Any { self.take_kept(now) } else { None };
         match kept {
-            Some(connection) => Ok(connection),
+            Some(mut connection) => {
+                connection.timer.start(now);
+                Ok(connection)
+            }
             None => self.within_limit(self.open()).await,
         }
     }
@@ -128,15 +139,9 @@ impl Pool {
         }
     }
 
-    async fn open(&self) -> io::Result<Connection> {
-        let io = TokioIo::new(connect(&self.endpoint).await?);
-        let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(io::Error::other)?;
-        let task = tokio::spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "connection to the instance ended");
-            }
-        });
-        Ok(Connection { sender, task })
+    async fn open(self: &Arc<Self>) -> io::Result<Connection> {
+        self.sweeper.get_or_init(|| tokio::spawn(sweep(Arc::downgrade(self), Arc::clone(&self.news))));
+        Connection::new(connect(&self.endpoint).await?, Arc::clone(&self.news)).await
     }
 
     async fn open_shared(&self) -> io::Result<Shared> {
@@ -157,40 +162,94 @@ impl Pool {
         Ok(Shared { sender, streams: Arc::new(()) })
     }
 
-    fn take_kept(&self) -> Option<Connection> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+    fn take_kept(&self, now: Instant) -> Option<Connection> {
         let mut busy = Vec::new();
-        let mut found = None;
-        while let Some(candidate) = kept.pop() {
-            if candidate.connection.sender.is_closed() || self.is_stale(&candidate) {
+        let mut shelf = self.shelf();
+        let found = loop {
+            let Some(mut candidate) = shelf.kept.pop() else { break None };
+            if self.is_stale(&candidate, now) {
                 continue;
             }
-            if candidate.connection.sender.is_ready() {
-                found = Some(candidate.connection);
-                break;
+            match candidate.connection.look() {
+                Condition::Ready => break Some(candidate.connection),
+                Condition::Busy => busy.push(candidate),
+                Condition::Dead => {}
             }
-            // Its task has yet to notice that the exchange is over.
-            busy.push(candidate);
-        }
-        kept.append(&mut busy);
+        };
+        shelf.kept.append(&mut busy);
         found
     }
 
-    fn keep(&self, connection: Connection) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < MOST_KEPT && !connection.sender.is_closed() {
-            kept.push(Kept { connection, since: self.keep_for.map(|_| Instant::now()) });
+    fn keep(&self, mut connection: Connection) {
+        connection.rest();
+        let mut shelf = self.shelf();
+        if shelf.kept.len() < MOST_KEPT && connection.look() != Condition::Dead {
+            let since = connection.timer.began();
+            shelf.kept.push(Kept { connection, since });
+            if self.keep_for.is_some() && std::mem::take(&mut shelf.unwatched) {
+                self.news.notify_one();
+            }
         }
     }
 
-    fn is_stale(&self, kept: &Kept) -> bool {
-        self.keep_for.zip(kept.since).is_some_and(|(limit, since)| since.elapsed() > limit)
+    /// Closes what has ended or grown too old. Says how long nothing can grow too old.
+    fn clear(&self, cause: Cause) -> Option<Duration> {
+        let now = Instant::now();
+        let mut shelf = self.shelf();
+        shelf.kept.retain_mut(|kept| !self.is_stale(kept, now) && kept.connection.look() != Condition::Dead);
+        // Empty for a moment means little: the one connection may be in use.
+        shelf.unwatched = shelf.kept.is_empty() && cause == Cause::Time;
+        self.keep_for.filter(|_| !shelf.unwatched)
     }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_stale(&self, kept: &Kept, now: Instant) -> bool {
+        self.keep_for.is_some_and(|limit| now.duration_since(kept.since) > limit)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Some(sweeper) = self.sweeper.get() {
+            sweeper.abort();
+        }
+    }
+}
+
+/// Closes kept connections that have ended or grown too old, so that a peak leaves nothing behind.
+async fn sweep(pool: Weak<Pool>, news: Arc<Notify>) {
+    let mut pause = None;
+    loop {
+        let cause = match pause {
+            Some(pause) => match tokio::time::timeout(pause, news.notified()).await {
+                Ok(()) => Cause::News,
+                Err(_) => Cause::Time,
+            },
+            None => {
+                news.notified().await;
+                Cause::News
+            }
+        };
+        let Some(pool) = pool.upgrade() else { return };
+        pause = pool.clear(cause);
+    }
+}
+
+/// Why the sweeper looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// Something has happened on a kept connection, or the first was kept.
+    News,
+    /// Something may have grown too old.
+    Time,
 }
 
 impl Shared {
     fn stream(&self) -> Held {
-        Held::Stream { sender: self.sender.clone(), _counted: Arc::clone(&self.streams) }
+        Held::Stream { sender: self.sender.clone(), timer: Timer::new(), _counted: Arc::clone(&self.streams) }
     }
 }
 
@@ -217,8 +276,7 @@ pub(super) struct Lease {
 
 enum Held {
     Connection(Connection),
-    Stream { sender: http2::SendRequest<Upload>, _counted: Arc<()> },
-    Nothing,
+    Stream { sender: http2::SendRequest<Upload>, timer: Timer, _counted: Arc<()> },
 }
 
 /// What is left of the exchange when the answer has ended.
@@ -232,33 +290,46 @@ pub(super) enum Rest {
 
 impl Lease {
     /// Sends a request. The error has it back if none of it was sent.
-    pub(super) fn send(
-        &mut self,
-        request: Request<Upload>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Upload>>>> + use<> {
+    pub(super) fn send(&mut self, request: Request<Upload>) -> impl Future<Output = Sent> + use<> {
         match &mut self.held {
-            Held::Connection(connection) => Either::Left(connection.sender.try_send_request(request)),
+            Held::Connection(connection) => Either::Left(connection.send(request)),
             Held::Stream { sender, .. } => Either::Right(sender.try_send_request(request)),
-            Held::Nothing => unreachable!("a finished lease is consumed"),
+        }
+    }
+
+    /// Goes on with the exchange until `done` is.
+    pub(super) fn drive<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut done: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        match &mut self.held {
+            Held::Connection(connection) => connection.drive(cx, done),
+            Held::Stream { .. } => done(cx), // its connection has a task
+        }
+    }
+
+    /// For limits of the time until the answer begins.
+    pub(super) fn timer(&mut self) -> &mut Timer {
+        match &mut self.held {
+            Held::Connection(connection) => &mut connection.timer,
+            Held::Stream { timer, .. } => timer,
+        }
+    }
+
+    /// From now on it goes on also while nobody calls [`Lease::drive`].
+    pub(super) fn detach(&mut self) {
+        if let Held::Connection(connection) = &mut self.held {
+            connection.detach();
         }
     }
 
     /// The answer has ended; nobody waits for anything any more.
-    pub(super) fn finish(mut self, rest: Rest) {
-        if let Held::Connection(connection) = std::mem::replace(&mut self.held, Held::Nothing)
-            && rest == Rest::Nothing
-        {
-            self.pool.keep(connection);
-        }
-        // Otherwise only the handle is dropped here: the task goes on until the rest has been sent.
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        // At once, whatever hyper still waits for or would rather drain.
-        if let Held::Connection(connection) = &self.held {
-            connection.task.abort();
+    pub(super) fn finish(self, rest: Rest) {
+        match (self.held, rest) {
+            (Held::Connection(connection), Rest::Nothing) => self.pool.keep(connection),
+            (Held::Connection(connection), Rest::UnderWay) => connection.leave(),
+            (Held::Stream { .. }, _) => {}
         }
     }
 }

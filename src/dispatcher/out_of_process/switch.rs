@@ -96,7 +96,8 @@ impl Switch {
     }
 
     /// Tells the client of the switch, in its own language, and joins both sides.
-    pub(super) fn join(self, mut answer: Response<Incoming>, lease: Lease) -> Response<Body> {
+    pub(super) fn join(self, mut answer: Response<Incoming>, mut lease: Lease) -> Response<Body> {
+        lease.detach();
         let instance = hyper::upgrade::on(&mut answer);
         let mut answer = answer.map(|_| Body::empty());
         let to = answer.headers_mut().remove(UPGRADE);

@@ -192,7 +192,8 @@ impl Watch {
             Ok(failure) => *failure,
             Err(error) => match root(error.as_ref()) {
                 Some(failure) => Failure::new(failure.code).detail(failure.detail.clone()),
-                None => Failure::new(Code::BodyTimeout).detail("the request body broke off").source(error),
+                // What applications in process commonly answer, too.
+                None => Failure::new(Code::BadRequest).detail("the request body broke off").source(error),
             },
         };
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);

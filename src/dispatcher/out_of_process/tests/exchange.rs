@@ -51,6 +51,61 @@ async fn a_request_on_a_dead_kept_connection_goes_to_a_fresh_one() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_the_instance_closes_is_closed_at_once() {
+    let fake = Fake::listen();
+    let forwarder = fake.forwarder(Peer::Runner);
+    let instance = async {
+        let mut wire = fake.accept().await;
+        wire.answer(OK).await;
+        wire
+    };
+    let (mut wire, answer) = futures_util::future::join(instance, forwarder.forward(get("/"))).await;
+    text(answer.unwrap()).await;
+
+    wire.stream.shutdown().await.unwrap();
+
+    timeout(SOON, wire.closed()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_is_left_before_it_gets_tired_of_waiting() {
+    let fake = Fake::listen();
+    let forwarder = fake.foreign();
+    let mut wires = Vec::new();
+    for _ in 0..2 {
+        let instance = async {
+            let mut wire = fake.accept().await;
+            wire.answer(OK).await;
+            wires.push(wire);
+        };
+        let (answer, ()) = futures_util::future::join(forwarder.forward(get("/")), instance).await;
+        text(answer.unwrap()).await;
+
+        wires.last_mut().unwrap().closed().await;
+    }
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_while_nobody_reads_the_answer() {
+    let fake = Fake::listen();
+    let forwarder = fake.forwarder(Peer::Runner);
+    let (frames, body) = stream();
+    frames.send(data("first")).unwrap();
+    let mut wire = None;
+    let instance = async {
+        let wire = wire.insert(fake.accept().await);
+        wire.until("first").await;
+        wire.say("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nbegun").await;
+    };
+    let ((), unread) = futures_util::future::join(instance, forwarder.forward(post("/", body))).await;
+
+    frames.send(data("second")).unwrap();
+
+    timeout(SOON, wire.unwrap().until("second")).await.unwrap();
+    drop(unread);
+}
+
+#[tokio::test]
 async fn a_request_of_which_a_byte_was_sent_is_not_sent_again() {
     let fake = Fake::listen();
     let forwarder = fake.foreign();
@@ -151,7 +206,7 @@ async fn the_runner_gets_the_facts_in_one_private_field() {
 
     answer.unwrap();
     let field = head.lines().find_map(|line| line.strip_prefix("cohost-facts: ")).unwrap();
-    let carried = facts::decode(&field.parse().unwrap(), facts::Clock::read()).unwrap();
+    let carried = facts::decode(&field.parse().unwrap(), facts::Clock::read).unwrap();
     assert_eq!(format!("{:?}", carried.facts), format!("{sent:?}"));
     assert_eq!(head.matches("cohost-facts").count(), 1);
     assert!(head.starts_with("get /shop/cart http/1.1\r\n"), "{head}");

@@ -255,5 +255,5 @@ async fn a_client_that_breaks_off_its_body_is_to_blame_itself() {
             .await
             .unwrap();
 
-    assert_eq!(answer.unwrap_err().code, Code::BodyTimeout);
+    assert_eq!(answer.unwrap_err().code, Code::BadRequest);
 }

@@ -58,7 +58,7 @@ async fn the_runner_is_told_what_the_client_spoke() {
     let fake = Fake::listen();
     let forwarder = fake.forwarder(Peer::Runner);
     fake.serve(|request| async move {
-        let carried = facts::decode(&request.headers()[facts::FIELD], facts::Clock::read()).unwrap();
+        let carried = facts::decode(&request.headers()[facts::FIELD], facts::Clock::read).unwrap();
         Response::new(Body::from(format!("{:?} in {:?}", carried.version, request.version())))
     });
     let mut announced = get("/");
