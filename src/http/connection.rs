@@ -65,7 +65,7 @@ pub(crate) struct Connections<S> {
 struct Protocols {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
-    header_timeout: Duration,
+    header_timeout: Option<Duration>,
     linger: Duration,
 }
 
@@ -146,14 +146,19 @@ impl<S: Handler> Connections<S> {
 
     /// What the client speaks, and its first bytes; `None` when it says nothing in time, or has left.
     async fn version<I: Read + Unpin>(&mut self, stream: &mut I) -> Option<(version::Version, Vec<u8>)> {
-        let mut finding =
-            pin!(tokio::time::timeout(self.protocols.header_timeout, version::find_out(stream)));
+        let limit = self.protocols.header_timeout;
+        let mut finding = pin!(async {
+            let found = version::find_out(stream);
+            match limit {
+                Some(limit) => tokio::time::timeout(limit, found).await.ok()?.ok(),
+                None => found.await.ok(),
+            }
+        });
         let order = self.stop.clone();
-        let found = match until(finding.as_mut(), &order, self.stop.wait_for(is_ordered)).await {
+        match until(finding.as_mut(), &order, self.stop.wait_for(is_ordered)).await {
             Some(found) => found,
             None => tokio::time::timeout(self.protocols.linger, finding).await.ok()?,
-        };
-        found.ok()?.ok()
+        }
     }
 }
 
