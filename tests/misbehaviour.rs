@@ -378,6 +378,22 @@ both_models! {
         assert_eq!(answer.text(), "answered before the body was read\n");
         until(async || host.get("/report").await.text() == "body-after-answer: 4 3\n").await;
     }
+
+    async fn who_waits_for_a_body_is_told_once_when_it_is_dropped(model: Model) {
+        let host = Setup::raw(model).start().await;
+        let told = [
+            ("body-drop-while-called-back", vec![DONE, E_BUSY, E_BUSY, DONE, E_STATE, 0]),
+            ("body-drop-while-waiting", vec![DONE, E_STATE]),
+        ];
+        for (path, codes) in told {
+            // Neither sends more nor leaves.
+            let mut client = host.socket().await;
+            client.send(format!("POST /{path} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")).await;
+            client.until("\r\n\r\n").await;
+            let codes: Vec<_> = codes.iter().map(ToString::to_string).collect();
+            assert_eq!(client.until("\n").await, format!("{path}: {}\n", codes.join(" ")));
+        }
+    }
 }
 
 // ---- threads that are kept
