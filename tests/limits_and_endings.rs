@@ -21,10 +21,10 @@ both_models! {
     async fn a_declared_length_over_the_limit_is_refused_before_the_application_runs(model: Model) {
         let host = Setup::sample(model).start().await;
         for length in ["30000001", "4611686018427387904"] {
-            let mut socket = host.socket().await;
+            let mut socket = host.wire().await;
             socket.send(format!("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n")).await;
             let answer = socket.head().await;
-            assert!(answer.starts_with("http/1.1 413 "), "{answer}");
+            assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
             assert!(answer.contains("cohost-failure: body_too_large\r\n"), "{answer}");
         }
         let (_unsent, body) = Channel::<Bytes>::new(1);
@@ -39,12 +39,12 @@ both_models! {
 
     async fn a_body_without_a_length_is_refused_when_it_crosses_the_limit(model: Model) {
         let host = Setup::sample(model).application("max_request_body = \"100kB\"").start().await;
-        let mut socket = host.socket().await;
+        let mut socket = host.wire().await;
         socket.send("POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
         socket.send_chunk(&[0; 60_000]).await;
         socket.send_chunk(&[0; 40_001]).await;
         let answer = socket.head().await;
-        assert!(answer.starts_with("http/1.1 413 "), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
         assert!(answer.contains("cohost-failure: body_too_large\r\n"), "{answer}");
 
         for client in [host.client(), host.client().http2()] {
@@ -75,7 +75,7 @@ both_models! {
 
     async fn an_upgraded_connection_has_no_limit(model: Model) {
         let host = Setup::sample(model).application("max_request_body = 10").start().await;
-        let stream = host.socket().await.into_stream();
+        let stream = host.raw().await;
         let (mut socket, _) = tokio_tungstenite::client_async("ws://a/ws", stream).await.unwrap();
         let message = Message::binary(vec![7; 100_000]);
         socket.send(message.clone()).await.unwrap();
@@ -107,8 +107,8 @@ fn second_application(model: Model, path: &str, lines: &str) -> String {
 both_models! {
     async fn a_status_that_has_no_body_has_none_and_no_length(model: Model) {
         let host = Setup::broken(model, "none").start().await;
-        for (path, first) in [("/status/204", "http/1.1 204 "), ("/status/304", "http/1.1 304 ")] {
-            let mut socket = host.socket().await;
+        for (path, first) in [("/status/204", "HTTP/1.1 204 "), ("/status/304", "HTTP/1.1 304 ")] {
+            let mut socket = host.wire().await;
             // A body would stand where the second answer begins.
             for _ in 0..2 {
                 socket.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
@@ -158,7 +158,7 @@ both_models! {
     async fn an_answer_cut_short_never_looks_whole(model: Model) {
         let host = Setup::broken(model, "none").start().await;
         for path in ["/cut", "/panic-mid-stream", "/short"] {
-            let mut socket = host.socket().await;
+            let mut socket = host.wire().await;
             socket.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).await;
             let answer = socket.rest().await;
             assert!(is_cut(&answer), "{path}: {answer:?}");
@@ -176,13 +176,13 @@ both_models! {
     async fn a_length_that_is_exceeded_is_kept_and_nothing_follows(model: Model) {
         let host = Setup::broken(model, "none").start().await;
         // Five bytes were declared and ten came. The rest would be read as the next answer.
-        let mut socket = host.socket().await;
+        let mut socket = host.wire().await;
         socket.send("GET /long HTTP/1.1\r\nHost: a\r\n\r\n").await;
         let head = socket.head().await;
         socket.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
         let rest = socket.rest().await;
         assert!(!rest.contains("wrong"), "{head}{rest}");
-        assert!(!head.starts_with("http/1.1 200") || rest == "right" || rest.starts_with("rightHTTP/1.1 200 OK"));
+        assert!(!head.starts_with("HTTP/1.1 200") || rest == "right" || rest.starts_with("rightHTTP/1.1 200 OK"));
         assert_eq!(host.get("/").await.text(), "ok\n");
     }
 
@@ -344,7 +344,7 @@ both_models! {
     async fn a_client_that_goes_away_cancels_the_work(model: Model) {
         let host = Setup::broken(model, "none").start().await;
         for (count, path) in ["/hang", "/hang-stream", "/sleep/3600000"].into_iter().enumerate() {
-            let mut socket = host.socket().await;
+            let mut socket = host.wire().await;
             socket.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
             until(&host, "pending", 1).await;
             drop(socket);

@@ -197,11 +197,11 @@ both_models! {
 
     async fn a_token_that_is_kept_can_be_answered_at_any_time(model: Model) {
         let host = Setup::raw(model).start().await;
-        let mut kept = host.socket().await;
+        let mut kept = host.wire().await;
         kept.send("GET /leak HTTP/1.1\r\nHost: a\r\n\r\n").await;
         until(async || count(&host, "kept").await == 1).await;
         assert_eq!(host.get("/consume").await.text(), "consumed: 0\n");
-        assert!(kept.until("consumed\n").await.starts_with("HTTP/1.1 200 "));
+        assert!(kept.until("consumed\n").await.starts_with(b"HTTP/1.1 200 "));
     }
 }
 
@@ -271,7 +271,7 @@ both_models! {
     async fn a_client_that_goes_away_is_told_of_once(model: Model) {
         let host = Setup::raw(model).start().await;
         for (path, counter) in [("/cancel-notice", "kept"), ("/stalled-task", "tasks")] {
-            let mut socket = host.socket().await;
+            let mut socket = host.wire().await;
             socket.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
             until(async || count(&host, counter).await == 1).await;
             drop(socket);
@@ -377,6 +377,21 @@ both_models! {
         let answer = host.client().post("/body-after-answer", "body").await;
         assert_eq!(answer.text(), "answered before the body was read\n");
         until(async || host.get("/report").await.text() == "body-after-answer: 4 3\n").await;
+    }
+
+    async fn who_waits_for_a_body_is_told_once_when_it_is_dropped(model: Model) {
+        let host = Setup::raw(model).start().await;
+        let told = [
+            ("body-drop-while-called-back", vec![DONE, E_BUSY, E_BUSY, DONE, E_STATE, 0]),
+            ("body-drop-while-waiting", vec![DONE, E_STATE]),
+        ];
+        for (path, codes) in told {
+            // Neither sends more nor leaves.
+            let mut client = host.wire().await;
+            client.send(format!("POST /{path} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")).await;
+            let codes: Vec<_> = codes.iter().map(ToString::to_string).collect();
+            assert_eq!(client.reply().await.text(), format!("{path}: {}\n", codes.join(" ")));
+        }
     }
 }
 

@@ -38,11 +38,11 @@ both_models! {
 
     async fn an_answer_after_the_signal_says_that_the_connection_ends(model: Model) {
         let host = Setup::broken(model, "none").server("shutdown_timeout = \"60s\"").start().await;
-        let mut idle = host.socket().await;
+        let mut idle = host.wire().await;
         idle.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         assert!(!idle.head().await.contains("connection: close"));
-        assert_eq!(idle.until("ok\n").await, "ok\n");
-        let mut busy = host.socket().await;
+        assert_eq!(idle.until("ok\n").await, b"ok\n");
+        let mut busy = host.wire().await;
         busy.send("POST /slow-reader HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
         busy.send_chunk(b"first").await;
 
@@ -51,16 +51,16 @@ both_models! {
         loop {
             idle.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
             let head = idle.head().await;
-            assert!(head.starts_with("http/1.1 200 "), "{head}");
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
             if head.contains("connection: close\r\n") {
                 break;
             }
-            assert_eq!(idle.until("ok\n").await, "ok\n");
+            assert_eq!(idle.until("ok\n").await, b"ok\n");
         }
         assert_eq!(idle.rest().await, "ok\n");
         busy.send("0\r\n\r\n").await;
         let head = busy.head().await;
-        assert!(head.starts_with("http/1.1 200 ") && head.contains("connection: close\r\n"), "{head}");
+        assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("connection: close\r\n"), "{head}");
         assert!(busy.rest().await.contains("5 bytes"));
         assert_eq!(ended(host).await, Some(0));
     }
@@ -70,7 +70,7 @@ both_models! {
         host.get("/plaintext").await;
         let mut clients = Vec::new();
         for _ in 0..100 {
-            let mut client = host.socket().await;
+            let mut client = host.wire().await;
             client.send("GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n").await;
             clients.push(client);
         }
@@ -108,7 +108,7 @@ both_models! {
         let request = client.request(Method::GET, "/hang-stream").body(Empty::<Bytes>::new()).unwrap();
         let mut http2 = client.begin(request).await.unwrap();
         assert_eq!(http2.frame().await.unwrap().unwrap().into_data().unwrap(), "the first piece\n");
-        let mut raw = host.socket().await;
+        let mut raw = host.wire().await;
         raw.send("GET /hang-stream HTTP/1.1\r\nHost: a\r\n\r\n").await;
         raw.until("the first piece\n").await;
 
@@ -143,9 +143,9 @@ both_models! {
             .start()
             .await;
         // The application reads: that is what the 100 says.
-        let mut upload = host.socket().await;
+        let mut upload = host.wire().await;
         upload.send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n").await;
-        assert!(upload.head().await.starts_with("http/1.1 100 "));
+        assert!(upload.head().await.starts_with("HTTP/1.1 100 "));
         upload.send("half of it").await;
         let over_http2 = echo(&host, host.client().http2()).await;
         let over_http1 = echo(&host, host.client()).await;
@@ -164,7 +164,7 @@ both_models! {
         let host = Setup::sample(model).server("threads = 1").start().await;
         let mut uploads = Vec::new();
         for _ in 0..10 {
-            let mut upload = host.socket().await;
+            let mut upload = host.wire().await;
             let head = "POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
             upload.send(head).await;
             uploads.push(upload);

@@ -436,7 +436,7 @@ struct cohost_host {
     cohost_code (*body_poll)(const cohost_host *host, cohost_body body, const cohost_waker *waker, cohost_frame *out);
     /** The same by callback. Called by the application: any thread, one call at a time per body.
      * @param cb  called once if DONE is returned: on a serving thread, or on this one before the return; must not
-     *            block; also called when the body is dropped meanwhile. `rc` as from body_poll; `frame` is null
+     *            block. `rc` as from body_poll, or E_STATE when the body is dropped meanwhile; `frame` is null
      *            unless rc is DONE, and the data in it moves. Since 1.0. */
     cohost_code (*body_read)(const cohost_host *host, cohost_body body,
                              void (*cb)(void *ud, cohost_code rc, cohost_frame *frame), void *ud);
@@ -445,7 +445,8 @@ struct cohost_host {
      * @param into, len  OWNER: application; written only with DONE.   @param n  bytes written: above 0 with DONE.
      * @return DONE, EOF, or as body_poll. Since 1.0. */
     cohost_code (*body_read_blocking)(const cohost_host *host, cohost_body body, void *into, size_t len, size_t *n);
-    /** Ends a body, read or not; what was not read is skipped. Any thread. Consumes the body. Since 1.0. */
+    /** Ends a body, read or not, and a read that waits (E_STATE); what was not read is skipped. Any thread. Consumes
+     * the body. Since 1.0. */
     cohost_code (*body_drop)(const cohost_host *host, cohost_body body);
 
     /** Adds to a response body. Called by the application: any thread; two threads at a time are both served, in any order.

@@ -3,7 +3,6 @@
 
 mod client;
 mod log;
-mod socket;
 mod wire;
 mod workshop;
 
@@ -247,12 +246,9 @@ impl Host {
 
     /// Sends bytes on a connection of its own and reads until the host closes it.
     pub async fn exchange(&self, request: &str) -> String {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let mut stream = self.raw().await;
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("closed").unwrap();
-        String::from_utf8_lossy(&answer).into_owned()
+        let mut wire = self.wire().await;
+        wire.send(request).await;
+        wire.rest().await
     }
 
     pub fn pid(&self) -> u32 {

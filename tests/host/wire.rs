@@ -35,8 +35,15 @@ impl Wire {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
+    /// One chunk of a chunked body.
+    pub async fn send_chunk(&mut self, bytes: &[u8]) {
+        let size = format!("{:x}\r\n", bytes.len());
+        self.send([size.as_bytes(), bytes, b"\r\n"].concat()).await;
+    }
+
     /// Reads to the end of the next `end`, which is part of what is returned.
-    pub async fn until(&mut self, end: &[u8]) -> Vec<u8> {
+    pub async fn until(&mut self, end: impl AsRef<[u8]>) -> Vec<u8> {
+        let end = end.as_ref();
         loop {
             if let Some(at) = self.received.windows(end.len()).position(|window| window == end) {
                 return self.received.drain(..at + end.len()).collect();
@@ -72,7 +79,7 @@ impl Wire {
         } else if let Some(length) = reply.field("content-length") {
             reply.body = self.exactly(length.parse().unwrap()).await;
         } else if !matches!(reply.status(), 100..200 | 204 | 304) {
-            reply.body = self.rest().await;
+            reply.body = self.until_closed().await;
         }
         reply
     }
@@ -102,15 +109,20 @@ impl Wire {
         }
     }
 
-    /// Everything until the host closes the connection.
-    pub async fn rest(&mut self) -> Vec<u8> {
+    /// Everything until the host closes the connection, or breaks it off.
+    pub async fn rest(mut self) -> String {
+        String::from_utf8_lossy(&self.until_closed().await).into_owned()
+    }
+
+    async fn until_closed(&mut self) -> Vec<u8> {
         while self.read().await > 0 {}
         std::mem::take(&mut self.received)
     }
 
+    /// How many bytes came; none when the connection is closed or broken off.
     async fn read(&mut self) -> usize {
         match tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.received)).await {
-            Ok(read) => read.unwrap(),
+            Ok(read) => read.unwrap_or(0),
             Err(_) => panic!("silence after {:?}", String::from_utf8_lossy(&self.received)),
         }
     }

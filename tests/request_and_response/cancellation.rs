@@ -57,9 +57,9 @@ both_models! {
     async fn an_upload_that_breaks_off_is_recorded_as_a_bad_request(model: Model) {
         let host = Setup::sample(model).start().await;
         // The application reads: that is what the 100 says.
-        let mut upload = host.socket().await;
+        let mut upload = host.wire().await;
         upload.send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n").await;
-        assert!(upload.head().await.starts_with("http/1.1 100 "));
+        assert!(upload.head().await.starts_with("HTTP/1.1 100 "));
         upload.send("half of it").await;
         drop(upload);
         let record = host.log.wait(|event| event["target"] == "cohost::access" && event["path"] == "/upload").await;

@@ -53,7 +53,7 @@ both_models! {
             assert!(!head.contains(" 100 "), "{path}: {head}");
             let answer = wire.rest().await;
             // What would come next is a body or a request, and nobody knows which: the host closes.
-            assert!(!answer.windows(4).any(|window| window == b"HTTP"), "{path}: more than one answer");
+            assert!(!answer.contains("HTTP"), "{path}: more than one answer");
         }
     }
 

@@ -1,11 +1,14 @@
 //! A request body in the application's hands.
+//!
+//! Who waits for bytes, as a callback or as a thread, has the turn until they are there or the body is dropped, and
+//! nobody else reads meanwhile: a second reader would take its waker away, and it would wait for ever.
 #![expect(unsafe_code, reason = "the seam")]
 
 use std::{
     ffi::c_void,
     pin::Pin,
-    sync::{Arc, Mutex, TryLockError},
-    task::{Context, Poll},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::{Buf as _, Bytes};
@@ -17,7 +20,19 @@ use super::{bytes as owned, head::field, names};
 use crate::{Body, body::BodyError, dispatcher::fields, failure};
 
 /// A request body, read by one thread at a time.
-pub(super) struct RequestBody(Mutex<Reading>);
+pub(super) struct RequestBody {
+    reading: Mutex<Reading>,
+    reader: Mutex<Reader>,
+}
+
+/// Who waits for the next bytes.
+enum Reader {
+    Nobody,
+    /// Somebody has the turn; the waker, once it had to wait. It is always one of ours.
+    Waits(Option<Waker>),
+    /// Nobody ever will: the application dropped the body.
+    Dropped,
+}
 
 struct Reading {
     body: Body,
@@ -35,16 +50,33 @@ unsafe impl Send for Reading {}
 impl RequestBody {
     pub(super) fn new(body: Body) -> Self {
         let trailers = Box::default();
-        Self(Mutex::new(Reading { body, rest: Bytes::new(), trailers, fields: Vec::new(), end: None }))
+        let reading = Reading { body, rest: Bytes::new(), trailers, fields: Vec::new(), end: None };
+        Self { reading: Mutex::new(reading), reader: Mutex::new(Reader::Nobody) }
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Reader> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next frame, as the contract has it.
     pub(super) fn poll(&self, cx: &mut Context<'_>, out: &mut abi::Frame) -> abi::Code {
-        let mut reading = match self.0.try_lock() {
+        self.poll_frame(cx, out, || self.reader().is_free())
+    }
+
+    fn poll_frame(
+        &self,
+        cx: &mut Context<'_>,
+        out: &mut abi::Frame,
+        may_read: impl FnOnce() -> Result<(), abi::Code>,
+    ) -> abi::Code {
+        let mut reading = match self.reading.try_lock() {
             Ok(reading) => reading,
             Err(TryLockError::WouldBlock) => return abi::code::E_BUSY,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         };
+        if let Err(code) = may_read() {
+            return code;
+        }
         match reading.poll(cx) {
             Poll::Pending => abi::code::PENDING,
             Poll::Ready(Ok(Next::Data(data))) => {
@@ -64,8 +96,8 @@ impl RequestBody {
     }
 
     /// Bytes into the application's memory; skips over trailers.
-    pub(super) fn poll_into(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<Result<usize, abi::Code>> {
-        let mut reading = match self.0.try_lock() {
+    fn poll_into(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<Result<usize, abi::Code>> {
+        let mut reading = match self.reading.try_lock() {
             Ok(reading) => reading,
             Err(TryLockError::WouldBlock) => return Poll::Ready(Err(abi::code::E_BUSY)),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -81,6 +113,68 @@ impl RequestBody {
         into[..n].copy_from_slice(&reading.rest[..n]);
         reading.rest.advance(n);
         Poll::Ready(Ok(n))
+    }
+
+    /// Ends what waits for bytes; to be called when the application drops the body.
+    pub(super) fn end(&self) {
+        let before = std::mem::replace(&mut *self.reader(), Reader::Dropped);
+        if let Reader::Waits(Some(waker)) = before {
+            waker.wake();
+        }
+    }
+}
+
+impl Reader {
+    /// # Errors
+    /// Returns why nobody else may read.
+    const fn is_free(&self) -> Result<(), abi::Code> {
+        match self {
+            Self::Nobody => Ok(()),
+            Self::Waits(_) => Err(abi::code::E_BUSY),
+            Self::Dropped => Err(abi::code::E_STATE),
+        }
+    }
+}
+
+/// The right to wait for bytes; given back when it is dropped.
+pub(super) struct Turn(Arc<RequestBody>);
+
+impl Turn {
+    /// # Errors
+    /// Returns why nobody else may read.
+    pub(super) fn take(body: Arc<RequestBody>) -> Result<Self, abi::Code> {
+        let mut reader = body.reader();
+        reader.is_free()?;
+        *reader = Reader::Waits(None);
+        drop(reader);
+        Ok(Self(body))
+    }
+
+    /// Whether the body is still there; if it is dropped later, who asks is woken.
+    fn stays(&self, asking: &Waker) -> Result<(), abi::Code> {
+        let Reader::Waits(waker) = &mut *self.0.reader() else { return Err(abi::code::E_STATE) };
+        *waker = Some(asking.clone());
+        Ok(())
+    }
+
+    fn poll_frame(&self, cx: &mut Context<'_>, out: &mut abi::Frame) -> abi::Code {
+        let asking = cx.waker();
+        self.0.poll_frame(cx, out, || self.stays(asking))
+    }
+
+    /// As [`RequestBody::poll_into`].
+    pub(super) fn poll_into(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<Result<usize, abi::Code>> {
+        self.stays(cx.waker())?;
+        self.0.poll_into(cx, into)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut reader = self.0.reader();
+        if matches!(*reader, Reader::Waits(_)) {
+            *reader = Reader::Nobody;
+        }
     }
 }
 
@@ -159,11 +253,16 @@ pub(super) type OnFrame = unsafe extern "C" fn(*mut c_void, abi::Code, *mut abi:
 
 impl Callback<OnFrame> {
     /// Reads the next frame and calls back with it.
-    pub(super) async fn read(self, body: Arc<RequestBody>) {
+    pub(super) async fn read(self, turn: Turn) {
         let mut frame = FrameSpace(empty_frame());
-        let code = std::future::poll_fn(|cx| frame.poll(&body, cx)).await;
+        let code = std::future::poll_fn(|cx| frame.poll(&turn, cx)).await;
+        // It has what trailers point at.
+        let _body = Arc::clone(&turn.0);
+        // Before the call, in which the next read may begin.
+        drop(turn);
+        let out = if code == abi::code::DONE { &raw mut frame.0 } else { std::ptr::null_mut() };
         // SAFETY: called once, as the contract says; a frame's data is the application's from here on.
-        unsafe { (self.call)(self.ud, code, &raw mut frame.0) };
+        unsafe { (self.call)(self.ud, code, out) };
     }
 }
 
@@ -173,8 +272,8 @@ struct FrameSpace(abi::Frame);
 unsafe impl Send for FrameSpace {}
 
 impl FrameSpace {
-    fn poll(&mut self, body: &RequestBody, cx: &mut Context<'_>) -> Poll<abi::Code> {
-        match body.poll(cx, &mut self.0) {
+    fn poll(&mut self, turn: &Turn, cx: &mut Context<'_>) -> Poll<abi::Code> {
+        match turn.poll_frame(cx, &mut self.0) {
             abi::code::PENDING => Poll::Pending,
             code => Poll::Ready(code),
         }
@@ -189,5 +288,29 @@ const fn empty_frame() -> abi::Frame {
         n_headers: 0,
         data: owned::none(),
         headers: std::ptr::null(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::channel::Channel;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_is_woken_when_the_body_is_dropped() {
+        let (_client, body) = Channel::<Bytes>::new(1);
+        let body = Arc::new(RequestBody::new(Body::new(body)));
+        let turn = Turn::take(Arc::clone(&body)).unwrap();
+        let reading = tokio::spawn(async move {
+            let mut frame = FrameSpace(empty_frame());
+            std::future::poll_fn(|cx| frame.poll(&turn, cx)).await
+        });
+        // On this one thread: afterwards it waits.
+        tokio::task::yield_now().await;
+        assert_eq!(body.poll(&mut Context::from_waker(Waker::noop()), &mut empty_frame()), abi::code::E_BUSY);
+        body.end();
+        assert_eq!(reading.await.unwrap(), abi::code::E_STATE);
+        assert_eq!(Turn::take(body).err(), Some(abi::code::E_STATE));
     }
 }

@@ -6,7 +6,7 @@ use std::{
     sync::mpsc::{SyncSender, sync_channel},
 };
 
-use cohost_abi::{Body, Code, Frame, code, frame_kind};
+use cohost_abi::{Body, Code, Frame, Token, code, frame_kind};
 
 use crate::{
     host::{Call, Host},
@@ -28,6 +28,8 @@ pub(crate) fn route(call: &Call<'_>, name: &str) -> Option<Code> {
         "body-blocking-in-call" => blocking_in_call(call),
         "body-twice" => twice(call),
         "body-after-drop" => after_drop(call),
+        "body-drop-while-called-back" => later(call, move |token| drop_while_called_back(host, token)),
+        "body-drop-while-waiting" => later(call, move |token| drop_while_waiting(host, token)),
         // Taken, and then forgotten.
         "body-leak" => {
             call.take_body();
@@ -83,6 +85,8 @@ fn read_by_callback(host: Host, body: Body) -> (usize, Code) {
 unsafe extern "C" fn on_frame(ud: *mut c_void, rc: Code, frame: *mut Frame) {
     // SAFETY: made by `read_by_callback`; this is called once.
     let said = unsafe { Box::from_raw(ud.cast::<SyncSender<(Code, usize)>>()) };
+    // There is a frame if it went well, and only then.
+    let rc = if (rc == code::DONE) == frame.is_null() { code::E_INVALID } else { rc };
     let mut n = 0;
     // SAFETY: null, or the host's; its data moves here.
     if let Some(frame) = unsafe { frame.as_mut() }.filter(|frame| frame.kind == frame_kind::DATA) {
@@ -119,4 +123,37 @@ fn after_drop(call: &Call<'_>) -> Code {
     let read = call.host.body_read_blocking(body, &mut [0; 16], &mut n);
     let again = call.host.body_drop(body);
     call.say(&line("body-after-drop", &[dropped, read, again]))
+}
+
+/// Drops a body while a callback waits for it, and somebody else wants to read it, too. Says what each was told, and
+/// whether the callback was called again.
+fn drop_while_called_back(host: Host, token: Token) {
+    let body = host.token_take_body(token);
+    let (said, heard) = sync_channel::<(Code, usize)>(2);
+    let ud = Box::into_raw(Box::new(said)).cast();
+    let reading = host.body_read(body, on_frame, ud);
+    let (again, mut n) = (host.body_read(body, on_frame, ud), 0);
+    let by_waiting = host.body_read_blocking(body, &mut [0; 16], &mut n);
+    let dropped = host.body_drop(body);
+    let told = heard.recv().map_or(code::E_PANIC, |(rc, _)| rc);
+    // The callback freed the other end.
+    let once_more = Code::from(heard.recv().is_ok());
+    let codes = [reading, again, by_waiting, dropped, told, once_more];
+    say(host, token, &line("body-drop-while-called-back", &codes));
+}
+
+/// Drops a body while a thread waits for it; says what that thread was told.
+fn drop_while_waiting(host: Host, token: Token) {
+    let body = host.token_take_body(token);
+    let (begins, begun) = sync_channel::<()>(0);
+    let reader = std::thread::spawn(move || {
+        // Who waits for it has the other end.
+        let _ = begins.send(());
+        host.body_read_blocking(body, &mut [0; 16], &mut 0)
+    });
+    let _ = begun.recv();
+    // Whether it waits by now or not, it has to hear of it.
+    std::thread::yield_now();
+    let codes = [host.body_drop(body), reader.join().unwrap_or(code::E_PANIC)];
+    say(host, token, &line("body-drop-while-waiting", &codes));
 }

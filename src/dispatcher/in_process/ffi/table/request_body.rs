@@ -7,10 +7,10 @@ use cohost_abi::{self as abi, Code, code};
 
 use super::{
     super::{
-        request_body::{Callback, OnFrame},
+        request_body::{Callback, OnFrame, Turn},
         waker,
     },
-    end, entry, filled, generation, of, or_state, room, wait,
+    entry, filled, generation, of, or_state, room, wait,
 };
 
 pub(super) unsafe extern "C" fn body_poll(
@@ -44,8 +44,8 @@ pub(super) unsafe extern "C" fn body_read(
         // SAFETY: the contract's.
         let generation = unsafe { generation(host) }?;
         let callback = Callback { call: cb?, ud };
-        of(or_state(generation.objects.body(body.0)).map(|body| {
-            generation.runtime.spawn(callback.read(body));
+        of(or_state(generation.objects.body(body.0)).and_then(Turn::take).map(|turn| {
+            generation.runtime.spawn(callback.read(turn));
             code::DONE
         }))
     })
@@ -64,12 +64,20 @@ pub(super) unsafe extern "C" fn body_read_blocking(
         // SAFETY: the contract's.
         let (into, n) = unsafe { room(buf, cap, n) }?;
         of(or_state(generation.objects.body(body.0))
-            .and_then(|body| wait(|cx| body.poll_into(cx, into)))
+            .and_then(Turn::take)
+            .and_then(|turn| wait(|cx| turn.poll_into(cx, into)))
             .map(|read| filled(n, read)))
     })
 }
 
 pub(super) unsafe extern "C" fn body_drop(host: *const abi::Host, body: abi::Body) -> Code {
-    // SAFETY: the contract's.
-    entry(|| unsafe { end(host, body.0, |objects, handle| objects.body(handle).is_some()) })
+    entry(|| {
+        // SAFETY: the contract's.
+        let generation = unsafe { generation(host) }?;
+        let found = generation.objects.body(body.0).filter(|_| generation.objects.remove(body.0));
+        of(or_state(found).map(|found| {
+            found.end();
+            code::DONE
+        }))
+    })
 }
