@@ -16,6 +16,7 @@ mod instance;
 #[cfg(feature = "out-of-process")]
 mod launch;
 pub mod life;
+mod patience;
 #[cfg(feature = "out-of-process")]
 mod runner;
 
