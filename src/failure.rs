@@ -120,6 +120,9 @@ codes! {
     /// It failed too often; it is left alone until the window has passed.
     FailFast = "fail_fast", SERVICE_UNAVAILABLE, Application, "The application has failed too often and is paused.";
 
+    /// Workers ended too soon or too often; until the next try none holds applications in process.
+    WorkerCrashed = "worker_crashed", SERVICE_UNAVAILABLE, Application, "The application is not available.";
+
     /// Too many requests wait for the application.
     QueueFull = "queue_full", SERVICE_UNAVAILABLE, Host, "The application is overloaded.";
     /// The application is being stopped, and there is no next generation.

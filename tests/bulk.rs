@@ -66,7 +66,7 @@ impl Memory {
         // Started by then, and warm.
         host.client().post("/upload", vec![0; 1_000_000]).await;
         host.get("/bytes/1000000").await;
-        let mut processes = vec![host.pid()];
+        let mut processes = vec![host.worker()];
         if model == Model::OutOfProcess {
             let is_instance = |event: &serde_json::Value| {
                 event["message"] == "application started" && event["pid"].is_u64()
@@ -80,7 +80,7 @@ impl Memory {
         for (pid, before) in self.0 {
             // The system counts in batches, and may come out a little lower than before.
             let growth = status_of(pid, "VmHWM").saturating_sub(before);
-            let who = if pid == host.pid() { "the host" } else { "the instance" };
+            let who = if pid == host.worker() { "the host" } else { "the instance" };
             assert!(growth < MOST_GROWTH_KB, "{who} grew by {growth} kB");
         }
     }

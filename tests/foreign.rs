@@ -1,20 +1,17 @@
 //! Behaviours 8, 13, 21 and 46 to 47, and the words of the forwarder that no client can say for it: programs that
 //! know nothing of the host, and what a client can make of that.
 
-use std::{
-    os::{fd::OwnedFd, unix::fs::PermissionsExt as _},
-    path::Path,
-};
+use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Empty;
-use rustix::event::{PollFd, PollFlags};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
     both_models,
-    host::{Answer, Client, Host, Model, PATIENCE, Setup, Workshop},
+    host::{Answer, Client, Host, Model, PATIENCE, Setup, Watched, Workshop, kill},
 };
 
 /// The words that start the server which tells what it was asked.
@@ -201,7 +198,7 @@ async fn a_killed_program_costs_the_request_in_flight_and_the_next_starts_anothe
         async move { client.get("/hang").await }
     });
     host.log.message("hanging").await;
-    kill(first.as_u64().unwrap());
+    kill(number(&first), Signal::KILL);
 
     let lost = hanging.await.unwrap();
     assert_eq!((lost.status.as_u16(), lost.header("cohost-failure")), (502, "instance_lost"));
@@ -216,7 +213,7 @@ async fn a_killed_instance_of_a_library_costs_the_request_in_flight_and_the_next
     let host = Setup::broken(Model::OutOfProcess, "none").start().await;
     let mut hanging = begin(&host, "/hang-stream", &[]).await;
     assert_eq!(next(&mut hanging).await, "the first piece\n");
-    kill(host.log.message("application started").await["pid"].as_u64().unwrap());
+    kill(number(&host.log.message("application started").await["pid"]), Signal::KILL);
 
     assert!(http_body_util::BodyExt::frame(hanging.body_mut()).await.unwrap().is_err());
     host.log.message("instance ended; the next request starts another").await;
@@ -233,9 +230,9 @@ async fn a_request_that_finds_its_instance_dead_is_served_by_the_next() {
             let answers = [host.get("/").await, host.get("/").await];
             assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
             host.log.times("application started", round).await;
-            let pid = host.log.of("application started")[round - 1]["pid"].as_u64().unwrap();
+            let pid = number(&host.log.of("application started")[round - 1]["pid"]);
             let instance = Watched::new(pid);
-            kill(pid);
+            kill(pid, Signal::KILL);
             instance.ended().await;
 
             let (one, other) = futures_util::future::join(host.get("/"), host.get("/")).await;
@@ -249,11 +246,10 @@ async fn a_request_that_finds_its_instance_dead_is_served_by_the_next() {
 async fn no_instance_survives_a_host_that_is_killed() {
     let library = Setup::broken(Model::OutOfProcess, "none").start().await;
     assert_eq!(library.get("/").await.status, 200);
-    let pid = library.log.message("application started").await["pid"].as_u64().unwrap();
-    let runner = Watched::new(pid);
+    let runner = Watched::new(number(&library.log.message("application started").await["pid"]));
 
     let command = Setup::command(&echo(&[])).start().await;
-    let program = Watched::new(command.get("/").await.json()["pid"].as_u64().unwrap());
+    let program = Watched::new(number(&command.get("/").await.json()["pid"]));
 
     library.signal("KILL");
     command.signal("KILL");
@@ -296,28 +292,9 @@ fn of(fields: &Value, name: &str) -> Vec<Value> {
     named.map(|field| field[1].clone()).collect()
 }
 
-fn kill(pid: u64) {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-}
-
-/// A process whose end one can wait for without being its parent.
-struct Watched(OwnedFd);
-
-impl Watched {
-    fn new(pid: u64) -> Self {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-        Self(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap())
-    }
-
-    async fn ended(self) {
-        let ended = tokio::task::spawn_blocking(move || {
-            let limit = rustix::event::Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
-            let mut watched = [PollFd::new(&self.0, PollFlags::IN)];
-            rustix::event::poll(&mut watched, Some(&limit)).unwrap()
-        });
-        assert_eq!(ended.await.unwrap(), 1, "it did not end in time");
-    }
+/// The number in an event or an answer.
+fn number(pid: &Value) -> u32 {
+    pid.as_u64().unwrap().try_into().unwrap()
 }
 
 /// An application that says that it did not answer.

@@ -26,6 +26,9 @@ mod misbehaviour;
 // The end of the host, and of what is in flight then.
 mod stopping;
 
+// Crashes, replacements and everything else that the supervisor sees to while clients go on.
+mod supervision;
+
 // Instances: processes that are started, watched and ended.
 mod instances;
 

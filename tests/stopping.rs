@@ -13,7 +13,7 @@ use hyper::{Response, body::Incoming};
 
 use crate::{
     both_models,
-    host::{Answer, Host, Model, Setup},
+    host::{Answer, Host, Model, Setup, Workshop},
 };
 
 const STOPPING: &str = "stopping: finishing what is in flight; a second signal hurries";
@@ -136,6 +136,14 @@ both_models! {
         assert_eq!(ended(host).await, Some(0));
     }
 
+    async fn an_application_is_not_ended_while_it_is_being_told(model: Model) {
+        let workshop = Workshop::new();
+        let library = workshop.library("libslow.so", SLOW_TO_DRAIN, &[]);
+        let host = Setup::library(&library, model).start().await;
+        assert_eq!(host.get("/").await.text(), "");
+        assert!(host.stop().await.success());
+    }
+
     async fn a_client_that_goes_away_in_the_middle_leaves_nothing_to_wait_for(model: Model) {
         let host = Setup::sample(model)
             .server("shutdown_timeout = \"60s\"")
@@ -220,3 +228,39 @@ async fn refuses_connections(host: &Host) {
     };
     tokio::time::timeout(Duration::from_secs(10), refused).await.expect("refused in time");
 }
+
+/// An application that takes its time to hear of its end, and does not bear to be ended meanwhile.
+const SLOW_TO_DRAIN: &str = "
+#define _POSIX_C_SOURCE 200809L
+#include \"cohost.h\"
+#include <stdlib.h>
+#include <time.h>
+static volatile int draining;
+static cohost_code init(const cohost_host *host, const cohost_init *about, cohost_err *err, void **instance) {
+  (void)about, (void)err;
+  *instance = (void *)host;
+  return COHOST_DONE;
+}
+static cohost_code handle(void *instance, cohost_req *req, const cohost_head *head, const cohost_waker *waker,
+                          cohost_task *task) {
+  (void)head, (void)waker, (void)task;
+  cohost_response response = { .size = sizeof response, .status = 200 };
+  return ((const cohost_host *)instance)->respond(req, &response);
+}
+static void drain(void *instance) {
+  (void)instance;
+  draining = 1;
+  nanosleep(&(struct timespec){ .tv_nsec = 300000000 }, NULL);
+  draining = 0;
+}
+static cohost_code stop(void *instance, uint64_t deadline_ns) {
+  (void)instance, (void)deadline_ns;
+  if (draining) abort();
+  return COHOST_DONE;
+}
+COHOST_NOTE(0, 0);
+const cohost_app cohost_app_v1 = {
+  .magic = COHOST_MAGIC, .size = sizeof(cohost_app), .major = COHOST_ABI_MAJOR, .init = init, .handle = handle,
+  .drain = drain, .shutdown = stop,
+};
+";

@@ -104,7 +104,7 @@ bindings = ["http://127.0.0.1:{port}"]
 preload = true
 """
         )
-        return Server(name, [[self.built.programs["cohost"], "run", place / "cohost.toml"]], port, about)
+        return Server(name, [[self.built.programs["cohost"], "run", "--no-supervisor", place / "cohost.toml"]], port, about)
 
     # nginx
 

@@ -37,7 +37,8 @@ pub(crate) enum Command {
 ///   a library (.so)       served at the root of a site of its own
 ///   a cohost.toml         or a directory with one in it
 ///
-/// Runs until SIGTERM or Ctrl+C, then finishes the requests in flight. The log goes to stderr.
+/// Runs until SIGTERM or Ctrl+C, then finishes the requests in flight. SIGHUP reads the configuration again and replaces
+/// what serves, without a gap. The log goes to stderr.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, after_help = RUN_EXAMPLES)]
 pub(crate) struct Run {
@@ -56,6 +57,9 @@ pub(crate) struct Run {
     /// Build a crate without optimisation, which is faster to build and slower to run
     #[arg(long)]
     pub(crate) debug: bool,
+    /// Keep everything in one process, for debugging: a crash ends it, and it cannot reload
+    #[arg(long)]
+    pub(crate) no_supervisor: bool,
     /// Level of the log, or levels by target: info,app::db=debug
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,

@@ -15,20 +15,31 @@ mod artifact;
 mod build;
 mod check;
 mod cli;
+mod edition;
 mod exit;
 mod greeting;
+mod hosting;
 mod inspect;
 mod libraries;
 mod log;
+mod mounted;
 mod run;
 mod serve;
 mod settings;
+mod signals;
+mod sockets;
+mod supervise;
+mod systemd;
+mod worker;
 
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command};
+use crate::{
+    cli::{Cli, Command},
+    exit::Refused,
+};
 
 // The system's allocator gives little back after a burst and contends between threads. This one stands in its place, for
 // application libraries too (decision 12); still no memory changes its owner at the seam. It is not declared as Rust's
@@ -40,7 +51,15 @@ fn main() -> ExitCode {
     if let Some(exit) = cohost::enter_if_asked() {
         return exit;
     }
-    let outcome = match Cli::parse().command {
+    match worker::enter_if_asked() {
+        Some(served) => end(served.map(Into::into)),
+        None => end(obey()),
+    }
+}
+
+/// Does what the command line says.
+fn obey() -> Result<ExitCode, Refused> {
+    match Cli::parse().command {
         Command::Run(arguments) => run::run(&arguments).map(Into::into),
         Command::Check(arguments) => check::check(&arguments).map(Into::into),
         Command::Inspect(arguments) => inspect::inspect(&arguments).map(Into::into),
@@ -49,14 +68,15 @@ fn main() -> ExitCode {
             say(&cli::completions(arguments.shell));
             Ok(exit::Exit::Success.into())
         }
-    };
-    match outcome {
-        Ok(exit) => exit,
-        Err(refused) => {
-            eprintln!("{refused}");
-            refused.exit.into()
-        }
     }
+}
+
+/// The exit code, and why it is not a good one.
+fn end(outcome: Result<ExitCode, Refused>) -> ExitCode {
+    outcome.unwrap_or_else(|refused| {
+        eprintln!("{refused}");
+        refused.exit.into()
+    })
 }
 
 /// Writes to stdout. A reader who has gone away, as `head` does, is no failure.

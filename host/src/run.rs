@@ -4,68 +4,45 @@ use std::path::Path;
 
 use cohost::{
     HostingModel,
-    config::{self, Application, Artifact, Config, Listen, Site},
+    config::{self, Application, Artifact, Config, Listen},
 };
 
 use crate::{
-    artifact::{Named, name_of, named},
-    build::{self, Profile},
+    artifact::named,
     cli::Run,
+    edition::Edition,
     exit::{Exit, Refused},
     greeting::Greeting,
-    log, serve,
+    log, serve, supervise,
 };
 
 /// Serves what the path names, until told to stop.
 pub(crate) fn run(arguments: &Run) -> Result<Exit, Refused> {
     let named = named(&arguments.path)?;
-    let mut config = configuration(&named, arguments)?;
-    apply(arguments, &mut config)?;
+    let edition = Edition::new(&named, arguments, std::env::args_os().collect())?;
+    let config = edition.config()?;
     log::start(&config.log)?;
     let greeting = Greeting::new(&config, &named, &arguments.path);
-    serve::serve(config, &greeting)
+    if arguments.no_supervisor {
+        return serve::serve(config, &greeting);
+    }
+    supervise::supervise(edition, config, greeting)
 }
 
 /// Reads a configuration file, with the process's environment.
 pub(crate) fn read(file: &Path) -> Result<Config, Refused> {
-    config::read(file, &|name| std::env::var(name).ok())
+    let text = config::text(file).map_err(|faults| Exit::Configuration.because(faults.to_string()))?;
+    parse(&text, file)
+}
+
+/// Reads a configuration, with the process's environment.
+pub(crate) fn parse(text: &str, file: &Path) -> Result<Config, Refused> {
+    config::parse(text, file, &|name| std::env::var(name).ok())
         .map_err(|faults| Exit::Configuration.because(faults.to_string()))
 }
 
-/// The configuration that is named, or one for the library that is.
-fn configuration(named: &Named, arguments: &Run) -> Result<Config, Refused> {
-    match named {
-        Named::Configuration(file) => read(file),
-        Named::Library(library) => single(library, &library.with_file_name("")),
-        Named::Manifest(manifest) => {
-            let profile = if arguments.debug { Profile::Debug } else { Profile::Release };
-            let built = build::build(manifest, profile)?;
-            single(&built.library, &built.folder)
-        }
-    }
-}
-
-/// A configuration with one application, at the root of its only site.
-fn single(library: &Path, folder: &Path) -> Result<Config, Refused> {
-    let absolute = |path: &Path| {
-        std::path::absolute(path).map_err(|error| {
-            Exit::Failed.because(format!("cannot tell where {} is: {error}", path.display()))
-        })
-    };
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let name = name_of(library);
-    let mut application = Application::new(name.as_str(), Artifact::Library(absolute(library)?));
-    application.content_root = absolute(folder)?.components().collect();
-    let binding = DEFAULT_BINDING.parse().expect("the default is a binding, as a test shows");
-    let site = Site { name: name.into(), bindings: vec![binding], applications: vec![application] };
-    let mut config = Config { sites: vec![site], ..Config::default() };
-    // Whoever runs a crate or a library by hand is its developer. See `apply` for the limit of that.
-    config.server.detailed_errors = true;
-    Ok(config)
-}
-
 /// Puts the options of the command line in place of what the configuration says.
-fn apply(arguments: &Run, config: &mut Config) -> Result<(), Refused> {
+pub(crate) fn apply(arguments: &Run, config: &mut Config) -> Result<(), Refused> {
     if let Some(level) = &arguments.log_level {
         config.log.level.clone_from(level);
     }
@@ -122,14 +99,15 @@ fn is_loopback(listen: &Listen) -> bool {
     }
 }
 
-const DEFAULT_BINDING: &str = "http://127.0.0.1:8080";
-
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::cli::{Cli, Command};
+    use crate::{
+        cli::{Cli, Command},
+        edition::single,
+    };
 
     fn arguments(options: &[&str]) -> Run {
         match Cli::try_parse_from(["cohost", "run"].iter().chain(options)).unwrap().command {

@@ -23,6 +23,7 @@ pub(super) const SERVER: Keys = Keys {
         "header_timeout",
         "keep_alive_timeout",
         "shutdown_timeout",
+        "standby",
         "unknown_authority",
         "trusted_proxies",
         "error_page",

@@ -47,17 +47,25 @@ use crate::{
 ///
 /// Every fault in it; a file that cannot be read is one.
 pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Faults> {
-    match text_of(path) {
-        Ok(text) => parse(&text, path, env),
-        Err(message) => Err(Faults::new(vec![Fault {
+    parse(&text(path)?, path, env)
+}
+
+/// The text of the configuration file at `path`, for [`parse`].
+///
+/// # Errors
+///
+/// The file cannot be read, is no text, or too large.
+pub fn text(path: &Path) -> Result<String, Faults> {
+    text_of(path).map_err(|message| {
+        Faults::new(vec![Fault {
             file: path.into(),
             line: 0,
             column: 0,
             key: String::new(),
             message,
             suggestion: None,
-        }])),
-    }
+        }])
+    })
 }
 
 /// Reads a configuration. `file` is named in faults, and relative paths become absolute ones, seen from its folder;
@@ -129,6 +137,8 @@ pub struct Server {
     pub keep_alive_timeout: Duration,
     /// How long requests in flight may go on when the host stops.
     pub shutdown_timeout: Duration,
+    /// Whether a worker waits, loaded already, for the crash of the one that serves.
+    pub standby: bool,
     /// What a request gets whose authority no site has.
     pub unknown_authority: UnknownAuthority,
     /// Proxies whose word on the client's address and scheme is believed.
@@ -147,6 +157,7 @@ impl Default for Server {
             header_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
             shutdown_timeout: Duration::from_secs(10),
+            standby: true,
             unknown_authority: UnknownAuthority::DefaultSite,
             trusted_proxies: Vec::new(),
             error_page: true,

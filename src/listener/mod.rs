@@ -3,13 +3,12 @@
 //! In: addresses. Out: byte streams with the two ends' addresses. Never: knows HTTP, or fails to accept: what can go
 //! wrong with one connection, or with too many, does not end the listening.
 
+mod bound;
+
 use std::{
     fmt, io,
     net::SocketAddr,
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::FileTypeExt as _,
-    },
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
     pin::Pin,
     task::{Context, Poll},
@@ -18,8 +17,10 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
+
+pub use self::bound::Bound;
 
 use crate::{
     facts::End,
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// Connections that may wait to be accepted.
-const BACKLOG: u32 = 4096;
+const BACKLOG: i32 = 4096;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -113,28 +114,31 @@ impl Listener {
     /// # Errors
     /// Returns what the system says, and the address.
     pub fn bind(address: Address) -> Result<Self, ListenError> {
-        let opened = listening::ours(|| match &address {
-            Address::Tcp(address) => bind_tcp(*address).map(Socket::Tcp),
-            Address::Unix(path) => bind_unix(path).map(Socket::Unix),
-        });
-        let (socket, ours) = opened.map_err(|source| ListenError { address: address.clone(), source })?;
-        let address = match &socket {
-            Socket::Tcp(socket) => socket.local_addr().map_or(address, Address::Tcp),
-            Socket::Unix(_) => address,
-        };
-        Ok(Self { socket, address, _ours: ours })
+        Self::new(Bound::to(address)?)
     }
 
-    /// Listens on a Unix socket that somebody else has bound.
+    /// Accepts on a socket that listens already.
+    ///
+    /// # Errors
+    /// Returns what the system says, and the address.
+    pub fn new(bound: Bound) -> Result<Self, ListenError> {
+        let (socket, address) = bound.into_parts();
+        let opened = listening::ours(|| match &address {
+            Address::Tcp(_) => TcpListener::from_std(socket.into()).map(Socket::Tcp),
+            Address::Unix(_) => UnixListener::from_std(socket.into()).map(Socket::Unix),
+        });
+        match opened {
+            Ok((socket, ours)) => Ok(Self { socket, address, _ours: ours }),
+            Err(source) => Err(ListenError { address, source }),
+        }
+    }
+
+    /// Listens on a socket that somebody else has bound.
     ///
     /// # Errors
     /// Returns what the system says.
     pub fn inherited(socket: OwnedFd) -> io::Result<Self> {
-        let socket = std::os::unix::net::UnixListener::from(socket);
-        socket.set_nonblocking(true)?;
-        let path = socket.local_addr()?.as_pathname().map(PathBuf::from).unwrap_or_default();
-        let (socket, ours) = listening::ours(|| UnixListener::from_std(socket).map(Socket::Unix))?;
-        Ok(Self { socket, address: Address::Unix(path), _ours: ours })
+        Self::new(Bound::inherited(socket)?).map_err(|error| error.source)
     }
 
     /// Where it listens.
@@ -200,33 +204,6 @@ fn waiting(mut accept: impl FnMut() -> io::Result<Accepted>) -> Vec<Accepted> {
         }
     }
     all
-}
-
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // So that a restart does not wait for the last connections of its predecessor.
-    socket.set_reuseaddr(true)?;
-    // Accepted sockets have it from this one, so that nobody needs to set it for each.
-    socket.set_nodelay(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-fn bind_unix(path: &PathBuf) -> io::Result<UnixListener> {
-    match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_over(path) => {
-            std::fs::remove_file(path)?;
-            UnixListener::bind(path)
-        }
-        other => other,
-    }
-}
-
-/// A socket's file without anybody behind it.
-fn is_left_over(path: &PathBuf) -> bool {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    let refused = std::os::unix::net::UnixStream::connect(path).err();
-    is_socket && refused.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {

@@ -6,44 +6,17 @@
 //! Every [`Outcome::Start`] is answered by exactly one of [`Life::started`], [`Life::start_failed`], [`Life::ended`];
 //! every `started` by one of [`Life::exited`], [`Life::ended`].
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
-/// How patient one is with an application that fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// With more failures than this within a minute, the application is left alone until they are a minute old.
-    pub rapid_fails_per_minute: u32,
-    /// How long after a failed start the next one waits; doubled with each further failure.
-    pub backoff_initial: Duration,
-    /// How long it waits at most.
-    pub backoff_max: Duration,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            rapid_fails_per_minute: 10,
-            backoff_initial: Duration::from_secs(1),
-            backoff_max: Duration::from_secs(60),
-        }
-    }
-}
+use super::patience::Patience;
+pub use super::patience::{Policy, Why};
 
 /// The life of one application.
 #[derive(Clone, Debug)]
 pub struct Life {
-    policy: Policy,
     phase: Phase,
     gate: Gate,
-    /// When it failed, oldest first; only as many as the policy needs.
-    failures: VecDeque<Instant>,
-    /// Failed starts in a row.
-    streak: u32,
-    /// After a failed start: no other before.
-    not_before: Option<Instant>,
+    patience: Patience,
     /// Forgiven while a start was under way: if it fails, that is of the past, too.
     forgiven: bool,
 }
@@ -81,28 +54,11 @@ pub enum Outcome {
     Stopped,
 }
 
-/// Why an application is not started now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// The last start failed, and it is too early for the next.
-    BackingOff,
-    /// It failed too often within a minute.
-    FailFast,
-}
-
 impl Life {
     /// An application of which nothing has run yet.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self {
-            policy,
-            phase: Phase::Idle,
-            gate: Gate::Open,
-            failures: VecDeque::new(),
-            streak: 0,
-            not_before: None,
-            forgiven: false,
-        }
+        Self { phase: Phase::Idle, gate: Gate::Open, patience: Patience::new(policy), forgiven: false }
     }
 
     /// Somebody wants it: a request, or the host that keeps it running.
@@ -111,7 +67,7 @@ impl Life {
             (Gate::Stopped, _) => Outcome::Stopped,
             (Gate::Open, Phase::Starting) => Outcome::Join,
             (Gate::Open, Phase::Ready) => Outcome::Serve,
-            (Gate::Open, Phase::Idle) => match self.refused(now) {
+            (Gate::Open, Phase::Idle) => match self.patience.refused(now) {
                 Some((until, why)) => Outcome::Refuse { until, why },
                 None => {
                     self.phase = Phase::Starting;
@@ -126,8 +82,7 @@ impl Life {
     pub fn started(&mut self) {
         if self.phase == Phase::Starting {
             self.phase = Phase::Ready;
-            self.streak = 0;
-            self.not_before = None;
+            self.patience.started();
         }
     }
 
@@ -140,9 +95,7 @@ impl Life {
         if self.forgiven || self.gate == Gate::Stopped {
             return;
         }
-        self.note(now);
-        self.streak = self.streak.saturating_add(1);
-        self.not_before = now.checked_add(self.backoff());
+        self.patience.start_failed(now);
     }
 
     /// It ended without being asked, after it was ready. The next start need not wait.
@@ -152,7 +105,7 @@ impl Life {
         }
         self.phase = Phase::Idle;
         if self.gate == Gate::Open {
-            self.note(now);
+            self.patience.crashed(now);
         }
     }
 
@@ -164,9 +117,7 @@ impl Life {
     /// The past does not count any more: the operator says so, or the file changed. Ends a stop, too.
     pub fn reset(&mut self) {
         self.gate = Gate::Open;
-        self.failures.clear();
-        self.streak = 0;
-        self.not_before = None;
+        self.patience.forget();
         self.forgiven = self.phase == Phase::Starting;
     }
 
@@ -181,62 +132,20 @@ impl Life {
     #[must_use]
     pub fn next_start(&self, now: Instant) -> Option<Instant> {
         let due = self.gate == Gate::Open && self.phase == Phase::Idle;
-        due.then(|| self.refused(now).map_or(now, |(until, _)| until))
+        due.then(|| self.patience.refused(now).map_or(now, |(until, _)| until))
     }
 
     /// How often it failed within the last minute, as far as the policy counts.
     #[must_use]
     pub fn failures(&self, now: Instant) -> usize {
-        self.failures.iter().filter(|failure| recent(**failure, now)).count()
-    }
-
-    /// Until when it may not be started, and why. At that very time it may.
-    fn refused(&self, now: Instant) -> Option<(Instant, Why)> {
-        let backoff = self.not_before.filter(|time| *time > now);
-        let pause = self.pause(now);
-        match (pause, backoff) {
-            (Some(pause), backoff) => Some((backoff.map_or(pause, |time| time.max(pause)), Why::FailFast)),
-            (None, Some(time)) => Some((time, Why::BackingOff)),
-            (None, None) => None,
-        }
-    }
-
-    /// When there will be no more failures within a minute than allowed, if there are now.
-    fn pause(&self, now: Instant) -> Option<Instant> {
-        let allowed = usize::try_from(self.policy.rapid_fails_per_minute).unwrap_or(usize::MAX);
-        let excess = self.failures.len().checked_sub(allowed)?.checked_sub(1)?;
-        let until = *self.failures.get(excess)? + WINDOW;
-        (until > now).then_some(until)
-    }
-
-    fn note(&mut self, now: Instant) {
-        while self.failures.front().is_some_and(|oldest| !recent(*oldest, now)) {
-            self.failures.pop_front();
-        }
-        // A clock that callers read on several threads may step back a little; the order has to hold.
-        let now = self.failures.back().map_or(now, |last| now.max(*last));
-        self.failures.push_back(now);
-        let enough =
-            usize::try_from(self.policy.rapid_fails_per_minute).unwrap_or(usize::MAX).saturating_add(1);
-        if self.failures.len() > enough {
-            self.failures.pop_front();
-        }
-    }
-
-    fn backoff(&self) -> Duration {
-        let doublings = self.streak.saturating_sub(1).min(31);
-        self.policy.backoff_initial.saturating_mul(1 << doublings).min(self.policy.backoff_max)
+        self.patience.failures(now)
     }
 }
-
-fn recent(failure: Instant, now: Instant) -> bool {
-    now < failure + WINDOW
-}
-
-const WINDOW: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -405,7 +314,7 @@ mod tests {
                     }
                     _ => {}
                 }
-                prop_assert!(life.failures.len() <= rapid as usize + 1);
+                prop_assert!(life.patience.remembered() <= rapid as usize + 1);
             }
         }
     }

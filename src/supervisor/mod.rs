@@ -1,11 +1,12 @@
-//! Processes: how instances are started, watched and ended, and when to try again.
+//! Processes: how workers and instances are started, watched and ended, and when to try again.
 //!
 //! ```text
-//! host ── guard (a process of our own, tiny) ── instance ── whatever it starts
+//! supervisor ── worker ── guard (a process of our own, tiny) ── instance ── whatever it starts
 //! ```
 //!
 //! [`Launch`] says what to start, [`Instance`] is one that runs, [`life::Life`] decides when a start is due. Between
-//! host and instance stands the [`guard`], so that nothing survives the host, however it ends.
+//! worker and instance stands the [`guard`], so that nothing survives the host, however it ends. [`worker`] is the other
+//! half: how the process that serves is replaced while it serves.
 
 #[cfg(feature = "out-of-process")]
 mod environment;
@@ -16,8 +17,11 @@ mod instance;
 #[cfg(feature = "out-of-process")]
 mod launch;
 pub mod life;
+mod patience;
 #[cfg(feature = "out-of-process")]
 mod runner;
+#[cfg(feature = "out-of-process")]
+pub mod worker;
 
 #[cfg(feature = "out-of-process")]
 pub use environment::{Environment, Precedence};

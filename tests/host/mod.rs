@@ -3,13 +3,15 @@
 
 mod client;
 mod log;
+mod processes;
 mod wire;
 mod workshop;
 
 use std::{
     fmt::Write as _,
     io::{BufRead as _, BufReader},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -17,6 +19,7 @@ use std::{
 
 pub use client::{Answer, Client};
 pub use log::Log;
+pub use processes::{Watched, kill};
 pub use wire::{Reply, Wire};
 pub use workshop::{HELLO, Workshop};
 
@@ -71,7 +74,10 @@ pub struct Setup {
     application: String,
     settings: String,
     rest: String,
+    binding: String,
     environment: Vec<(String, String)>,
+    options: Vec<&'static str>,
+    given: Option<TcpListener>,
 }
 
 impl Setup {
@@ -109,7 +115,10 @@ impl Setup {
             application: String::new(),
             settings: String::new(),
             rest: String::new(),
+            binding: "http://127.0.0.1:0".to_owned(),
             environment: Vec::new(),
+            options: Vec::new(),
+            given: None,
         }
     }
 
@@ -158,13 +167,29 @@ impl Setup {
         self
     }
 
-    fn text(&self) -> String {
-        let Self { artifact, log, server, application, settings, rest, .. } = self;
+    /// An option of the command line.
+    pub fn option(mut self, option: &'static str) -> Self {
+        self.options.push(option);
+        self
+    }
+
+    /// Hands the host a socket that listens, as a service manager does.
+    pub fn given(mut self, socket: TcpListener) -> Self {
+        self.binding = format!("http://{}", socket.local_addr().unwrap());
+        self.given = Some(socket);
+        self
+    }
+
+    /// The configuration file.
+    pub fn text(&self) -> String {
+        let Self { artifact, log, server, application, settings, rest, binding, .. } = self;
+        // A second worker for each host would slow down all tests, and run what is preloaded twice.
+        let standby = if server.contains("standby") { "" } else { "standby = false" };
         let model =
             self.model.map(|model| format!("hosting_model = {:?}", model.as_str())).unwrap_or_default();
         format!(
-            "[log]\nformat = \"json\"\n{log}\n[server]\n{server}\n[[site]]\nname = \"site\"\n\
-             bindings = [\"http://127.0.0.1:0\"]\n[[site.application]]\nname = \"app\"\n{artifact}\n{model}\n\
+            "[log]\nformat = \"json\"\n{log}\n[server]\n{standby}\n{server}\n[[site]]\nname = \"site\"\n\
+             bindings = [{binding:?}]\n[[site.application]]\nname = \"app\"\n{artifact}\n{model}\n\
              {application}\n[site.application.settings]\n{settings}\n{rest}\n"
         )
     }
@@ -177,14 +202,21 @@ impl Setup {
     }
 
     /// Starts the host. Returns once it listens.
-    pub async fn start(self) -> Host {
+    pub async fn start(mut self) -> Host {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("cohost.toml");
         std::fs::write(&file, self.text()).unwrap();
-        let mut command = Command::new(program());
-        command.arg("run").arg(&file).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let mut command = match self.given.take() {
+            Some(socket) => with_socket(socket),
+            None => {
+                let mut command = Command::new(program());
+                command.stdin(Stdio::null());
+                command
+            }
+        };
+        command.arg("run").arg(&file).args(&self.options);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -197,6 +229,14 @@ impl Setup {
         };
         Host { child: Some(child), address, log, directory }
     }
+}
+
+/// The program, with a listening socket as its descriptor 3.
+fn with_socket(socket: TcpListener) -> Command {
+    let mut command = Command::new("sh");
+    let script = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
+    command.args(["-c", script]).arg(program()).stdin(OwnedFd::from(socket));
+    command
 }
 
 /// Where the greeting says that it listens.
@@ -280,9 +320,9 @@ impl Host {
         self.ended().await
     }
 
-    /// A number out of `/proc/PID/status`, such as `VmHWM` in kB.
+    /// A number out of `/proc/PID/status` of the process that serves, such as `VmHWM` in kB.
     pub fn status(&self, name: &str) -> u64 {
-        status_of(self.pid(), name)
+        status_of(self.worker(), name)
     }
 }
 

@@ -45,6 +45,7 @@ fn everything_that_is_written_is_used() {
     assert_eq!(server.shutdown_timeout, Duration::from_millis(1500));
     assert_eq!(server.unknown_authority, UnknownAuthority::Misdirected);
     assert_eq!(server.trusted_proxies, ["10.0.0.0/8", "::1/128"].map(|network| network.parse().unwrap()));
+    assert!(!server.standby);
     assert!(!server.error_page && server.detailed_errors);
 
     let [shop, api] = &config.sites[..] else { panic!("two sites") };

@@ -219,10 +219,6 @@ impl Generation {
         self.ended.load(Ordering::Relaxed)
     }
 
-    fn drain(&self, _: Instant) {
-        self.instance().drain();
-    }
-
     fn shutdown(&self, deadline: Instant) -> bool {
         let stopped = self.instance().shutdown(deadline);
         self.ended.store(true, Ordering::Relaxed);
@@ -248,11 +244,10 @@ impl Running {
 
     /// Tells the application that its end is near; it goes on serving. The future holds nothing of it.
     pub fn drain_notice(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let generation = self.lease.generation;
+        let lease = Arc::downgrade(&self.lease);
         async move {
-            if !generation.draining.swap(true, Ordering::Relaxed) {
-                let deadline = Instant::now() + NOTICE;
-                control(generation, "drain", Generation::drain, deadline).await;
+            if let Some(lease) = lease.upgrade() {
+                drain(lease, Instant::now() + NOTICE).await;
             }
         }
     }
@@ -264,13 +259,10 @@ impl Running {
         let Self { lease, ended } = self;
         let generation = lease.generation;
         let deadline = Instant::now() + limit;
-        if !generation.draining.swap(true, Ordering::Relaxed) {
-            control(generation, "drain", Generation::drain, deadline).await;
-        }
-        drop(lease);
+        drain(lease, deadline).await;
         // The sender is never used: its end means that the last lease is gone.
         let drained = tokio::time::timeout_at(deadline.into(), ended).await.is_ok();
-        let stopped = control(generation, "stop", Generation::shutdown, deadline).await;
+        let stopped = control(generation, "stop", move || generation.shutdown(deadline), deadline).await;
         if drained && stopped == Some(true) {
             return Ended::Gracefully;
         }
@@ -288,16 +280,30 @@ impl Running {
 /// How long one waits for an application to take notice of its end.
 const NOTICE: Duration = Duration::from_secs(1);
 
+/// Tells the application that its end is near, if nobody has, and waits until `deadline`.
+///
+/// The lease goes with the call: an application that is still being told is not ended.
+async fn drain(lease: Arc<Lease>, deadline: Instant) {
+    let generation = lease.generation;
+    if !generation.draining.swap(true, Ordering::Relaxed) {
+        let call = move || {
+            generation.instance().drain();
+            drop(lease);
+        };
+        control(generation, "drain", call, deadline).await;
+    }
+}
+
 /// Calls the application on a thread of its own, and waits for it until `deadline`.
 async fn control<T: Send + 'static>(
     generation: &'static Generation,
     what: &str,
-    call: fn(&Generation, Instant) -> T,
+    call: impl FnOnce() -> T + Send + 'static,
     deadline: Instant,
 ) -> Option<T> {
     let (done, result) = oneshot::channel();
     let thread = std::thread::Builder::new().name(format!("{}-{what}", generation.start.name));
-    let spawned = thread.spawn(move || done.send(call(generation, deadline)));
+    let spawned = thread.spawn(move || done.send(call()));
     if let Err(error) = spawned {
         tracing::error!(application = %generation.start.name, %error, "no thread to {what} the application");
         return None;

@@ -6,9 +6,7 @@
 use std::time::Duration;
 
 use procfs::process::{Process, all_processes};
-use rustix::process::{
-    Pid, Signal as Kill, WaitOptions, WaitStatus, getpid, kill_process, kill_process_group, wait,
-};
+use rustix::process::{Pid, Signal as Kill, WaitOptions, getpid, kill_process, kill_process_group, wait};
 use tokio::signal::unix::Signal;
 
 use super::{Exit, Order};
@@ -64,7 +62,7 @@ impl Family {
     pub(super) fn reap(&mut self) -> Left {
         loop {
             match wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) if pid == self.head => self.exit = Some(exit(status)),
+                Ok(Some((pid, status))) if pid == self.head => self.exit = Some(status.into()),
                 Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
                 Ok(None) => return Left::Some,
                 Err(_) => return Left::Nothing,
@@ -74,12 +72,7 @@ impl Family {
 
     fn kill(&self) {
         self.signal(Kill::KILL);
-        for child in children() {
-            if child.leads {
-                let _gone = kill_process_group(child.pid, Kill::KILL);
-            }
-            let _gone = kill_process(child.pid, Kill::KILL);
-        }
+        kill_children();
     }
 
     /// Signals the group, as long as its number cannot belong to anybody else.
@@ -97,13 +90,23 @@ pub(super) enum Left {
     Nothing,
 }
 
+/// Kills all children of this process, and the groups that they lead. What they leave behind may come to us afterwards.
+pub(in crate::supervisor) fn kill_children() {
+    for child in children() {
+        if child.leads {
+            let _gone = kill_process_group(child.pid, Kill::KILL);
+        }
+        let _gone = kill_process(child.pid, Kill::KILL);
+    }
+}
+
 struct Child {
     pid: Pid,
     /// Whether it leads a group, as it does after `setsid`.
     leads: bool,
 }
 
-/// Our children: the instance, and orphans among its descendants.
+/// Our children, orphans among their descendants included.
 fn children() -> Vec<Child> {
     let me = getpid().as_raw_nonzero().get();
     let all = all_processes().into_iter().flatten().flatten();
@@ -112,15 +115,6 @@ fn children() -> Vec<Child> {
         .filter(|stat| stat.ppid == me)
         .filter_map(|stat| Pid::from_raw(stat.pid).map(|pid| Child { pid, leads: stat.pgrp == stat.pid }))
         .collect()
-}
-
-fn exit(status: WaitStatus) -> Exit {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, Some(signal)) => Exit::Signal(signal),
-        // Stops are not asked for, so there is no third kind.
-        (None, None) => Exit::Lost,
-    }
 }
 
 const ROUND: Duration = Duration::from_millis(20);

@@ -133,6 +133,17 @@ impl Exit {
     }
 }
 
+impl From<rustix::process::WaitStatus> for Exit {
+    fn from(status: rustix::process::WaitStatus) -> Self {
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Self::Code(code),
+            (None, Some(signal)) => Self::Signal(signal),
+            // Stops are not asked for, so there is no third kind.
+            (None, None) => Self::Lost,
+        }
+    }
+}
+
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

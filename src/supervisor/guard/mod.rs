@@ -7,7 +7,7 @@
 //!
 //! Never: ends before them, or takes orders by signal: whoever wants the instance gone asks the host.
 
-mod family;
+pub(in crate::supervisor) mod family;
 mod message;
 
 use std::{

@@ -1,0 +1,139 @@
+//! What is to be served, as it was written: the command line, and the text of the file that it names.
+//!
+//! In: the command line. Out: a configuration; the same one in any process that is handed this. Never: hands over what
+//! it has made of the text: a worker of another build may understand it otherwise, and has to.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use clap::Parser as _;
+use cohost::config::{self, Application, Artifact, Config, Site};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    artifact::{Named, name_of},
+    build::{self, Profile},
+    cli::{Cli, Command, Run},
+    exit::{Exit, Refused},
+    run,
+};
+
+/// What is to be served, as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Edition {
+    /// The whole command line, the program's name included.
+    command_line: Vec<OsString>,
+    source: Source,
+}
+
+// Paths need not be text, and JSON would insist on that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Source {
+    File { file: OsString, text: String },
+    Library { library: OsString, folder: OsString },
+}
+
+impl Edition {
+    /// Reads, and builds, what the command line names.
+    pub(crate) fn new(named: &Named, arguments: &Run, command_line: Vec<OsString>) -> Result<Self, Refused> {
+        let source = match named {
+            Named::Configuration(file) => Source::of_file(file)?,
+            Named::Library(library) => Source::of_library(library, &library.with_file_name("")),
+            Named::Manifest(manifest) => {
+                let profile = if arguments.debug { Profile::Debug } else { Profile::Release };
+                let built = build::build(manifest, profile)?;
+                Source::of_library(&built.library, &built.folder)
+            }
+        };
+        Ok(Self { command_line, source })
+    }
+
+    /// The same, with the text that the file has by now. A crate is not built again.
+    pub(crate) fn again(&self) -> Result<Self, Refused> {
+        let source = match &self.source {
+            Source::File { file, .. } => Source::of_file(Path::new(file))?,
+            library @ Source::Library { .. } => library.clone(),
+        };
+        Ok(Self { command_line: self.command_line.clone(), source })
+    }
+
+    /// What it means, with the environment of this process.
+    pub(crate) fn config(&self) -> Result<Config, Refused> {
+        let mut config = match &self.source {
+            Source::File { file, text } => run::parse(text, Path::new(file))?,
+            Source::Library { library, folder } => single(Path::new(library), Path::new(folder))?,
+        };
+        let arguments = Cli::try_parse_from(&self.command_line)
+            .map_err(|error| Exit::Usage.because(error.to_string()))?;
+        match arguments.command {
+            Command::Run(arguments) => run::apply(&arguments, &mut config)?,
+            _ => return Err(Exit::Usage.because("only `cohost run` has something to serve")),
+        }
+        Ok(config)
+    }
+}
+
+impl Source {
+    fn of_file(file: &Path) -> Result<Self, Refused> {
+        let text = config::text(file).map_err(|faults| Exit::Configuration.because(faults.to_string()))?;
+        Ok(Self::File { file: file.into(), text })
+    }
+
+    fn of_library(library: &Path, folder: &Path) -> Self {
+        Self::Library { library: library.into(), folder: folder.into() }
+    }
+}
+
+/// A configuration with one application, at the root of its only site.
+pub(crate) fn single(library: &Path, folder: &Path) -> Result<Config, Refused> {
+    let absolute = |path: &Path| {
+        std::path::absolute(path).map_err(|error| {
+            Exit::Failed.because(format!("cannot tell where {} is: {error}", path.display()))
+        })
+    };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let name = name_of(library);
+    let mut application = Application::new(name.as_str(), Artifact::Library(absolute(library)?));
+    application.content_root = absolute(folder)?.components().collect::<PathBuf>();
+    let binding = DEFAULT_BINDING.parse().expect("the default is a binding, as a test shows");
+    let site = Site { name: name.into(), bindings: vec![binding], applications: vec![application] };
+    let mut config = Config { sites: vec![site], ..Config::default() };
+    // Whoever runs a crate or a library by hand is its developer. See `run::apply` for the limit of that.
+    config.server.detailed_errors = true;
+    Ok(config)
+}
+
+const DEFAULT_BINDING: &str = "http://127.0.0.1:8080";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edition(file: &Path, options: &[&str]) -> Edition {
+        let command_line: Vec<OsString> =
+            ["cohost", "run"].iter().chain(options).map(OsString::from).collect();
+        let Command::Run(arguments) = Cli::try_parse_from(&command_line).unwrap().command else {
+            panic!("run was said")
+        };
+        Edition::new(&Named::Configuration(file.to_owned()), &arguments, command_line).unwrap()
+    }
+
+    #[test]
+    fn another_process_makes_the_same_configuration_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cohost.toml");
+        let site =
+            "[[site]]\nname = 'a'\nbindings = ['http://*:80']\n[[site.application]]\nlibrary = 'x.so'\n";
+        std::fs::write(&file, site).unwrap();
+        let edition = edition(&file, &["--set", "a=1", "--listen", "127.0.0.1:0"]);
+        let config = edition.config().unwrap();
+        assert_eq!(config.sites[0].applications[0].settings, serde_json::json!({ "a": 1 }));
+
+        let handed_over: Edition = serde_json::from_value(serde_json::to_value(&edition).unwrap()).unwrap();
+        std::fs::write(&file, "gone").unwrap();
+        assert_eq!(handed_over.config().unwrap(), config);
+        assert_eq!(edition.again().unwrap().config().unwrap_err().exit, Exit::Configuration);
+    }
+}

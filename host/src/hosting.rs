@@ -1,0 +1,226 @@
+//! From a configuration to applications, and to the server in front of them.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use cohost::{
+    Application, HostingModel, Server,
+    config::{self, Artifact, Config, Listen},
+    dispatcher::{in_process::Ended, out_of_process::Trust},
+    http::ErrorPage,
+    listener::Listener,
+    options::ProcessListen,
+    router::{Authority, Binding, Router, Site, Unknown},
+    server::Options,
+    supervisor::worker::{Part, Preload},
+};
+use tokio::{runtime::Runtime, task::JoinSet};
+
+use crate::{
+    exit::{Exit, Refused},
+    mounted::{Mounted, Refusal},
+};
+
+/// What a configuration hosts. Nothing of it runs yet.
+pub(crate) struct Hosting {
+    config: Config,
+    /// In the order of the configuration, site by site.
+    members: Vec<Vec<Member>>,
+}
+
+/// An application, or what is in its place.
+enum Member {
+    Application { application: Application, described: Box<config::Application> },
+    Refused { path_base: Arc<str>, refusal: Refusal },
+}
+
+impl Hosting {
+    pub(crate) fn new(config: Config, part: Part) -> Result<Self, Refused> {
+        let refusal = Refusal::of(part, Instant::now());
+        let member = |described: &config::Application| match &refusal {
+            Some(refusal) if described.hosting_model == HostingModel::InProcess => {
+                Ok(Member::Refused { path_base: described.path.as_str().into(), refusal: refusal.clone() })
+            }
+            _ => application(&config, described).map(|application| Member::Application {
+                application,
+                described: Box::new(described.clone()),
+            }),
+        };
+        let members = config.sites.iter().map(|site| site.applications.iter().map(member).collect());
+        let members = members
+            .collect::<Result<_, cohost::application::BuildError>>()
+            .map_err(|error| Exit::Configuration.because(error.to_string()))?;
+        Ok(Self { config, members })
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn applications(&self) -> Vec<Application> {
+        self.all().map(|(application, _)| application.clone()).collect()
+    }
+
+    /// The applications to preload, divided into those that are started at once, and the others.
+    pub(crate) fn preloaded(&self, preload: Preload) -> (Vec<Application>, Vec<Application>) {
+        let now = |described: &config::Application| match preload {
+            // Somebody else has its port, and will for as long as the other worker lives.
+            Preload::Beside => !matches!(described.process.listen, ProcessListen::Port(_)),
+            Preload::InProcess => described.hosting_model == HostingModel::InProcess,
+            Preload::All => true,
+        };
+        let all = self.all().filter(|(_, described)| described.options.preload);
+        let (first, later): (Vec<_>, Vec<_>) = all.partition(|(_, described)| now(described));
+        let applications = |members: Vec<(&Application, _)>| {
+            members.into_iter().map(|(application, _)| application.clone()).collect()
+        };
+        (applications(first), applications(later))
+    }
+
+    /// A server for all of it on these listeners, which are those of [`listens`], in that order.
+    pub(crate) fn server(&self, listeners: Vec<Listener>) -> Server<Router<Mounted>> {
+        let names = listens(&self.config).into_iter().cloned().zip(listeners.iter().map(name)).collect();
+        let router = Router::new(self.sites(&names), unknown(&self.config));
+        let server = Server::new(router).options(options(&self.config));
+        listeners.into_iter().fold(server, Server::listener)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&Application, &config::Application)> {
+        self.members.iter().flatten().filter_map(|member| match member {
+            Member::Application { application, described } => Some((application, &**described)),
+            Member::Refused { .. } => None,
+        })
+    }
+
+    fn sites(&self, names: &HashMap<Listen, Arc<str>>) -> Vec<Site<Mounted>> {
+        let site = |(site, members): (&config::Site, &Vec<Member>)| Site {
+            name: Arc::clone(&site.name),
+            bindings: site.bindings.iter().map(|binding| routed(binding, names)).collect(),
+            applications: members.iter().map(Member::mounted).collect(),
+        };
+        self.config.sites.iter().zip(&self.members).map(site).collect()
+    }
+}
+
+impl Member {
+    fn mounted(&self) -> (Arc<str>, Mounted) {
+        match self {
+            Self::Application { application, .. } => {
+                (Arc::clone(application.path_base()), Mounted::Hosted(application.hosted()))
+            }
+            Self::Refused { path_base, refusal } => {
+                (Arc::clone(path_base), Mounted::Refused(refusal.clone()))
+            }
+        }
+    }
+}
+
+/// What a configuration listens on, each once, in the order of its bindings.
+pub(crate) fn listens(config: &Config) -> Vec<&Listen> {
+    let mut listens: Vec<&Listen> = Vec::new();
+    for binding in config.sites.iter().flat_map(|site| &site.bindings) {
+        if !listens.contains(&&binding.listen) {
+            listens.push(&binding.listen);
+        }
+    }
+    listens
+}
+
+/// The threads that serve `config`.
+pub(crate) fn runtime(config: &Config) -> Result<Runtime, Refused> {
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    if let Some(count) = config.server.threads {
+        threads.worker_threads(count.get());
+    }
+    threads
+        .enable_all()
+        .thread_name("cohost")
+        .build()
+        .map_err(|error| Exit::Failed.because(format!("no threads to serve with: {error}")))
+}
+
+/// Starts all of `applications` side by side. Returns the names of those that did not start; why is in the log.
+pub(crate) async fn start(applications: Vec<Application>) -> Vec<String> {
+    let mut starting = JoinSet::new();
+    for application in applications {
+        starting.spawn(async move {
+            let failed = application.start().await.is_err();
+            failed.then(|| application.name().to_string())
+        });
+    }
+    starting.join_all().await.into_iter().flatten().collect()
+}
+
+/// Tells all applications side by side that their end is near.
+pub(crate) async fn notify_drain(applications: Vec<Application>) {
+    let telling = applications.into_iter().map(|application| async move { application.notify_drain().await });
+    telling.collect::<JoinSet<()>>().join_all().await;
+}
+
+/// Stops all applications side by side.
+pub(crate) async fn stop(applications: Vec<Application>) -> Ended {
+    let stopping = applications.into_iter().map(|application| async move { application.stop().await });
+    let all = stopping.collect::<JoinSet<Ended>>().join_all().await;
+    if all.iter().all(|ended| *ended == Ended::Gracefully) { Ended::Gracefully } else { Ended::LeftBehind }
+}
+
+fn application(
+    config: &Config,
+    described: &config::Application,
+) -> Result<Application, cohost::application::BuildError> {
+    let builder = match &described.artifact {
+        Artifact::Library(path) => Application::builder().library(path),
+        Artifact::Command(words) => Application::builder().command(words),
+    };
+    builder
+        .name(Arc::clone(&described.name))
+        .path_base(described.path.as_str())
+        .hosting_model(described.hosting_model)
+        .content_root(&described.content_root)
+        .settings(described.settings.clone())
+        .options(described.options.clone())
+        .process(described.process.clone())
+        .inherited_environment(std::env::vars_os())
+        .trusted(Trust::networks(config.server.trusted_proxies.iter().copied()))
+        .build()
+}
+
+/// A listener as connections on it name it.
+fn name(listener: &Listener) -> Arc<str> {
+    listener.address().to_string().into()
+}
+
+fn routed(binding: &config::Binding, names: &HashMap<Listen, Arc<str>>) -> Binding {
+    Binding {
+        listener: Arc::clone(&names[&binding.listen]),
+        authority: match &binding.authority {
+            config::Authority::Any => Authority::Any,
+            config::Authority::Exact(name) => Authority::Exact(Arc::clone(name)),
+            config::Authority::Wildcard(parent) => Authority::Wildcard(Arc::clone(parent)),
+        },
+    }
+}
+
+fn unknown(config: &Config) -> Unknown {
+    match config.server.unknown_authority {
+        config::UnknownAuthority::Misdirected => Unknown::Misdirected,
+        config::UnknownAuthority::NotFound => Unknown::NotFound,
+        _ => Unknown::FirstSite,
+    }
+}
+
+fn options(config: &Config) -> Options {
+    let server = &config.server;
+    let defaults = Options::default();
+    Options {
+        error_page: ErrorPage {
+            shown: server.error_page,
+            detailed: server.detailed_errors,
+            ..ErrorPage::default()
+        },
+        access: config.log.access,
+        header_timeout: Some(server.header_timeout),
+        shutdown_timeout: server.shutdown_timeout,
+        max_connections: server.max_connections.unwrap_or(defaults.max_connections),
+        ..defaults
+    }
+}

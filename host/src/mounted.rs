@@ -1,0 +1,73 @@
+//! What requests for an application come to: the application, or the reason why there is none here.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use cohost::{
+    Body, Failure,
+    application::Hosted,
+    failure::Code,
+    supervisor::{life::Why, worker::Part},
+};
+use futures_util::future::{Either, Ready, ready};
+use http::{Request, Response};
+use tower_service::Service;
+
+/// An application, or the reason why there is none here.
+#[derive(Clone, Debug)]
+pub(crate) enum Mounted {
+    Hosted(Hosted),
+    Refused(Refusal),
+}
+
+impl Service<Request<Body>> for Mounted {
+    type Response = Response<Body>;
+    type Error = Failure;
+    type Future = Either<<Hosted as Service<Request<Body>>>::Future, Ready<Result<Response<Body>, Failure>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        match self {
+            Self::Hosted(hosted) => hosted.poll_ready(cx),
+            Self::Refused(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        match self {
+            Self::Hosted(hosted) => Either::Left(hosted.call(request)),
+            Self::Refused(refusal) => Either::Right(ready(Err(refusal.failure(Instant::now())))),
+        }
+    }
+}
+
+/// Why applications in process are not served for a while.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    detail: Arc<str>,
+    until: Instant,
+}
+
+impl Refusal {
+    /// Why a worker for this part refuses applications in process; `None` if it does not.
+    pub(crate) fn of(part: Part, now: Instant) -> Option<Self> {
+        let Part::Safe { why, retry_after } = part else { return None };
+        let detail = match why {
+            Why::BackingOff => {
+                "the last worker ended before it was ready; one of the applications in process ended it"
+            }
+            Why::FailFast => {
+                "too many workers ended within a minute; one of the applications in process ended them"
+            }
+        };
+        Some(Self { detail: detail.into(), until: now + retry_after })
+    }
+
+    fn failure(&self, now: Instant) -> Failure {
+        // When it is over, the next worker may be about to take over, or to fail as the last one did.
+        let after = self.until.saturating_duration_since(now).max(Duration::from_secs(1));
+        Failure::new(Code::WorkerCrashed).detail(&*self.detail).retry_after(after)
+    }
+}

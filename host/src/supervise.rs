@@ -1,0 +1,381 @@
+//! The program as a supervisor: keeps the listening sockets, and a worker that serves on them.
+//!
+//! In: a configuration, signals, what workers report, and how they end. Out: orders to workers, and an exit code when all
+//! of them have ended. Never: runs code of an application, reads a byte of what a client sends, has a second thread, or
+//! decides anything itself: [`Plan`] does that.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use cohost::{
+    config::Config,
+    supervisor::{
+        Exit as Ended,
+        life::Policy,
+        worker::{
+            self, Action, Children, Event, Generation, Heard, Order, Outcome, Overdue, Part, Plan, Preload,
+            Preloaded, Process, Report, Standby, Start, Terms,
+        },
+    },
+};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::{
+    edition::Edition,
+    exit::{Exit, Refused},
+    greeting::Greeting,
+    hosting::Hosting,
+    signals::{self, Asked, Signals},
+    sockets::Sockets,
+    systemd,
+};
+
+/// Has workers serve `edition`, and its successors, until told to stop; says `greeting` once the first one does.
+pub(crate) fn supervise(edition: Edition, config: Config, greeting: Greeting) -> Result<Exit, Refused> {
+    let mut sockets = Sockets::new(systemd::sockets());
+    sockets.open(&config)?;
+    check(&config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Exit::Failed.because(format!("cannot watch over workers: {error}")))?;
+    runtime.block_on(async {
+        let signals = Signals::to_stop_or_reload()?;
+        let children = Children::adopt()
+            .map_err(|error| Exit::Failed.because(format!("cannot watch over workers: {error}")))?;
+        let mut supervisor = Supervisor::new(edition, config, greeting, sockets);
+        let outcome = supervisor.run(signals, children).await;
+        Ok(match outcome {
+            Outcome::Gracefully => Exit::Success,
+            Outcome::Forced => Exit::Forced,
+        })
+    })
+}
+
+struct Supervisor {
+    plan: Plan,
+    /// What the plan wants done first.
+    begin: Vec<Action>,
+    sockets: Sockets,
+    editions: BTreeMap<worker::Edition, (Edition, Config)>,
+    last: worker::Edition,
+    workers: BTreeMap<Generation, Worker>,
+    heard: UnboundedReceiver<(Generation, Heard)>,
+    hear: UnboundedSender<(Generation, Heard)>,
+    greeting: Option<Greeting>,
+    stop: Stop,
+}
+
+struct Worker {
+    process: Process,
+    edition: worker::Edition,
+    end: End,
+}
+
+/// Whether somebody has told a worker to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Untold,
+    Told,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    NotAsked,
+    Asked,
+}
+
+impl Supervisor {
+    fn new(edition: Edition, config: Config, greeting: Greeting, sockets: Sockets) -> Self {
+        let first = worker::Edition(1);
+        let (plan, begin) = Plan::new(Instant::now(), first, terms(&config), Policy::default());
+        let (hear, heard) = unbounded_channel();
+        Self {
+            plan,
+            begin,
+            sockets,
+            editions: BTreeMap::from([(first, (edition, config))]),
+            last: first,
+            workers: BTreeMap::new(),
+            heard,
+            hear,
+            greeting: Some(greeting),
+            stop: Stop::NotAsked,
+        }
+    }
+
+    async fn run(&mut self, mut signals: Signals, mut children: Children) -> Outcome {
+        let mut terminal = Terminal::of_this_process();
+        let mut alive = systemd::watchdog().map(tokio::time::interval);
+        let begin = std::mem::take(&mut self.begin);
+        let mut outcome = self.act(begin);
+        while outcome.is_none() {
+            let due = self.plan.due().map_or_else(far, tokio::time::Instant::from_std);
+            let events = tokio::select! {
+                asked = signals.next() => self.asked(terminal.meant(asked)),
+                Some((generation, heard)) = self.heard.recv() => self.heard(generation, heard),
+                () = children.changed() => self.reap(&children),
+                () = tokio::time::sleep_until(due) => vec![Event::Tick],
+                () = tick(alive.as_mut()) => {
+                    systemd::alive();
+                    Vec::new()
+                }
+            };
+            for event in events {
+                let actions = self.plan.on(Instant::now(), event);
+                outcome = outcome.or(self.act(actions));
+            }
+        }
+        // Guards that outlive their worker for a moment, and what escaped from applications in process.
+        children.end().await;
+        outcome.unwrap_or(Outcome::Forced)
+    }
+
+    fn asked(&mut self, asked: Asked) -> Vec<Event> {
+        match (asked, self.stop) {
+            (Asked::Reload, Stop::NotAsked) => self.reload().into_iter().collect(),
+            (Asked::Reload, Stop::Asked) => Vec::new(),
+            (Asked::Stop(_), Stop::NotAsked) => {
+                self.stop = Stop::Asked;
+                systemd::stopping();
+                signals::first(asked);
+                // Before workers are told: once they have closed theirs, nobody waits in vain to be accepted.
+                self.sockets.close();
+                vec![Event::Stop]
+            }
+            (Asked::Stop(_), Stop::Asked) => {
+                signals::second(asked);
+                vec![Event::Stop]
+            }
+        }
+    }
+
+    /// Reads the configuration again. What is wrong with it changes nothing.
+    fn reload(&mut self) -> Option<Event> {
+        systemd::reloading();
+        tracing::info!("reading the configuration again");
+        let current = &self.editions[&self.plan.edition()].0;
+        let read = current.again().and_then(|edition| {
+            let config = edition.config()?;
+            check(&config)?;
+            self.sockets.open(&config)?;
+            Ok((edition, config))
+        });
+        match read {
+            Ok((edition, config)) => {
+                self.last = worker::Edition(self.last.0 + 1);
+                let terms = terms(&config);
+                self.editions.insert(self.last, (edition, config));
+                Some(Event::Replace(self.last, terms))
+            }
+            Err(refused) => {
+                for fault in refused.to_string().lines() {
+                    tracing::error!(fault, "configuration refused; the one in force stays");
+                }
+                systemd::ready();
+                None
+            }
+        }
+    }
+
+    fn heard(&mut self, generation: Generation, heard: Heard) -> Vec<Event> {
+        match heard {
+            Heard::Report(Report::Configured) => vec![Event::Configured(generation)],
+            Heard::Report(Report::Ready { failed }) if failed.is_empty() => {
+                vec![Event::Ready(generation, Preloaded::Running)]
+            }
+            Heard::Report(Report::Ready { .. }) => vec![Event::Ready(generation, Preloaded::Failed)],
+            Heard::Report(Report::Serving) => {
+                self.serving(generation);
+                vec![Event::Serving(generation)]
+            }
+            // Of a later build.
+            Heard::Report(_) => Vec::new(),
+            Heard::Hung => vec![Event::Hung(generation)],
+        }
+    }
+
+    fn serving(&mut self, generation: Generation) {
+        let pid = self.workers.get(&generation).map(|worker| worker.process.pid());
+        tracing::info!(worker = generation.0, pid, "worker serves");
+        if let Some(greeting) = self.greeting.take() {
+            greeting.say(|listen| self.sockets.address(listen));
+            systemd::ready();
+        }
+    }
+
+    fn reap(&mut self, children: &Children) -> Vec<Event> {
+        let ended = children.reap(self.workers.values().map(|worker| &worker.process));
+        ended.into_iter().filter_map(|(pid, exit)| self.ended(pid, exit)).collect()
+    }
+
+    /// `None` for a child that is no worker.
+    fn ended(&mut self, pid: u32, exit: Ended) -> Option<Event> {
+        let generation = *self.workers.iter().find(|(_, worker)| worker.process.pid() == pid)?.0;
+        let worker = self.workers.remove(&generation)?;
+        match worker.end {
+            End::Told => tracing::info!(worker = generation.0, pid, %exit, "worker ended"),
+            End::Untold => tracing::error!(
+                worker = generation.0, pid, %exit,
+                "worker crashed, and with it the requests that it had; the next one takes over"
+            ),
+        }
+        Some(Event::Exited(generation, exit))
+    }
+
+    /// Does what the plan wants; tells when nothing is left to do.
+    fn act(&mut self, actions: Vec<Action>) -> Option<Outcome> {
+        let mut actions = VecDeque::from(actions);
+        while let Some(action) = actions.pop_front() {
+            match action {
+                Action::Start { generation, edition, part, preload } => {
+                    if let Err(error) = self.start(generation, edition, part, preload) {
+                        tracing::error!(worker = generation.0, %error, "cannot start a worker");
+                        actions.extend(self.plan.on(Instant::now(), Event::NotStarted(generation)));
+                    }
+                }
+                Action::Serve(generation) => self.serve(generation),
+                Action::Adopt(edition) => {
+                    self.editions.retain(|other, _| *other >= edition);
+                    self.close_unneeded();
+                    tracing::info!(edition = edition.0, "configuration in force");
+                    systemd::ready();
+                }
+                Action::Refuse(edition, why) => {
+                    self.editions.remove(&edition);
+                    self.close_unneeded();
+                    tracing::error!(
+                        edition = edition.0,
+                        ?why,
+                        "configuration refused; the one in force stays"
+                    );
+                    systemd::ready();
+                }
+                Action::Drain(generation) => self.tell_to_end(generation, &Order::Drain),
+                Action::Hurry(generation) => self.tell_to_end(generation, &Order::Hurry),
+                Action::Kill(generation, overdue) => self.kill(generation, overdue),
+                Action::End(outcome) => return Some(outcome),
+            }
+        }
+        None
+    }
+
+    fn start(
+        &mut self,
+        generation: Generation,
+        edition: worker::Edition,
+        part: Part,
+        preload: Preload,
+    ) -> std::io::Result<()> {
+        let written = serde_json::to_value(&self.editions[&edition].0)?;
+        let program = Path::new("/proc/self/exe");
+        let process = Process::start(program, generation, &systemd::HIDDEN, self.hear.clone())?;
+        match part {
+            Part::Everything => {
+                tracing::info!(
+                    worker = generation.0,
+                    pid = process.pid(),
+                    edition = edition.0,
+                    "worker starts"
+                );
+            }
+            Part::Safe { why, retry_after } => tracing::error!(
+                worker = generation.0,
+                pid = process.pid(),
+                ?why,
+                ?retry_after,
+                "workers crash; starting one without the applications in process until the next try"
+            ),
+        }
+        let version = worker::VERSION;
+        process.order(&Order::Start(Start { version, generation, part, preload, edition: written }));
+        self.workers.insert(generation, Worker { process, edition, end: End::Untold });
+        Ok(())
+    }
+
+    fn serve(&self, generation: Generation) {
+        let Some(worker) = self.workers.get(&generation) else { return };
+        for socket in self.sockets.of(&self.editions[&worker.edition].1) {
+            worker.process.hand(socket);
+        }
+        worker.process.order(&Order::Serve);
+    }
+
+    fn tell_to_end(&mut self, generation: Generation, order: &Order) {
+        let Some(worker) = self.workers.get_mut(&generation) else { return };
+        worker.end = End::Told;
+        worker.process.order(order);
+    }
+
+    fn kill(&mut self, generation: Generation, overdue: Overdue) {
+        let Some(worker) = self.workers.get_mut(&generation) else { return };
+        let message = match overdue {
+            Overdue::Start => "worker did not start in time; killing it",
+            Overdue::Stop => "worker did not end in time; killing it",
+            Overdue::Hung => "worker closed the conversation and did not end; killing it",
+        };
+        tracing::error!(worker = generation.0, pid = worker.process.pid(), "{message}");
+        worker.end = End::Told;
+        worker.process.kill();
+    }
+
+    fn close_unneeded(&mut self) {
+        self.sockets.keep(self.editions.values().map(|(_, config)| config));
+    }
+}
+
+/// What can be told of a configuration without running anything of it.
+fn check(config: &Config) -> Result<(), Refused> {
+    Hosting::new(config.clone(), Part::Everything).map(drop)
+}
+
+fn terms(config: &Config) -> Terms {
+    let applications = || config.sites.iter().flat_map(|site| &site.applications).map(|it| &it.options);
+    let preloaded = applications().filter(|options| options.preload).map(|options| options.startup_timeout);
+    let ending = applications().map(|options| options.shutdown_timeout).max().unwrap_or_default();
+    Terms {
+        start_limit: preloaded.max().unwrap_or_default() + MARGIN,
+        stop_limit: config.server.shutdown_timeout + ending + MARGIN,
+        standby: if config.server.standby { Standby::Kept } else { Standby::None },
+    }
+}
+
+/// Beyond what the worker itself has limits for.
+const MARGIN: Duration = Duration::from_secs(15);
+
+/// The terminal that the program was started from, if it was started from one.
+struct Terminal {
+    there: bool,
+}
+
+impl Terminal {
+    fn of_this_process() -> Self {
+        Self { there: Self::is_there() }
+    }
+
+    /// A terminal that is closed sends the same signal as somebody who wants a reload.
+    fn meant(&mut self, asked: Asked) -> Asked {
+        if asked == Asked::Reload && self.there && !Self::is_there() {
+            return Asked::Stop("SIGHUP");
+        }
+        asked
+    }
+
+    fn is_there() -> bool {
+        std::fs::File::open("/dev/tty").is_ok()
+    }
+}
+
+async fn tick(interval: Option<&mut tokio::time::Interval>) {
+    match interval {
+        Some(interval) => drop(interval.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+fn far() -> tokio::time::Instant {
+    tokio::time::Instant::now() + Duration::from_secs(24 * 60 * 60)
+}

@@ -1,0 +1,142 @@
+//! The program as a worker: serves what its supervisor hands it.
+//!
+//! In: orders of the supervisor. Out: answers to clients, reports to the supervisor. Never: outlives the supervisor,
+//! opens a listening socket of its own, or obeys signals.
+
+use std::{os::fd::OwnedFd, sync::Arc};
+
+use cohost::{
+    Application,
+    listener::{Bound, Listener},
+    server::Stopping,
+    supervisor::worker::{self, Order, Orders, Report, Reports, Start},
+};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::{
+    edition::Edition,
+    exit::{Exit, Refused},
+    hosting::{self, Hosting},
+    log, serve, signals, sockets,
+};
+
+/// Serves, if this process was started to.
+pub(crate) fn enter_if_asked() -> Option<Result<Exit, Refused>> {
+    worker::asked().then(work)
+}
+
+/// An order, with the descriptor that came with it.
+type Told = (Order, Option<OwnedFd>);
+
+fn work() -> Result<Exit, Refused> {
+    let (mut orders, reports) = worker::inherited()
+        .map_err(|error| Exit::Usage.because(format!("not started by a supervisor: {error}")))?;
+    let start = match orders.next() {
+        Some((Order::Start(start), _)) if start.version == worker::VERSION => start,
+        Some((Order::Start(start), _)) => {
+            let (theirs, ours) = (start.version, worker::VERSION);
+            let message =
+                format!("the supervisor speaks version {theirs} to its workers, this is version {ours}");
+            return Err(Exit::Failed.because(message));
+        }
+        _ => {
+            return Err(
+                Exit::Failed.because("the supervisor ended, or said nothing that could be understood")
+            );
+        }
+    };
+    let edition: Edition = serde_json::from_value(start.edition.clone()).map_err(|error| {
+        Exit::Failed.because(format!("the supervisor's configuration is unreadable: {error}"))
+    })?;
+    let config = edition.config()?;
+    log::start(&config.log)?;
+    let (sender, told) = unbounded_channel();
+    // A thread of its own: whatever applications do to the others, this one notices the supervisor's end.
+    std::thread::Builder::new()
+        .name("cohost-orders".to_owned())
+        .spawn(move || listen(orders, &sender))
+        .map_err(|error| Exit::Failed.because(format!("no thread to hear orders with: {error}")))?;
+    let runtime = hosting::runtime(&config)?;
+    let hosting = Hosting::new(config, start.part)?;
+    let exit = runtime.block_on(run(hosting, start, told, reports));
+    // An application may have left work behind, which must not keep the process.
+    runtime.shutdown_background();
+    exit
+}
+
+fn listen(orders: Orders, told: &UnboundedSender<Told>) {
+    for order in orders {
+        if told.send(order).is_err() {
+            // It is ending by itself.
+            return;
+        }
+    }
+    worker::end_at_once();
+}
+
+async fn run(
+    hosting: Hosting,
+    start: Start,
+    mut told: UnboundedReceiver<Told>,
+    reports: Reports,
+) -> Result<Exit, Refused> {
+    let _deaf = signals::deafen()?;
+    let reports = Arc::new(reports);
+    reports.send(&Report::Configured);
+    let (first, later) = hosting.preloaded(start.preload);
+    tokio::spawn({
+        let reports = Arc::clone(&reports);
+        async move {
+            let failed = hosting::start(first).await;
+            reports.send(&Report::Ready { failed });
+        }
+    });
+    let applications = hosting.applications();
+    let Some(listeners) = until_served(&mut told).await? else {
+        return Ok(serve::end(cohost::server::Stopped::Gracefully, applications).await);
+    };
+    if listeners.len() != hosting::listens(hosting.config()).len() {
+        return Err(
+            Exit::Failed.because("the supervisor handed over other sockets than the configuration names")
+        );
+    }
+    let server = hosting.server(listeners);
+    // What comes of it is logged where it happens; requests will try again.
+    tokio::spawn(hosting::start(later));
+    let stopping = Stopping::new();
+    tokio::spawn(obey(told, stopping.clone(), applications.clone()));
+    // Whoever connects from here on is served: the sockets are watched.
+    reports.send(&Report::Serving);
+    Ok(serve::end(server.serve(stopping).await, applications).await)
+}
+
+/// The listeners to serve on; `None` if it has to end instead.
+async fn until_served(told: &mut UnboundedReceiver<Told>) -> Result<Option<Vec<Listener>>, Refused> {
+    let mut listeners = Vec::new();
+    loop {
+        match told.recv().await {
+            Some((Order::Socket, Some(socket))) => {
+                let bound = Bound::inherited(socket)
+                    .map_err(|error| Exit::Failed.because(format!("cannot take over a socket: {error}")))?;
+                listeners.push(Listener::new(bound).map_err(|error| sockets::refused(&error))?);
+            }
+            Some((Order::Serve, _)) => return Ok(Some(listeners)),
+            Some((Order::Drain | Order::Hurry, _)) | None => return Ok(None),
+            // What makes no sense here.
+            Some(_) => {}
+        }
+    }
+}
+
+async fn obey(mut told: UnboundedReceiver<Told>, stopping: Stopping, applications: Vec<Application>) {
+    while let Some((order, _)) = told.recv().await {
+        match order {
+            Order::Drain => {
+                stopping.stop();
+                tokio::spawn(hosting::notify_drain(applications.clone()));
+            }
+            Order::Hurry => stopping.stop(),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What a [`Plan`](super::Plan) is told, and what it wants done.
+
+use super::{
+    super::Exit,
+    terms::{Edition, Generation, Part, Preload, Preloaded, Terms},
+};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A worker has understood its configuration, and could serve.
+    Configured(Generation),
+    /// A worker has started, or tried to start, what is to be preloaded.
+    Ready(Generation, Preloaded),
+    /// A worker accepts, as it was told to.
+    Serving(Generation),
+    /// A worker has ended, and was reaped.
+    Exited(Generation, Exit),
+    /// The system refused to start a worker.
+    NotStarted(Generation),
+    /// A worker has closed its end of the conversation. Usually it is ending.
+    Hung(Generation),
+    /// There is a new configuration.
+    Replace(Edition, Terms),
+    /// Everything has to end. The second time: at once.
+    Stop,
+    /// Time went by, up to what [`Plan::due`](super::Plan::due) says.
+    Tick,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start a worker.
+    Start {
+        /// Under this number.
+        generation: Generation,
+        /// With this configuration.
+        edition: Edition,
+        /// For these applications.
+        part: Part,
+        /// Starting these before it counts as ready.
+        preload: Preload,
+    },
+    /// Hand it the listening sockets: it accepts from now on.
+    Serve(Generation),
+    /// This configuration is in force: one of its workers serves. Comes before others are told to drain.
+    Adopt(Edition),
+    /// This configuration will not be in force.
+    Refuse(Edition, Refusal),
+    /// It finishes what is in flight, and ends.
+    Drain(Generation),
+    /// It ends at once.
+    Hurry(Generation),
+    /// Kill it.
+    Kill(Generation, Overdue),
+    /// Nothing is left.
+    End(Outcome),
+}
+
+/// Why a new configuration is not put in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Its worker ended.
+    Crashed(Exit),
+    /// The system would not start a worker.
+    NotStarted,
+    /// Its worker was not ready in time.
+    TimedOut,
+    /// An application that is to be preloaded does not start.
+    PreloadFailed,
+    /// A newer one came.
+    Superseded,
+    /// Everything is ending.
+    Stopping,
+}
+
+/// What a worker failed to do in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overdue {
+    /// To become ready, or to accept when it was told to.
+    Start,
+    /// To end.
+    Stop,
+    /// To end after it had closed its end of the conversation.
+    Hung,
+}
+
+/// How everything ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All that was in flight was finished.
+    Gracefully,
+    /// Something had to be cut off, or killed.
+    Forced,
+}

@@ -1,0 +1,106 @@
+//! What supervisor and worker say to each other: a line of JSON for each message, as between host and guard.
+//!
+//! Supervisor and worker may be of different builds one day, when one is upgraded under the other. So a field that is not
+//! known is skipped, a message that is not known is ignored, and a change that an older build must not ignore raises
+//! [`VERSION`].
+
+use serde::{Deserialize, Serialize};
+
+use super::terms::{Generation, Part, Preload};
+
+/// What the first message begins with. A worker that speaks another version ends, and says so.
+pub const VERSION: u32 = 1;
+
+/// What the supervisor wants of a worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Order {
+    /// What to serve. The first order, once.
+    Start(Start),
+    /// One more socket to accept on, which comes with the message; in the order of the configuration.
+    Socket,
+    /// All sockets are there: accept. Once.
+    Serve,
+    /// Finish what is in flight, and end.
+    Drain,
+    /// End at once.
+    Hurry,
+}
+
+/// What a worker is to serve.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Which worker it is.
+    pub generation: Generation,
+    /// Which applications.
+    pub part: Part,
+    /// What to start before it is ready.
+    pub preload: Preload,
+    /// The configuration, as the program wrote it for itself.
+    pub edition: serde_json::Value,
+}
+
+/// What a worker has to tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "report", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Report {
+    /// The configuration is understood; it could serve.
+    Configured,
+    /// What was to be preloaded has started, but for these.
+    Ready {
+        /// Names of applications.
+        failed: Vec<String>,
+    },
+    /// It accepts.
+    Serving,
+}
+
+/// A message as a line.
+pub(super) fn line(message: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(message).expect("a message has nothing that JSON has not");
+    line.push(b'\n');
+    line
+}
+
+/// The message in a line; `None` for one that this build does not know.
+pub(super) fn read<'a, M: Deserialize<'a>>(line: &'a [u8]) -> Option<M> {
+    serde_json::from_slice(line)
+        .inspect_err(|error| tracing::debug!(%error, "ignoring a message between supervisor and worker"))
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{super::super::life::Why, *};
+
+    #[test]
+    fn a_message_is_one_line_and_comes_back_as_it_was() {
+        let start = Start {
+            version: VERSION,
+            generation: Generation(7),
+            part: Part::Safe { why: Why::FailFast, retry_after: Duration::from_millis(1500) },
+            preload: Preload::Beside,
+            edition: serde_json::json!({ "text": "two\nlines" }),
+        };
+        for order in [Order::Start(start), Order::Socket, Order::Serve, Order::Drain, Order::Hurry] {
+            let line = line(&order);
+            assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
+            assert_eq!(read(&line), Some(order));
+        }
+        let report = Report::Ready { failed: vec!["shop".to_owned()] };
+        assert_eq!(read(&line(&report)), Some(report));
+    }
+
+    #[test]
+    fn what_a_later_build_says_is_ignored() {
+        assert_eq!(read::<Order>(br#"{"order":"dance"}"#), None);
+        assert_eq!(read::<Order>(br#"{"order":"drain","how":"slowly"}"#), Some(Order::Drain));
+        assert_eq!(read::<Report>(b"not even JSON"), None);
+    }
+}

@@ -1,0 +1,37 @@
+//! Workers: the processes that serve, as the supervisor starts, tells, replaces and ends them.
+//!
+//! ```text
+//! supervisor ══ lines of JSON, and descriptors, over one socket ══ worker
+//! ```
+//!
+//! [`Plan`] decides, [`Process`] is one worker as the supervisor has it, [`Orders`] and [`Reports`] are the worker's end.
+//! The program does what has to do with itself: signals, files, its own log.
+
+mod conversation;
+mod event;
+mod message;
+mod plan;
+mod process;
+mod reap;
+mod terms;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    conversation::{Orders, Reports, end_at_once, inherited},
+    event::{Action, Event, Outcome, Overdue, Refusal},
+    message::{Order, Report, Start, VERSION},
+    plan::Plan,
+    process::{Heard, Process},
+    reap::Children,
+    terms::{Edition, Generation, Part, Preload, Preloaded, Standby, Terms},
+};
+
+/// Whether this process was started as a worker; then [`inherited`] is the next thing to call.
+#[must_use]
+pub fn asked() -> bool {
+    std::env::args_os().nth(1).is_some_and(|marker| marker == WORKER)
+}
+
+/// The first argument of a worker.
+const WORKER: &str = "--cohost-worker";

@@ -1,0 +1,45 @@
+//! Behaviours 14, 15, 21, 27 and 30 to 32, as far as processes go: what clients notice when a worker crashes or is
+//! replaced, and what is left when the supervisor is gone.
+
+// The end of a worker that nobody wanted.
+mod crashes;
+
+// The end of a worker that somebody wanted, while the next one serves.
+mod replacement;
+
+// The processes themselves: who is whose child, who obeys whom, and whoever started us.
+mod processes;
+
+use http::{Method, Request};
+use http_body_util::Empty;
+
+use crate::host::{Answer, Client, Host};
+
+/// A GET that need not succeed once it is connected. Being refused a connection ends the test.
+async fn try_get(client: &Client, path: &str) -> Option<Answer> {
+    let request: Request<Empty<bytes::Bytes>> = client.request(Method::GET, path).body(Empty::new()).unwrap();
+    client.send(request).await.ok()
+}
+
+/// Writes the host's configuration anew.
+fn rewrite(host: &Host, text: &str) {
+    // In one step: whoever reads it sees the old one or the new one.
+    let (new, file) = (host.directory.path().join("new.toml"), host.directory.path().join("cohost.toml"));
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, file).unwrap();
+}
+
+/// The number of the worker that serves as the `nth`, once it does.
+async fn served_by(host: &Host, nth: usize) -> u32 {
+    pid_in(host, "worker serves", nth).await
+}
+
+/// The number of the worker that was started as the `nth`, once it was.
+async fn started(host: &Host, nth: usize) -> u32 {
+    pid_in(host, "worker starts", nth).await
+}
+
+async fn pid_in(host: &Host, message: &str, nth: usize) -> u32 {
+    host.log.wait(|_| host.log.of(message).len() >= nth).await;
+    host.log.of(message)[nth - 1]["pid"].as_u64().unwrap().try_into().unwrap()
+}
