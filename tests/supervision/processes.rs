@@ -23,7 +23,7 @@ async fn nothing_survives_a_supervisor_that_is_killed() {
 #[tokio::test]
 async fn a_worker_whose_threads_are_all_busy_goes_with_its_supervisor() {
     let host = Setup::broken(Model::InProcess, "none").server("threads = 1").start().await;
-    let mut socket = host.socket().await;
+    let mut socket = host.wire().await;
     socket.send("GET /block/600000 HTTP/1.1\r\nHost: a\r\n\r\n").await;
     host.log.wait(|event| event["message"].as_str().is_some_and(|it| it.contains("blocks a thread"))).await;
     let worker = Watched::new(host.worker());

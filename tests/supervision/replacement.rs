@@ -57,7 +57,7 @@ both_models! {
 
     async fn what_is_in_flight_is_finished_by_the_worker_that_has_it(model: Model) {
         let host = Setup::broken(model, "none").server("shutdown_timeout = \"60s\"").start().await;
-        let mut busy = host.socket().await;
+        let mut busy = host.wire().await;
         busy.send("POST /slow-reader HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
         busy.send_chunk(b"first").await;
         let client = host.client();
