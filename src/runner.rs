@@ -27,6 +27,7 @@ use crate::{
     listener::{Address, Listener},
     server::{self, Server, Stopped, Stopping},
     supervisor::{AppArguments, DRAIN_FIELD, Role, exit_of, guard},
+    sys,
     telemetry::relay,
 };
 
@@ -48,6 +49,7 @@ pub fn enter_if_asked() -> Option<ExitCode> {
 
 /// Serves one library until SIGTERM, on a runtime of its own.
 fn run(arguments: &AppArguments) -> ExitCode {
+    sys::call_this_process(c"cohost-app");
     relay::start(arguments.log_level);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("cohost")

@@ -8,6 +8,16 @@ use super::{served_by, started};
 use crate::host::{Model, PATIENCE, Setup, Watched, kill, status_of};
 
 #[tokio::test]
+async fn processes_are_called_what_they_are() {
+    let host = Setup::sample(Model::OutOfProcess).start().await;
+    host.get("/plaintext").await;
+    let instance = host.log.message("application started").await["pid"].as_u64().unwrap();
+    let called = |pid: u64| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    assert_eq!(called(host.worker().into()), "cohost-worker\n");
+    assert_eq!(called(instance), "cohost-app\n");
+}
+
+#[tokio::test]
 async fn nothing_survives_a_supervisor_that_is_killed() {
     let host = Setup::sample(Model::OutOfProcess).server("standby = true").start().await;
     host.get("/plaintext").await;

@@ -38,6 +38,7 @@ pub(crate) use self::message::{Description, Order, Report};
 /// Called by [`enter_if_asked`](crate::enter_if_asked); returns when the process should end.
 #[must_use]
 pub fn run() -> ExitCode {
+    crate::sys::call_this_process(c"cohost-guard");
     let served = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

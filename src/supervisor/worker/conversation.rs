@@ -40,6 +40,7 @@ pub struct Reports(UnixStream);
 /// The process was not started as a worker.
 pub fn inherited() -> io::Result<(Orders, Reports)> {
     crate::sys::descriptors::seal()?;
+    crate::sys::call_this_process(c"cohost-worker");
     // Should the worker be stopped, it would not see that the conversation is over.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
