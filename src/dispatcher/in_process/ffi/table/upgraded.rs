@@ -70,15 +70,8 @@ pub(super) unsafe extern "C" fn io_poll_flush(
     handle: abi::Io,
     waker: *const abi::Waker,
 ) -> Code {
-    entry(|| {
-        // SAFETY: the contract's.
-        let waker = unsafe { waker::borrow(waker) }?;
-        // SAFETY: the contract's.
-        let io = unsafe { io(host, handle) }?;
-        of(io
-            .and_then(|io| polled(io.poll_flush(&mut Context::from_waker(&waker))))
-            .map(|done| done.map_or(code::PENDING, |()| code::DONE)))
-    })
+    // SAFETY: the contract's.
+    unsafe { poll_done(host, handle, waker, Stream::poll_flush) }
 }
 
 pub(super) unsafe extern "C" fn io_poll_shutdown(
@@ -86,13 +79,27 @@ pub(super) unsafe extern "C" fn io_poll_shutdown(
     handle: abi::Io,
     waker: *const abi::Waker,
 ) -> Code {
+    // SAFETY: the contract's.
+    unsafe { poll_done(host, handle, waker, Stream::poll_shutdown) }
+}
+
+/// Polls what has no outcome but that it is done.
+///
+/// # Safety
+/// `host` is null or a table of ours; `waker` keeps the contract.
+unsafe fn poll_done(
+    host: *const abi::Host,
+    handle: abi::Io,
+    waker: *const abi::Waker,
+    poll: impl FnOnce(&Stream, &mut Context<'_>) -> Poll<Result<(), Code>>,
+) -> Code {
     entry(|| {
-        // SAFETY: the contract's.
+        // SAFETY: says the caller.
         let waker = unsafe { waker::borrow(waker) }?;
-        // SAFETY: the contract's.
+        // SAFETY: says the caller.
         let io = unsafe { io(host, handle) }?;
         of(io
-            .and_then(|io| polled(io.poll_shutdown(&mut Context::from_waker(&waker))))
+            .and_then(|io| polled(poll(&io, &mut Context::from_waker(&waker))))
             .map(|done| done.map_or(code::PENDING, |()| code::DONE)))
     })
 }
