@@ -1,6 +1,6 @@
 //! Serves a service on listeners, until it is told to stop.
 //!
-//! [`Server`] is for any service; `stack` is the order in which requests go through ours.
+//! [`Server`] is for any service. It puts around it what `http` does for every connection and every request.
 
 use std::{sync::Arc, time::Duration};
 
