@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "a kit: not every test needs every piece")]
 
 mod client;
+mod load;
 mod log;
 mod processes;
 mod wire;
@@ -18,6 +19,7 @@ use std::{
 };
 
 pub use client::{Answer, Client};
+pub use load::{Ask, Load, OK};
 pub use log::Log;
 pub use processes::{Watched, kill};
 pub use wire::{Reply, Wire};

@@ -1,25 +1,18 @@
 //! Replacements: the next worker serves before the old one ends, and clients cannot tell when that was.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Empty};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
-    task::JoinSet,
 };
 
 use super::{rewrite, served_by};
 use crate::{
     both_models,
-    host::{Answer, Client, Host, Model, Setup},
+    host::{Answer, Ask, Load, Model, OK, Setup},
 };
 
 const REFUSED: &str = "configuration refused; the one in force stays";
@@ -43,7 +36,7 @@ both_models! {
 
     async fn replacing_a_worker_five_times_costs_no_request(model: Model) {
         let host = Setup::sample(model).start_preloaded().await;
-        let load = Load::start(&host);
+        let mut load = Load::start(&host, Ask { path: "/plaintext", right: |body| body == "Hello, World!" });
         for round in 1..=5 {
             load.answers(20).await;
             host.signal("HUP");
@@ -180,7 +173,7 @@ async fn bindings_come_and_go_with_the_configuration() {
 async fn several_reloads_at_once_end_in_one_state() {
     let setup = |n: u32| Setup::broken(Model::InProcess, "none").settings(&format!("value = \"{n}\""));
     let host = setup(0).start().await;
-    let load = Load::start(&host);
+    let mut load = Load::start(&host, OK);
     for n in 1..=20 {
         rewrite(&host, &setup(n).text());
         host.signal("HUP");
@@ -190,70 +183,4 @@ async fn several_reloads_at_once_end_in_one_state() {
     tokio::time::timeout(Duration::from_secs(20), last).await.expect("the last one is in force");
     load.stop().await;
     assert!(host.stop().await.success());
-}
-
-/// Clients that ask again and again, and to whom nothing but 200 may happen.
-struct Load {
-    answered: Arc<AtomicUsize>,
-    stop: Arc<AtomicBool>,
-    clients: JoinSet<()>,
-}
-
-impl Load {
-    fn start(host: &Host) -> Self {
-        let (answered, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let mut clients = JoinSet::new();
-        for keep_alive in [true, true, false, false] {
-            let (client, answered, stop) = (host.client(), Arc::clone(&answered), Arc::clone(&stop));
-            clients.spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    if keep_alive {
-                        on_one_connection(&client, &answered, &stop).await;
-                    } else {
-                        once(&client, &answered).await;
-                    }
-                }
-            });
-        }
-        Self { answered, stop, clients }
-    }
-
-    /// Waits for that many answers more.
-    async fn answers(&self, more: usize) {
-        let enough = self.answered.load(Ordering::Relaxed) + more;
-        let counting = async {
-            while self.answered.load(Ordering::Relaxed) < enough {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(crate::host::PATIENCE, counting).await.expect("answers in time");
-    }
-
-    async fn stop(mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        while let Some(client) = self.clients.join_next().await {
-            client.expect("every request was answered with 200");
-        }
-    }
-}
-
-async fn once(client: &Client, answered: &AtomicUsize) {
-    assert_eq!(client.get("/").await.status, 200);
-    answered.fetch_add(1, Ordering::Relaxed);
-}
-
-/// Until the host says that it is the last.
-async fn on_one_connection(client: &Client, answered: &AtomicUsize, stop: &AtomicBool) {
-    let mut connection = client.connect().await;
-    while !stop.load(Ordering::Relaxed) {
-        let request: Request<Empty<bytes::Bytes>> =
-            client.request(Method::GET, "/").body(Empty::new()).unwrap();
-        connection.ready().await.unwrap();
-        let answer = Answer::of(connection.send_request(request).await.unwrap()).await.unwrap();
-        assert_eq!(answer.status, 200);
-        answered.fetch_add(1, Ordering::Relaxed);
-        if answer.headers.get("connection").is_some_and(|value| value == "close") {
-            return;
-        }
-    }
 }
