@@ -152,8 +152,10 @@ fn application(arguments: &AppArguments) -> Result<Application, String> {
         .map_err(|error| format!("cannot read the settings in {}: {error}", arguments.settings.display()))?;
     let settings =
         serde_json::from_str(&settings).map_err(|error| format!("settings are not JSON: {error}"))?;
+    let pinned = arguments.pinned.as_ref().unwrap_or(&arguments.library);
     Application::builder()
         .library(&arguments.library)
+        .pinned(pinned)
         .name(&*arguments.name.to_string_lossy())
         .content_root(&arguments.content_root)
         .path_base(&*arguments.path_base.to_string_lossy())

@@ -38,6 +38,9 @@ mod start;
 // Files that are no application library, or none that starts: what is said, and what goes on.
 mod broken_libraries;
 
+// Copies of libraries, which nobody writes to.
+mod pins;
+
 // Hosts and applications of different versions of the contract.
 mod versions;
 

@@ -24,6 +24,8 @@ pub(super) struct Definition {
     pub(super) name: Arc<str>,
     pub(super) path_base: Arc<str>,
     pub(super) artifact: Artifact,
+    /// A copy of the library to open in its place.
+    pub(super) pinned: Option<PathBuf>,
     pub(super) hosting_model: HostingModel,
     pub(super) content_root: PathBuf,
     pub(super) settings: serde_json::Value,
@@ -44,6 +46,7 @@ pub struct Builder {
     name: Option<Arc<str>>,
     path_base: Option<Arc<str>>,
     artifact: Option<Artifact>,
+    pinned: Option<PathBuf>,
     hosting_model: Option<HostingModel>,
     content_root: Option<PathBuf>,
     settings: serde_json::Value,
@@ -94,6 +97,14 @@ impl Builder {
     #[must_use]
     pub fn library(mut self, path: impl Into<PathBuf>) -> Self {
         self.artifact = Some(Artifact::Library(path.into()));
+        self
+    }
+
+    /// A copy of the library that is opened in its place and stays as it is: a [pin](crate::dispatcher::in_process::Pins).
+    /// Messages name the library all the same.
+    #[must_use]
+    pub fn pinned(mut self, copy: impl Into<PathBuf>) -> Self {
+        self.pinned = Some(copy.into());
         self
     }
 
@@ -200,6 +211,7 @@ impl Builder {
         let definition = Definition {
             name: self.name.unwrap_or_else(|| artifact.name()),
             path_base,
+            pinned: self.pinned,
             hosting_model,
             content_root: std::path::absolute(&content_root).unwrap_or(content_root),
             settings: self.settings,

@@ -48,7 +48,8 @@ async fn in_process(definition: &Definition, path: std::path::PathBuf) -> Result
     let began = tokio::time::Instant::now();
     let loading = tokio::task::spawn_blocking({
         let path = path.clone();
-        move || Library::open(&path)
+        let pinned = definition.pinned.clone().unwrap_or_else(|| path.clone());
+        move || Library::open_pinned(&path, &pinned)
     });
     let late = || LoadError::InitTimedOut { path: path.clone(), limit };
     let loaded = tokio::time::timeout(limit, loading).await.map_err(|_| late())?;
@@ -161,7 +162,9 @@ mod process {
         if let Artifact::Library(path) = &definition.artifact {
             // The same codes as in process, for what can be said of a file without running it.
             let path = path.clone();
-            let examined = tokio::task::spawn_blocking(move || preflight::examine(&path).map(drop)).await;
+            let pinned = definition.pinned.clone().unwrap_or_else(|| path.clone());
+            let examined =
+                tokio::task::spawn_blocking(move || preflight::examine_copy(&path, &pinned).map(drop)).await;
             examined.map_err(|panic| Failure::new(crate::failure::Code::LoadFailed).source(panic))??;
         }
         let instance = Instance::start(&launch(definition), &definition.runner).await.map_err(failure_of)?;
@@ -210,6 +213,7 @@ mod process {
                 configured: configured.collect(),
                 precedence: Precedence::Configured,
             },
+            pinned: definition.pinned.clone(),
             path_base: std::sync::Arc::clone(&definition.path_base),
             settings: settings(definition),
             runtime_threads: options.runtime_threads,

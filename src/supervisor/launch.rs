@@ -26,6 +26,8 @@ pub struct Launch {
     pub application: Arc<str>,
     /// What to run.
     pub program: Program,
+    /// A copy of the library to open in its place.
+    pub pinned: Option<PathBuf>,
     /// Its environment, before the host adds its own. `{port}` and `{socket}` in configured values are filled in.
     pub environment: Environment,
     /// Its working directory: the application's root.
@@ -105,6 +107,7 @@ impl Launch {
         Self {
             application: application.into(),
             program,
+            pinned: None,
             environment: Environment::default(),
             directory: directory.into(),
             path_base: Arc::from(""),
@@ -143,6 +146,7 @@ impl Launch {
     fn app_arguments(&self, library: &Path, place: &Place<'_>) -> AppArguments {
         AppArguments {
             library: self.directory.join(library),
+            pinned: self.pinned.clone(),
             socket: place.socket(),
             name: OsString::from(&*self.application),
             content_root: self.directory.clone(),

@@ -38,7 +38,7 @@ pub enum Role {
     /// Stands between the host and an instance.
     Guard,
     /// Serves one application library. The arguments may be wrong, if somebody else than a host started it.
-    Application(Result<AppArguments, ArgumentError>),
+    Application(Result<Box<AppArguments>, ArgumentError>),
 }
 
 impl Role {
@@ -48,7 +48,7 @@ impl Role {
         let mut arguments = std::env::args_os().skip(1);
         match arguments.next()?.to_str()? {
             GUARD => Some(Self::Guard),
-            APP => Some(Self::Application(AppArguments::parse(arguments))),
+            APP => Some(Self::Application(AppArguments::parse(arguments).map(Box::new))),
             _ => None,
         }
     }
@@ -96,6 +96,8 @@ pub(crate) fn failure_of(exit: i32) -> Option<Code> {
 pub struct AppArguments {
     /// The application library.
     pub library: PathBuf,
+    /// A copy of it to open in its place.
+    pub pinned: Option<PathBuf>,
     /// The Unix socket to listen on.
     pub socket: PathBuf,
     /// The application's name.
@@ -124,6 +126,9 @@ impl AppArguments {
     pub fn to_arguments(&self) -> Vec<OsString> {
         let option = |name: &str, value: &OsStr| [OsString::from(name), value.to_owned()];
         let mut arguments = vec![OsString::from(APP), self.library.clone().into_os_string()];
+        if let Some(pinned) = &self.pinned {
+            arguments.extend(option(PINNED, pinned.as_os_str()));
+        }
         arguments.extend(option(SOCKET, self.socket.as_os_str()));
         arguments.extend(option(NAME, &self.name));
         arguments.extend(option(CONTENT_ROOT, self.content_root.as_os_str()));
@@ -153,6 +158,7 @@ impl AppArguments {
         let need = |value: Option<OsString>, name| value.ok_or(ArgumentError::Missing(name));
         Ok(Self {
             library: library.into(),
+            pinned: options.pinned.map(PathBuf::from),
             socket: need(options.socket, SOCKET)?.into(),
             name: need(options.name, NAME)?,
             content_root: need(options.content_root, CONTENT_ROOT)?.into(),
@@ -184,6 +190,7 @@ fn parsed<N: std::str::FromStr>(text: OsString) -> Result<N, ArgumentError> {
 
 #[derive(Default)]
 struct Options {
+    pinned: Option<OsString>,
     socket: Option<OsString>,
     name: Option<OsString>,
     content_root: Option<OsString>,
@@ -199,6 +206,7 @@ struct Options {
 impl Options {
     fn put(&mut self, name: &OsStr, value: OsString) -> Result<(), ArgumentError> {
         let place = match name.to_str() {
+            Some(PINNED) => &mut self.pinned,
             Some(SOCKET) => &mut self.socket,
             Some(NAME) => &mut self.name,
             Some(CONTENT_ROOT) => &mut self.content_root,
@@ -242,6 +250,7 @@ pub(super) fn guard_arguments(application: &str) -> [&OsStr; 2] {
 
 const GUARD: &str = "--cohost-guard";
 const APP: &str = "--cohost-app";
+const PINNED: &str = "--pinned";
 const SOCKET: &str = "--socket";
 const NAME: &str = "--name";
 const CONTENT_ROOT: &str = "--content-root";
@@ -260,6 +269,7 @@ mod tests {
     fn arguments() -> AppArguments {
         AppArguments {
             library: "/srv/my shop/libshop.so".into(),
+            pinned: Some("/run/pins/libshop.so".into()),
             socket: "/run/x/app.sock".into(),
             name: "--name".into(),
             content_root: "/srv/my shop".into(),
@@ -283,7 +293,7 @@ mod tests {
     #[test]
     fn a_runner_names_what_is_missing_or_wrong() {
         let mut written = arguments().to_arguments();
-        written.truncate(4);
+        written.truncate(6);
         assert_eq!(AppArguments::parse(written.drain(1..)), Err(ArgumentError::Missing(NAME)));
         let unknown = ["lib", "--colour", "red"].map(OsString::from);
         assert_eq!(AppArguments::parse(unknown), Err(ArgumentError::Unknown("--colour".into())));

@@ -47,6 +47,12 @@ impl Workshop {
     pub fn hello(&self) -> PathBuf {
         self.library("libhello.so", HELLO, &[])
     }
+
+    /// The same, which answers `greeting: ` and the path.
+    pub fn greeter(&self, name: &str, greeting: &str) -> PathBuf {
+        let source = include_str!("../../examples/c/hello.c").replace("hello from C", greeting);
+        self.library(name, &source, &[])
+    }
 }
 
 /// The source of the smallest application.

@@ -20,7 +20,7 @@ use cohost_abi as abi;
 use libloading::os::unix::{self, RTLD_LOCAL, RTLD_NOW};
 
 use super::{
-    listening,
+    listening, owned,
     preflight::{self, LoadError, Note},
 };
 
@@ -42,10 +42,20 @@ impl Library {
     /// # Errors
     /// Returns what is wrong with the file, or what the system's loader says.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
-        let examined = preflight::examine(path)?;
+        Self::open_pinned(path, path)
+    }
+
+    /// The same with the bytes of `pinned`, a copy of what was at `path`: see [`Pins`](super::Pins). What the library
+    /// wants to find beside itself is looked for at `path`.
+    ///
+    /// # Errors
+    /// Returns what is wrong with the copy, or what the system's loader says; both name `path`.
+    pub fn open_pinned(path: &Path, pinned: &Path) -> Result<Self, LoadError> {
+        let examined = preflight::examine_copy(path, pinned)?;
         listening::before();
         count_generation(path)?;
-        let copy = private_copy(path)?;
+        // Also of what is pinned: the loader would take a second generation of one file for the first.
+        let copy = private_copy(path, pinned)?;
         // What was examined and what is opened must be the same: the file may be replaced at any moment.
         preflight::examine(&copy).map_err(|_| changed(path))?;
         open_siblings(&examined, &copy);
@@ -202,7 +212,7 @@ fn count_generation(path: &Path) -> Result<(), LoadError> {
 /// Copies the library to where nobody overwrites it, under a name never used before.
 ///
 /// The loader takes two files of one path, or of one inode, for the same library, and gives back the old one.
-fn private_copy(path: &Path) -> Result<PathBuf, LoadError> {
+fn private_copy(path: &Path, pinned: &Path) -> Result<PathBuf, LoadError> {
     static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let failed = |error: io::Error| LoadError::Refused {
         path: path.to_owned(),
@@ -215,7 +225,7 @@ fn private_copy(path: &Path) -> Result<PathBuf, LoadError> {
     fs::create_dir(&copy).map_err(failed)?;
     // Its own name, so that backtraces and debuggers show it.
     let copy = copy.join(path.file_name().unwrap_or_else(|| "application.so".as_ref()));
-    fs::copy(path, &copy).map_err(failed)?;
+    fs::copy(pinned, &copy).map_err(failed)?;
     Ok(copy)
 }
 
@@ -226,28 +236,11 @@ fn copies() -> io::Result<&'static Path> {
     if let Some(directory) = *directory {
         return Ok(directory);
     }
-    sweep(&std::env::temp_dir());
-    let prefix = format!("{PREFIX}{}-", std::process::id());
-    let made = tempfile::Builder::new().prefix(&prefix).tempdir()?.keep();
+    let made = owned::directory(&std::env::temp_dir(), PREFIX)?.keep();
     Ok(*directory.insert(Box::leak(made.into_boxed_path())))
 }
 
 const PREFIX: &str = "cohost-libraries-";
-
-/// Removes copies of processes that are no more.
-fn sweep(directory: &Path) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-'));
-        let Some(process) = process.and_then(|(process, _)| process.parse().ok()) else { continue };
-        let Some(process) = rustix::process::Pid::from_raw(process) else { continue };
-        if rustix::process::test_kill_process(process) == Err(rustix::io::Errno::SRCH) {
-            // Another user's copies stay; there is nothing to be done about them.
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-}
 
 /// Where the descriptor of the oldest library ends that can be served: it can be started, and handles requests.
 const LEAST_SIZE: usize = offset_of!(abi::App, drain);
@@ -262,7 +255,7 @@ const _: () = assert!(
         && offset_of!(abi::App, major) == offset_of!(Beginning, major)
 );
 
-fn changed(path: &Path) -> LoadError {
+pub(super) fn changed(path: &Path) -> LoadError {
     LoadError::Refused {
         path: path.to_owned(),
         message: "it changed while it was read".to_owned(),

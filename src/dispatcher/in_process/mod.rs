@@ -8,6 +8,8 @@ mod ffi;
 mod generation;
 mod library;
 mod listening;
+mod owned;
+mod pins;
 pub mod preflight;
 mod threads;
 
@@ -22,6 +24,7 @@ pub use dispatch::Dispatch;
 pub use ffi::hostile::answer as read_hostile_answer;
 pub use generation::{Ended, Generation, Lease, Running, Start};
 pub use library::Library;
+pub use pins::{Pins, Unpinned};
 pub use preflight::LoadError;
 use tower_service::Service;
 

@@ -52,7 +52,7 @@ impl Prepared {
             Program::Command(_) => executable(arguments.first(), &directory, &environment)?,
             Program::Library(library) => {
                 write_settings(launch, &place)?;
-                let library = directory.join(library);
+                let library = launch.pinned.clone().unwrap_or_else(|| directory.join(library));
                 fs::metadata(&library).map_err(|error| missing("the library", &library, error))?;
                 runner.program.clone()
             }

@@ -12,7 +12,7 @@ use std::{
 use super::{LoadError, elf};
 
 /// The whole file, or its first bytes where these already say that it is no ELF file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+pub(in super::super) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     let mut file = open(path)?;
     let unreadable = |source| LoadError::Unreadable { path: path.to_owned(), source };
     let mut bytes = Vec::new();
@@ -24,7 +24,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     Ok(bytes)
 }
 
-fn open(path: &Path) -> Result<File, LoadError> {
+/// The file, if it is one.
+pub(in super::super) fn open(path: &Path) -> Result<File, LoadError> {
     let kind = std::fs::metadata(path).map_err(|error| cannot_open(path, error))?.file_type();
     if !kind.is_file() {
         let kind = if kind.is_dir() {

@@ -11,7 +11,7 @@ mod dependencies;
 mod dynamic;
 mod elf;
 mod error;
-mod file;
+pub(super) mod file;
 mod machine;
 mod report;
 #[cfg(test)]
@@ -29,6 +29,11 @@ pub const OFFERED_FEATURES: u64 =
 /// Reads the file at `path` once and says what it is.
 pub fn examine(path: &Path) -> Result<Library, LoadError> {
     examine_bytes(path, &file::read(path)?)
+}
+
+/// Reads a copy of the file at `path`, and says what it is under the file's own name.
+pub fn examine_copy(path: &Path, copy: &Path) -> Result<Library, LoadError> {
+    examine_bytes(path, &file::read(copy)?)
 }
 
 /// Says what `bytes` are; `path` is where they are from, for messages and for `$ORIGIN`.
