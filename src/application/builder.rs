@@ -7,6 +7,8 @@ use std::{
 };
 
 use super::{Application, current::Shared};
+#[cfg(feature = "out-of-process")]
+use crate::supervisor::{Instances, Runner};
 use crate::{HostingModel, Options, facts::empty_base, http::ErrorPage, options::ProcessOptions};
 
 /// What an application is made of.
@@ -35,7 +37,7 @@ pub(super) struct Definition {
     #[cfg(feature = "out-of-process")]
     pub(super) inherited: Vec<(OsString, OsString)>,
     #[cfg(feature = "out-of-process")]
-    pub(super) runner: crate::supervisor::Runner,
+    pub(super) instances: Instances,
     #[cfg(feature = "out-of-process")]
     pub(super) trusted: crate::dispatcher::out_of_process::Trust,
 }
@@ -56,7 +58,7 @@ pub struct Builder {
     #[cfg(feature = "out-of-process")]
     inherited: Vec<(OsString, OsString)>,
     #[cfg(feature = "out-of-process")]
-    runner: Option<crate::supervisor::Runner>,
+    instances: Option<Instances>,
     #[cfg(feature = "out-of-process")]
     trusted: crate::dispatcher::out_of_process::Trust,
 }
@@ -180,8 +182,15 @@ impl Builder {
     /// [`enter_if_asked`](crate::enter_if_asked) first thing in `main`.
     #[cfg(feature = "out-of-process")]
     #[must_use]
-    pub fn runner(mut self, runner: crate::supervisor::Runner) -> Self {
-        self.runner = Some(runner);
+    pub fn runner(self, runner: Runner) -> Self {
+        self.instances(Instances::own(runner))
+    }
+
+    /// Where its processes come from; by default this very process starts them.
+    #[cfg(feature = "out-of-process")]
+    #[must_use]
+    pub fn instances(mut self, instances: Instances) -> Self {
+        self.instances = Some(instances);
         self
     }
 
@@ -220,7 +229,9 @@ impl Builder {
             #[cfg(feature = "out-of-process")]
             inherited: self.inherited,
             #[cfg(feature = "out-of-process")]
-            runner: self.runner.unwrap_or_else(|| crate::supervisor::Runner::current(std::env::temp_dir())),
+            instances: self
+                .instances
+                .unwrap_or_else(|| Instances::own(Runner::current(std::env::temp_dir()))),
             #[cfg(feature = "out-of-process")]
             trusted: self.trusted,
             artifact,

@@ -110,7 +110,7 @@ impl Backing {
         match self {
             Self::InProcess(_) => Arc::from(""),
             #[cfg(feature = "out-of-process")]
-            Self::OutOfProcess(process) => process.instance.output_tail(),
+            Self::OutOfProcess(process) => process.instance.output(),
         }
     }
 
@@ -147,14 +147,12 @@ mod process {
             out_of_process::{Forwarder, Limits, Peer, Protocol, Target},
         },
         options,
-        supervisor::{
-            self, Environment, Exit, Instance, Launch, Listen, Precedence, Program, Ready, StartError,
-        },
+        supervisor::{Environment, Held, Launch, Listen, Precedence, Program, Ready, Stamp},
     };
 
     /// A process, and whether it is one of our runners.
     pub(in crate::application) struct Process {
-        pub(super) instance: Instance,
+        pub(super) instance: Held,
         peer: Peer,
     }
 
@@ -167,31 +165,13 @@ mod process {
                 tokio::task::spawn_blocking(move || preflight::examine_copy(&path, &pinned).map(drop)).await;
             examined.map_err(|panic| Failure::new(crate::failure::Code::LoadFailed).source(panic))??;
         }
-        let instance = Instance::start(&launch(definition), &definition.runner).await.map_err(failure_of)?;
+        let instance = definition.instances.start(launch(definition)).await?;
         let peer = match definition.artifact {
             Artifact::Library(_) => Peer::Runner,
             Artifact::Command(_) => Peer::Foreign { token: Some(instance.token().to_string()) },
         };
         let forwarder = Forwarder::new(target(definition, &instance, peer.clone()));
         Ok((Dispatcher::OutOfProcess(forwarder), Backing::OutOfProcess(Process { instance, peer })))
-    }
-
-    /// Why there is no instance; a runner of ours says by its exit code what its application would have said in process.
-    fn failure_of(error: StartError) -> Failure {
-        let told = match &error {
-            StartError::InstanceExited { exit: Exit::Code(code), said, output, .. } => {
-                supervisor::failure_of(*code)
-                    .zip(said.clone())
-                    .map(|told| (told, std::sync::Arc::clone(output)))
-            }
-            _ => None,
-        };
-        match told {
-            Some(((code, said), output)) => {
-                Failure { output: Some(output), ..Failure::new(code).detail(&*said) }
-            }
-            None => error.into(),
-        }
     }
 
     fn launch(definition: &Definition) -> Launch {
@@ -202,8 +182,13 @@ mod process {
             }
             Artifact::Command(words) => Program::Command(words.clone()),
         };
+        let stamp = match (&program, &definition.pinned) {
+            (Program::Library(library), None) => Stamp::of(library),
+            _ => None,
+        };
         let configured = process.environment.iter().map(|(k, v)| (OsString::from(k), OsString::from(v)));
         Launch {
+            stamp,
             environment: Environment {
                 inherited: if process.inherit_environment {
                     definition.inherited.clone()
@@ -238,7 +223,7 @@ mod process {
         if definition.settings.is_null() { "{}".into() } else { definition.settings.to_string().into() }
     }
 
-    fn target(definition: &Definition, instance: &Instance, peer: Peer) -> Target {
+    fn target(definition: &Definition, instance: &Held, peer: Peer) -> Target {
         let options = &definition.options;
         Target {
             endpoint: instance.endpoint().clone(),

@@ -10,8 +10,10 @@ use std::{
     os::unix::ffi::{OsStrExt, OsStringExt},
 };
 
+use serde::{Deserialize, Serialize};
+
 /// The environment of an instance, before the host adds its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
     /// What is passed on from the host's own environment. Empty: nothing is inherited.
     pub inherited: Vec<(OsString, OsString)>,
@@ -23,7 +25,7 @@ pub struct Environment {
 }
 
 /// Who wins where a variable is both inherited and configured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Precedence {
     /// What is configured.
     #[default]

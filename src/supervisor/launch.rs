@@ -11,33 +11,49 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use tracing_core::LevelFilter;
 
 use super::{
     Endpoint, Environment,
     environment::substitute,
     runner::{AppArguments, Runner},
+    stamp::Stamp,
+    wire,
 };
 
 /// What to start, and what counts as started.
-#[derive(Clone, Debug)]
+///
+/// What is started from two that are equal is the same, so one may be handed out in place of the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     /// The application's name, for logs.
+    #[serde(with = "wire::text")]
     pub application: Arc<str>,
     /// What to run.
     pub program: Program,
     /// A copy of the library to open in its place.
+    #[serde(with = "wire::path_if_any")]
     pub pinned: Option<PathBuf>,
+    /// Which of the files it is that may lie at the library's path, one after the other. A copy needs none: it stays as
+    /// it is.
+    pub stamp: Option<Stamp>,
     /// Its environment, before the host adds its own. `{port}` and `{socket}` in configured values are filled in.
     pub environment: Environment,
     /// Its working directory: the application's root.
+    #[serde(with = "wire::path")]
     pub directory: PathBuf,
     /// The application's path prefix, empty at the root.
+    #[serde(with = "wire::text")]
     pub path_base: Arc<str>,
     /// Which generation of its code this is; handed to a library.
     pub generation: u64,
     /// Settings in JSON; handed to a library.
+    #[serde(with = "wire::text")]
     pub settings: Arc<str>,
+    /// Which of its events somebody may want to see; handed to a library.
+    #[serde(with = "wire::written")]
+    pub log_level: LevelFilter,
     /// Threads of the application's own runtime; handed to a library.
     pub runtime_threads: u32,
     /// Most threads for calls that block; handed to a library.
@@ -55,17 +71,17 @@ pub struct Launch {
 }
 
 /// What to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Program {
     /// A command and its arguments, in which `{port}` and `{socket}` are filled in. A name without a slash is searched
     /// for in the instance's `PATH`; a relative path begins at the application's root.
     Command(Vec<OsString>),
     /// An application library, in a runner of ours.
-    Library(PathBuf),
+    Library(#[serde(with = "wire::path")] PathBuf),
 }
 
 /// Where an instance listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Listen {
     /// On a Unix socket in a private directory: `{socket}`, `COHOST_SOCKET`.
     Socket,
@@ -76,7 +92,7 @@ pub enum Listen {
 }
 
 /// When an instance is ready.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ready {
     /// When it accepts a connection.
     Accepts,
@@ -87,7 +103,7 @@ pub enum Ready {
 }
 
 /// How an instance is asked to stop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shutdown {
     /// By SIGTERM.
     #[default]
@@ -100,19 +116,22 @@ pub enum Shutdown {
 impl Launch {
     /// A launch of `program` in `directory`, with the defaults for all else.
     pub fn new(application: impl Into<Arc<str>>, program: Program, directory: impl Into<PathBuf>) -> Self {
-        let listen = match program {
-            Program::Command(_) => Listen::Port,
-            Program::Library(_) => Listen::Socket,
+        let (listen, log_level) = match program {
+            Program::Command(_) => (Listen::Port, LevelFilter::OFF),
+            // What the host writes of it is decided there; this keeps the rest from being sent at all.
+            Program::Library(_) => (Listen::Socket, LevelFilter::current()),
         };
         Self {
             application: application.into(),
             program,
             pinned: None,
+            stamp: None,
             environment: Environment::default(),
             directory: directory.into(),
             path_base: Arc::from(""),
             generation: 1,
             settings: Arc::from("{}"),
+            log_level,
             runtime_threads: 1,
             blocking_threads: 512,
             listen,
@@ -155,8 +174,7 @@ impl Launch {
             runtime_threads: self.runtime_threads,
             blocking_threads: self.blocking_threads,
             shutdown_timeout: self.shutdown_timeout,
-            // What the host writes of it is decided there; this keeps the rest from being sent at all.
-            log_level: LevelFilter::current(),
+            log_level: self.log_level,
             settings: place.settings(),
         }
     }
@@ -245,11 +263,31 @@ pub(super) const SOCKET: &str = "app";
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
     use super::*;
 
     fn variable(launch: &Launch, place: &Place<'_>, name: &str) -> Option<String> {
         let all = launch.variables(place);
         all.iter().find(|(known, _)| known == name).map(|(_, value)| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_launch_arrives_as_it_was_whatever_bytes_it_has() {
+        let bytes = || OsString::from_vec(b"not \xff text".to_vec());
+        let mut command = Launch::new("shop", Program::Command(vec!["serve".into(), bytes()]), bytes());
+        command.environment.inherited.push((bytes(), bytes()));
+        command.listen = Listen::FixedPort(4711);
+        command.ready = Ready::Health("/health".to_owned());
+        let mut library = Launch::new("shop", Program::Library(bytes().into()), "/srv");
+        library.log_level = LevelFilter::DEBUG;
+        library.stamp = Stamp::of(Path::new("/proc/self/exe"));
+        library.pinned = Some(bytes().into());
+        assert!(library.stamp.is_some());
+        for launch in [command, library] {
+            let text = serde_json::to_string(&launch).unwrap();
+            assert_eq!(serde_json::from_str::<Launch>(&text).unwrap(), launch);
+        }
     }
 
     #[test]

@@ -15,11 +15,17 @@ pub mod guard;
 #[cfg(feature = "out-of-process")]
 mod instance;
 #[cfg(feature = "out-of-process")]
+mod instances;
+#[cfg(feature = "out-of-process")]
 mod launch;
 pub mod life;
 mod patience;
 #[cfg(feature = "out-of-process")]
 mod runner;
+#[cfg(feature = "out-of-process")]
+mod stamp;
+#[cfg(feature = "out-of-process")]
+mod wire;
 #[cfg(feature = "out-of-process")]
 pub mod worker;
 
@@ -32,11 +38,17 @@ pub(crate) use instance::DRAIN_FIELD;
 #[cfg(feature = "out-of-process")]
 pub use instance::{End, Instance, StartError};
 #[cfg(feature = "out-of-process")]
+pub(crate) use instances::Held;
+#[cfg(feature = "out-of-process")]
+pub use instances::Instances;
+#[cfg(feature = "out-of-process")]
 pub use launch::{Launch, Listen, Program, Ready, Shutdown};
+#[cfg(feature = "out-of-process")]
+pub(crate) use runner::exit_of;
 #[cfg(feature = "out-of-process")]
 pub use runner::{AppArguments, ArgumentError, Role, Runner};
 #[cfg(feature = "out-of-process")]
-pub(crate) use runner::{exit_of, failure_of};
+pub use stamp::Stamp;
 
 #[cfg(feature = "out-of-process")]
 pub use crate::endpoint::Endpoint;

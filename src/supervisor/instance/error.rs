@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
-use super::super::Exit;
+use super::super::{Exit, runner};
 use crate::failure::{Code, Failure};
 
 /// An instance could not be started.
@@ -94,6 +94,12 @@ impl StartError {
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
+        // A runner of ours says by its exit code what its application would have said in process.
+        if let StartError::InstanceExited { exit: Exit::Code(exit), said: Some(said), output, .. } = &error
+            && let Some(code) = runner::failure_of(*exit)
+        {
+            return Self { output: Some(Arc::clone(output)), ..Self::new(code).detail(&**said) };
+        }
         let mut failure = Self::new(error.code()).detail(error.to_string());
         failure.output = error.output().cloned();
         failure.source(error)
