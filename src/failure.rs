@@ -119,6 +119,8 @@ codes! {
     TooManyGenerations = "too_many_generations", SERVICE_UNAVAILABLE, Host, "The application could not be started.";
     /// It failed too often; it is left alone until the window has passed.
     FailFast = "fail_fast", SERVICE_UNAVAILABLE, Application, "The application has failed too often and is paused.";
+    /// The operator has taken it offline.
+    Offline = "offline", SERVICE_UNAVAILABLE, Host, "The application is offline for a while.";
 
     /// Workers ended too soon or too often; until the next try none holds applications in process.
     WorkerCrashed = "worker_crashed", SERVICE_UNAVAILABLE, Application, "The application is not available.";

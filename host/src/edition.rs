@@ -1,9 +1,10 @@
-//! What is to be served, as it was written: the command line, and the text of the file that it names.
+//! What is to be served: the command line, the text of the file that it names, and what was decided since.
 //!
 //! In: the command line. Out: a configuration; the same one in any process that is handed this. Never: hands over what
 //! it has made of the text: a worker of another build may understand it otherwise, and has to.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     path::{Path, PathBuf},
 };
@@ -18,14 +19,18 @@ use crate::{
     cli::{Cli, Command, Run},
     exit::{Exit, Refused},
     run,
+    standing::{Described, Identity, Standing},
 };
 
-/// What is to be served, as it was written.
+/// What is to be served.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Edition {
     /// The whole command line, the program's name included.
     command_line: Vec<OsString>,
     source: Source,
+    /// What was decided about applications, by their names.
+    #[serde(default)]
+    standing: BTreeMap<String, Standing>,
 }
 
 // Paths need not be text, and JSON would insist on that.
@@ -47,7 +52,7 @@ impl Edition {
                 Source::of_library(&built.library, &built.folder)
             }
         };
-        Ok(Self { command_line, source })
+        Ok(Self { command_line, source, standing: BTreeMap::new() })
     }
 
     /// The same, with the text that the file has by now. A crate is not built again.
@@ -56,7 +61,28 @@ impl Edition {
             Source::File { file, .. } => Source::of_file(Path::new(file))?,
             library @ Source::Library { .. } => library.clone(),
         };
-        Ok(Self { command_line: self.command_line.clone(), source })
+        Ok(Self { command_line: self.command_line.clone(), source, standing: self.standing.clone() })
+    }
+
+    /// What was decided about an application, to decide more.
+    pub(crate) fn standing(&mut self, application: &str) -> &mut Standing {
+        self.standing.entry(application.to_owned()).or_default()
+    }
+
+    /// Looks at the files of the applications in `config`, which is what this means: one that has changed is another.
+    pub(crate) fn look(&mut self, config: &Config) {
+        for application in config.sites.iter().flat_map(|site| &site.applications) {
+            let file = self.described(application).path().and_then(Identity::of);
+            self.standing(&application.name).file = file;
+        }
+    }
+
+    /// An application of the configuration as it is to be hosted.
+    pub(crate) fn described(&self, application: &Application) -> Described {
+        match self.standing.get(&*application.name) {
+            Some(standing) => standing.of(application),
+            None => Standing::default().of(application),
+        }
     }
 
     /// What it means, with the environment of this process.

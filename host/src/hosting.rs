@@ -16,8 +16,10 @@ use cohost::{
 use tokio::{runtime::Runtime, task::JoinSet};
 
 use crate::{
+    edition::Edition,
     exit::{Exit, Refused},
     mounted::{Mounted, Refusal},
+    standing::{Described, Offline},
 };
 
 /// What a configuration hosts. Nothing of it runs yet.
@@ -29,21 +31,28 @@ pub(crate) struct Hosting {
 
 /// An application, or what is in its place.
 enum Member {
-    Application { application: Application, described: Box<config::Application> },
+    Application { application: Application, described: Box<Described> },
     Refused { path_base: Arc<str>, refusal: Refusal },
+    Offline { path_base: Arc<str>, offline: Arc<Offline> },
 }
 
 impl Hosting {
-    pub(crate) fn new(config: Config, part: Part) -> Result<Self, Refused> {
+    /// What `edition` hosts, of which `config` is what it means.
+    pub(crate) fn new(edition: &Edition, config: Config, part: Part) -> Result<Self, Refused> {
         let refusal = Refusal::of(part, Instant::now());
-        let member = |described: &config::Application| match &refusal {
-            Some(refusal) if described.hosting_model == HostingModel::InProcess => {
-                Ok(Member::Refused { path_base: described.path.as_str().into(), refusal: refusal.clone() })
+        let member = |written: &config::Application| {
+            let described = edition.described(written);
+            let path_base: Arc<str> = written.path.as_str().into();
+            if let Some(offline) = described.offline {
+                return Ok(Member::Offline { path_base, offline: Arc::new(offline) });
             }
-            _ => application(&config, described).map(|application| Member::Application {
-                application,
-                described: Box::new(described.clone()),
-            }),
+            match &refusal {
+                Some(refusal) if described.application.hosting_model == HostingModel::InProcess => {
+                    Ok(Member::Refused { path_base, refusal: refusal.clone() })
+                }
+                _ => application(&config, &described.application)
+                    .map(|application| Member::Application { application, described: Box::new(described) }),
+            }
         };
         let members = config.sites.iter().map(|site| site.applications.iter().map(member).collect());
         let members = members
@@ -86,8 +95,8 @@ impl Hosting {
 
     fn all(&self) -> impl Iterator<Item = (&Application, &config::Application)> {
         self.members.iter().flatten().filter_map(|member| match member {
-            Member::Application { application, described } => Some((application, &**described)),
-            Member::Refused { .. } => None,
+            Member::Application { application, described } => Some((application, &described.application)),
+            Member::Refused { .. } | Member::Offline { .. } => None,
         })
     }
 
@@ -109,6 +118,9 @@ impl Member {
             }
             Self::Refused { path_base, refusal } => {
                 (Arc::clone(path_base), Mounted::Refused(refusal.clone()))
+            }
+            Self::Offline { path_base, offline } => {
+                (Arc::clone(path_base), Mounted::Offline(Arc::clone(offline)))
             }
         }
     }

@@ -28,6 +28,7 @@ mod serve;
 mod settings;
 mod signals;
 mod sockets;
+mod standing;
 mod supervise;
 mod systemd;
 mod worker;

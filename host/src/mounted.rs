@@ -13,14 +13,17 @@ use cohost::{
     supervisor::{life::Why, worker::Part},
 };
 use futures_util::future::{Either, Ready, ready};
-use http::{Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use tower_service::Service;
+
+use crate::standing::Offline;
 
 /// An application, or the reason why there is none here.
 #[derive(Clone, Debug)]
 pub(crate) enum Mounted {
     Hosted(Hosted),
     Refused(Refusal),
+    Offline(Arc<Offline>),
 }
 
 impl Service<Request<Body>> for Mounted {
@@ -31,7 +34,7 @@ impl Service<Request<Body>> for Mounted {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         match self {
             Self::Hosted(hosted) => hosted.poll_ready(cx),
-            Self::Refused(_) => Poll::Ready(Ok(())),
+            Self::Refused(_) | Self::Offline(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -39,9 +42,36 @@ impl Service<Request<Body>> for Mounted {
         match self {
             Self::Hosted(hosted) => Either::Left(hosted.call(request)),
             Self::Refused(refusal) => Either::Right(ready(Err(refusal.failure(Instant::now())))),
+            Self::Offline(offline) => Either::Right(ready(offline.answer(request.headers()))),
         }
     }
 }
+
+impl Offline {
+    /// Its page, as it is, where there is one and the client could show it.
+    fn answer(&self, asked: &HeaderMap) -> Result<Response<Body>, Failure> {
+        let failure = Failure::new(Code::Offline).retry_after(RETRY_OFFLINE);
+        let Some(page) = self.page.as_ref().filter(|_| !is_grpc(asked)) else { return Err(failure) };
+        let mut answer = Response::new(Body::from(page.clone()));
+        *answer.status_mut() = failure.code.status();
+        let fields = answer.headers_mut();
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        fields.insert(header::RETRY_AFTER, RETRY_OFFLINE.as_secs().into());
+        fields.insert("cohost-failure", HeaderValue::from_static(failure.code.as_str()));
+        // The access record names it.
+        answer.extensions_mut().insert(failure.code);
+        Ok(answer)
+    }
+}
+
+/// Its clients understand nothing but a status of their own, which a failure becomes.
+fn is_grpc(asked: &HeaderMap) -> bool {
+    asked.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Nobody knows how long it takes; a deployment, usually, some seconds.
+const RETRY_OFFLINE: Duration = Duration::from_secs(10);
 
 /// Why applications in process are not served for a while.
 #[derive(Clone, Debug)]

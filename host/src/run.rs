@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit, Refused> {
     log::start(&config.log)?;
     let greeting = Greeting::new(&config, &named, &arguments.path);
     if arguments.no_supervisor {
-        return serve::serve(config, &greeting);
+        return serve::serve(&edition, config, &greeting);
     }
     supervise::supervise(edition, config, greeting)
 }

@@ -12,6 +12,7 @@ use cohost::{
 use cohost::{Application, config::Config};
 
 use crate::{
+    edition::Edition,
     exit::{Exit, Refused},
     greeting::Greeting,
     hosting::{self, Hosting},
@@ -19,18 +20,18 @@ use crate::{
     sockets,
 };
 
-/// Serves `config` until told to stop; says `greeting` once it listens.
-pub(crate) fn serve(config: Config, greeting: &Greeting) -> Result<Exit, Refused> {
+/// Serves `edition`, which means `config`, until told to stop; says `greeting` once it listens.
+pub(crate) fn serve(edition: &Edition, config: Config, greeting: &Greeting) -> Result<Exit, Refused> {
     let runtime = hosting::runtime(&config)?;
-    let exit = runtime.block_on(run(config, greeting));
+    let exit = runtime.block_on(run(edition, config, greeting));
     // An application may have left work behind, which must not keep the program.
     runtime.shutdown_background();
     exit
 }
 
-async fn run(config: Config, greeting: &Greeting) -> Result<Exit, Refused> {
+async fn run(edition: &Edition, config: Config, greeting: &Greeting) -> Result<Exit, Refused> {
     let signals = Signals::to_stop()?;
-    let hosting = Hosting::new(config, Part::Everything)?;
+    let hosting = Hosting::new(edition, config, Part::Everything)?;
     let mut listeners = Vec::new();
     let mut addresses = HashMap::new();
     for listen in hosting::listens(hosting.config()) {

@@ -58,6 +58,13 @@ impl Sockets {
         listens(config).into_iter().map(|listen| Arc::clone(&self.open[listen].descriptor)).collect()
     }
 
+    /// Those that `config` has and `other` has not, in the order of [`listens`].
+    pub(crate) fn beyond(&self, other: &Config, config: &Config) -> Vec<Arc<OwnedFd>> {
+        let had = listens(other);
+        let new = listens(config).into_iter().filter(|listen| !had.contains(listen));
+        new.map(|listen| Arc::clone(&self.open[listen].descriptor)).collect()
+    }
+
     /// Closes those that none of `configs` needs.
     pub(crate) fn keep<'a>(&mut self, configs: impl Iterator<Item = &'a Config>) {
         let needed: Vec<&Listen> = configs.flat_map(listens).collect();

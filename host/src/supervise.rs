@@ -16,8 +16,8 @@ use cohost::{
         Exit as Ended,
         life::Policy,
         worker::{
-            self, Action, Children, Event, Generation, Heard, Order, Outcome, Overdue, Part, Plan, Preload,
-            Preloaded, Process, Report, Standby, Start, Terms,
+            self, Action, Change, Children, Event, Failed, Generation, Heard, Order, Outcome, Overdue, Part,
+            Plan, Preload, Preloaded, Process, Report, Standby, Start, Terms,
         },
     },
 };
@@ -34,10 +34,11 @@ use crate::{
 };
 
 /// Has workers serve `edition`, and its successors, until told to stop; says `greeting` once the first one does.
-pub(crate) fn supervise(edition: Edition, config: Config, greeting: Greeting) -> Result<Exit, Refused> {
+pub(crate) fn supervise(mut edition: Edition, config: Config, greeting: Greeting) -> Result<Exit, Refused> {
     let mut sockets = Sockets::new(systemd::sockets());
     sockets.open(&config)?;
-    check(&config)?;
+    check(&edition, &config)?;
+    edition.look(&config);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -158,9 +159,10 @@ impl Supervisor {
         systemd::reloading();
         tracing::info!("reading the configuration again");
         let current = &self.editions[&self.plan.edition()].0;
-        let read = current.again().and_then(|edition| {
+        let read = current.again().and_then(|mut edition| {
             let config = edition.config()?;
-            check(&config)?;
+            check(&edition, &config)?;
+            edition.look(&config);
             self.sockets.open(&config)?;
             Ok((edition, config))
         });
@@ -191,6 +193,24 @@ impl Supervisor {
             Heard::Report(Report::Serving) => {
                 self.serving(generation);
                 vec![Event::Serving(generation)]
+            }
+            Heard::Report(Report::Changed { edition, left }) => {
+                if let Some(worker) = self.workers.get_mut(&generation) {
+                    worker.edition = edition;
+                }
+                vec![Event::Changed(generation, edition, left)]
+            }
+            Heard::Report(Report::Refused { edition, failed }) => {
+                for Failed { application, code, detail } in failed {
+                    tracing::error!(
+                        edition = edition.0,
+                        application,
+                        failure = code,
+                        detail,
+                        "application did not change"
+                    );
+                }
+                vec![Event::NotChanged(generation, edition)]
             }
             // Of a later build.
             Heard::Report(_) => Vec::new(),
@@ -238,6 +258,7 @@ impl Supervisor {
                     }
                 }
                 Action::Serve(generation) => self.serve(generation),
+                Action::Change(generation, edition) => self.change(generation, edition),
                 Action::Adopt(edition) => {
                     self.editions.retain(|other, _| *other >= edition);
                     self.close_unneeded();
@@ -304,6 +325,17 @@ impl Supervisor {
         worker.process.order(&Order::Serve);
     }
 
+    fn change(&self, generation: Generation, edition: worker::Edition) {
+        let Some(worker) = self.workers.get(&generation) else { return };
+        let (next, config) = &self.editions[&edition];
+        let had = &self.editions[&worker.edition].1;
+        for socket in self.sockets.beyond(had, config) {
+            worker.process.hand(socket);
+        }
+        let edition_text = serde_json::to_value(next).expect("an edition has nothing that JSON has not");
+        worker.process.order(&Order::Change(Change { number: edition, edition: edition_text }));
+    }
+
     fn tell_to_end(&mut self, generation: Generation, order: &Order) {
         let Some(worker) = self.workers.get_mut(&generation) else { return };
         worker.end = End::Told;
@@ -328,16 +360,18 @@ impl Supervisor {
 }
 
 /// What can be told of a configuration without running anything of it.
-fn check(config: &Config) -> Result<(), Refused> {
-    Hosting::new(config.clone(), Part::Everything).map(drop)
+fn check(edition: &Edition, config: &Config) -> Result<(), Refused> {
+    Hosting::new(edition, config.clone(), Part::Everything).map(drop)
 }
 
 fn terms(config: &Config) -> Terms {
     let applications = || config.sites.iter().flat_map(|site| &site.applications).map(|it| &it.options);
     let preloaded = applications().filter(|options| options.preload).map(|options| options.startup_timeout);
+    let starting = applications().map(|options| options.startup_timeout);
     let ending = applications().map(|options| options.shutdown_timeout).max().unwrap_or_default();
     Terms {
         start_limit: preloaded.max().unwrap_or_default() + MARGIN,
+        change_limit: starting.max().unwrap_or_default() + MARGIN,
         stop_limit: config.server.shutdown_timeout + ending + MARGIN,
         standby: if config.server.standby { Standby::Kept } else { Standby::None },
     }

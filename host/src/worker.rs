@@ -57,7 +57,7 @@ fn work() -> Result<Exit, Refused> {
         .spawn(move || listen(orders, &sender))
         .map_err(|error| Exit::Failed.because(format!("no thread to hear orders with: {error}")))?;
     let runtime = hosting::runtime(&config)?;
-    let hosting = Hosting::new(config, start.part)?;
+    let hosting = Hosting::new(&edition, config, start.part)?;
     let exit = runtime.block_on(run(hosting, start, told, reports));
     // An application may have left work behind, which must not keep the process.
     runtime.shutdown_background();

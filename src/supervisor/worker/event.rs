@@ -20,8 +20,15 @@ pub enum Event {
     NotStarted(Generation),
     /// A worker has closed its end of the conversation. Usually it is ending.
     Hung(Generation),
-    /// There is a new configuration.
+    /// A worker serves another edition now, as it was told to. With how many generations of libraries it has loaded and
+    /// uses no more.
+    Changed(Generation, Edition, usize),
+    /// A worker goes on with the edition that it had: an application of the new one does not start.
+    NotChanged(Generation, Edition),
+    /// There is a new edition, which another worker has to serve.
     Replace(Edition, Terms),
+    /// There is a new edition, to which the worker that serves can change.
+    Change(Edition, Terms),
     /// Everything has to end. The second time: at once.
     Stop,
     /// Time went by, up to what [`Plan::due`](super::Plan::due) says.
@@ -44,6 +51,8 @@ pub enum Action {
     },
     /// Hand it the listening sockets: it accepts from now on.
     Serve(Generation),
+    /// It changes to this edition while it serves; sockets that it needs for that and has not come before.
+    Change(Generation, Edition),
     /// This configuration is in force: one of its workers serves. Comes before others are told to drain.
     Adopt(Edition),
     /// This configuration will not be in force.
@@ -65,10 +74,12 @@ pub enum Refusal {
     Crashed(Exit),
     /// The system would not start a worker.
     NotStarted,
-    /// Its worker was not ready in time.
+    /// Its worker was not ready in time, or did not change in time.
     TimedOut,
     /// An application that is to be preloaded does not start.
     PreloadFailed,
+    /// An application that runs, or is to be preloaded, does not start anew.
+    NotChanged,
     /// A newer one came.
     Superseded,
     /// Everything is ending.

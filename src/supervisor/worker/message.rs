@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::terms::{Generation, Part, Preload};
+use super::terms::{Edition, Generation, Part, Preload};
 
 /// What the first message begins with. A worker that speaks another version ends, and says so.
 pub const VERSION: u32 = 1;
@@ -22,6 +22,8 @@ pub enum Order {
     Socket,
     /// All sockets are there: accept. Once.
     Serve,
+    /// Serve this in place of what it serves. The sockets that it has not yet come before, in the order of the configuration.
+    Change(Change),
     /// Finish what is in flight, and end.
     Drain,
     /// End at once.
@@ -43,6 +45,15 @@ pub struct Start {
     pub edition: serde_json::Value,
 }
 
+/// What a worker is to serve in place of what it serves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// What it is called in the report.
+    pub number: Edition,
+    /// The configuration, as the program wrote it for itself.
+    pub edition: serde_json::Value,
+}
+
 /// What a worker has to tell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "snake_case")]
@@ -57,6 +68,33 @@ pub enum Report {
     },
     /// It accepts.
     Serving,
+    /// It serves the edition that it was told to change to, and nothing else.
+    Changed {
+        /// Which one.
+        edition: Edition,
+        /// Generations of libraries that it has loaded and uses no more. They stay mapped.
+        #[serde(default)]
+        left: usize,
+    },
+    /// It serves what it served before.
+    Refused {
+        /// What it was told to change to.
+        edition: Edition,
+        /// Why not.
+        failed: Vec<Failed>,
+    },
+}
+
+/// An application that did not start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// Its name.
+    pub application: String,
+    /// The failure's code.
+    pub code: String,
+    /// What happened.
+    #[serde(default)]
+    pub detail: String,
 }
 
 /// A message as a line.
@@ -88,13 +126,22 @@ mod tests {
             preload: Preload::Beside,
             edition: serde_json::json!({ "text": "two\nlines" }),
         };
-        for order in [Order::Start(start), Order::Socket, Order::Serve, Order::Drain, Order::Hurry] {
+        let change = Change { number: Edition(3), edition: serde_json::json!({}) };
+        let start = Order::Start(start);
+        for order in [start, Order::Socket, Order::Serve, Order::Change(change), Order::Drain, Order::Hurry] {
             let line = line(&order);
             assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
             assert_eq!(read(&line), Some(order));
         }
-        let report = Report::Ready { failed: vec!["shop".to_owned()] };
-        assert_eq!(read(&line(&report)), Some(report));
+        let failed =
+            Failed { application: "shop".to_owned(), code: "start_failed".to_owned(), detail: String::new() };
+        for report in [
+            Report::Ready { failed: vec!["shop".to_owned()] },
+            Report::Changed { edition: Edition(2), left: 4 },
+            Report::Refused { edition: Edition(2), failed: vec![failed] },
+        ] {
+            assert_eq!(read(&line(&report)), Some(report));
+        }
     }
 
     #[test]

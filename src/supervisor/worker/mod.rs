@@ -20,7 +20,7 @@ mod tests;
 pub use self::{
     conversation::{Orders, Reports, end_at_once, inherited},
     event::{Action, Event, Outcome, Overdue, Refusal},
-    message::{Order, Report, Start, VERSION},
+    message::{Change, Failed, Order, Report, Start, VERSION},
     plan::Plan,
     process::{Heard, Process},
     reap::Children,

@@ -9,11 +9,14 @@
 //! accept. Whoever was started is gone for certain with [`Event::Exited`] or [`Event::NotStarted`], one of which has to
 //! follow each [`Action::Start`].
 
+mod candidate;
+
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
+use self::candidate::{Candidate, Wanted, Way};
 use super::{
     super::{Exit, life::Policy, patience::Patience},
     event::{Action, Event, Outcome, Overdue, Refusal},
@@ -27,7 +30,9 @@ pub struct Plan {
     last: Generation,
     edition: Edition,
     terms: Terms,
-    candidate: Option<(Edition, Terms)>,
+    candidate: Option<Candidate>,
+    /// What came while the worker that serves was changing; it can do only one thing at a time.
+    waiting: Option<(Edition, Terms, Wanted)>,
     /// With workers for everything.
     patience: Patience,
     /// With workers for the safe part.
@@ -45,6 +50,10 @@ struct Worker {
     part: Part,
     state: State,
     ready: Ready,
+    /// Generations that it has loaded and uses no more.
+    left: usize,
+    /// Did not say in time what became of a change.
+    doubtful: bool,
     /// When it has to be further, and what will be said if it is not.
     due: Option<(Instant, Overdue)>,
 }
@@ -89,7 +98,12 @@ impl Worker {
         matches!(self.state, State::Told | State::Serving)
     }
 
+    /// Serves everything, as far as is known.
     fn is_whole(&self) -> bool {
+        self.is_for_everything() && !self.doubtful
+    }
+
+    fn is_for_everything(&self) -> bool {
         self.part == Part::Everything
     }
 
@@ -109,6 +123,7 @@ impl Plan {
             edition,
             terms,
             candidate: None,
+            waiting: None,
             patience: Patience::new(policy),
             patience_safe: Patience::new(policy),
             stopping: Stopping::No,
@@ -135,7 +150,7 @@ impl Plan {
         let running = self.stopping == Stopping::No;
         let pauses = [&self.patience, &self.patience_safe].into_iter().filter(|_| running);
         let pauses = pauses.filter_map(|patience| patience.refused(self.now)).map(|(until, _)| until);
-        limits.chain(pauses).min()
+        limits.chain(pauses).chain(self.change_due()).min()
     }
 
     /// The configuration in force.
@@ -152,7 +167,10 @@ impl Plan {
             Event::Exited(generation, exit) => self.exited(generation, Some(exit)),
             Event::NotStarted(generation) => self.exited(generation, None),
             Event::Hung(generation) => self.hung(generation),
-            Event::Replace(edition, terms) => self.replace(edition, terms),
+            Event::Changed(generation, edition, left) => self.changed(generation, edition, left),
+            Event::NotChanged(generation, edition) => self.not_changed(generation, edition),
+            Event::Replace(edition, terms) => self.want(edition, terms, Wanted::Replace),
+            Event::Change(edition, terms) => self.want(edition, terms, Wanted::Change),
             Event::Stop => self.stop(),
             Event::Tick => {}
         }
@@ -174,7 +192,7 @@ impl Plan {
         if worker.state == State::Configured {
             worker.due = None;
         }
-        if worker.is_whole() {
+        if worker.is_for_everything() {
             self.patience.started();
         }
         // Outside of a replacement there is nothing better to go on with.
@@ -191,19 +209,18 @@ impl Plan {
         worker.state = State::Serving;
         worker.due = None;
         if self.is_candidate(generation)
-            && let Some((edition, terms)) = self.candidate.take()
+            && let Some(candidate) = self.candidate.take()
         {
-            (self.edition, self.terms) = (edition, terms);
-            // What failed before may well have been mended by it.
-            self.patience.forget();
-            self.patience_safe.forget();
-            self.actions.push(Action::Adopt(edition));
+            self.adopt(candidate);
         }
     }
 
     fn exited(&mut self, generation: Generation, exit: Option<Exit>) {
         let candidate = self.is_candidate(generation);
         let Some(worker) = self.workers.remove(&generation) else { return };
+        if self.is_changing(generation) {
+            self.refuse(exit.map_or(Refusal::NotStarted, Refusal::Crashed));
+        }
         if !worker.is_live() {
             let gracefully = worker.state == State::Draining && exit.is_none_or(Exit::success);
             if matches!(self.stopping, Stopping::Yes(_)) && !gracefully {
@@ -215,7 +232,7 @@ impl Plan {
             self.refuse(exit.map_or(Refusal::NotStarted, Refusal::Crashed));
             return;
         }
-        let patience = if worker.is_whole() { &mut self.patience } else { &mut self.patience_safe };
+        let patience = if worker.is_for_everything() { &mut self.patience } else { &mut self.patience_safe };
         match worker.ready {
             Ready::Ready => patience.crashed(self.now),
             Ready::NotYet => patience.start_failed(self.now),
@@ -230,28 +247,11 @@ impl Plan {
         }
     }
 
-    fn replace(&mut self, edition: Edition, terms: Terms) {
-        if self.stopping != Stopping::No {
-            self.actions.push(Action::Refuse(edition, Refusal::Stopping));
-            return;
-        }
-        self.refuse(Refusal::Superseded);
-        self.candidate = Some((edition, terms));
-    }
-
-    /// Gives up the configuration that is being tried, if there is one.
-    fn refuse(&mut self, why: Refusal) {
-        let Some((edition, _)) = self.candidate.take() else { return };
-        self.actions.push(Action::Refuse(edition, why));
-        for generation in self.those(|worker| worker.edition == edition && worker.is_live()) {
-            self.drain(generation);
-        }
-    }
-
     fn stop(&mut self) {
         if self.stopping == Stopping::No {
             self.stopping = Stopping::Yes(Outcome::Gracefully);
             self.refuse(Refusal::Stopping);
+            self.drop_waiting(Refusal::Stopping);
             for generation in self.those(Worker::is_live) {
                 self.drain(generation);
             }
@@ -271,19 +271,24 @@ impl Plan {
     /// Kills who is late.
     fn overdue(&mut self) {
         let now = self.now;
+        self.overdue_change();
         for generation in self.those(|worker| worker.due.is_some_and(|(when, _)| when <= now)) {
-            let candidate = self.is_candidate(generation);
+            let (candidate, changing) = (self.is_candidate(generation), self.is_changing(generation));
             let Some(worker) = self.workers.get_mut(&generation) else { continue };
             let Some((_, overdue)) = worker.due.take() else { continue };
             let was_live = worker.is_live();
             worker.state = State::Killed;
             self.actions.push(Action::Kill(generation, overdue));
-            let patience = if worker.is_whole() { &mut self.patience } else { &mut self.patience_safe };
+            let patience =
+                if worker.is_for_everything() { &mut self.patience } else { &mut self.patience_safe };
             match (was_live, overdue) {
                 (true, _) if candidate => self.refuse(Refusal::TimedOut),
                 (true, Overdue::Hung) => patience.crashed(now),
                 (true, _) => patience.start_failed(now),
                 (false, _) => {}
+            }
+            if changing {
+                self.refuse(Refusal::TimedOut);
             }
         }
     }
@@ -294,6 +299,7 @@ impl Plan {
             Stopping::No => {
                 // Whoever is not needed any more first, so that at most two accept at any time.
                 self.retire();
+                self.begin();
                 self.hand_over();
                 self.fill();
             }
@@ -323,7 +329,7 @@ impl Plan {
         let first = |wanted: &dyn Fn(&Worker) -> bool| {
             self.workers.iter().find(|(_, worker)| wanted(worker)).map(|(generation, _)| *generation)
         };
-        if let Some((edition, _)) = self.candidate
+        if let Some(Candidate { edition, .. }) = self.candidate
             && let Some(generation) = first(&|worker| worker.edition == edition && worker.waits())
         {
             return Some(generation);
@@ -344,7 +350,7 @@ impl Plan {
 
     /// Tells those to end who are not needed any more.
     fn retire(&mut self) {
-        let candidate = self.candidate.map(|(edition, _)| edition);
+        let candidate = self.candidate.map(|candidate| candidate.edition);
         let newest = self.workers.iter().rev().find(|(_, worker)| {
             worker.state == State::Serving && worker.edition == self.edition && worker.is_whole()
         });
@@ -365,7 +371,7 @@ impl Plan {
     fn fill(&mut self) {
         let served = self.workers.values().any(Worker::accepts);
         let preload = if served { Preload::Beside } else { Preload::All };
-        if let Some((edition, terms)) = self.candidate
+        if let Some(Candidate { edition, terms, way: Way::Replace }) = self.candidate
             && !self.workers.values().any(|worker| worker.edition == edition)
         {
             self.start(edition, terms, Part::Everything, preload);
@@ -401,14 +407,10 @@ impl Plan {
     fn start(&mut self, edition: Edition, terms: Terms, part: Part, preload: Preload) {
         self.last = Generation(self.last.0 + 1);
         let due = self.now.checked_add(PROMPT).map(|when| (when, Overdue::Start));
-        let worker = Worker { edition, terms, part, state: State::Starting, ready: Ready::NotYet, due };
+        let (state, ready) = (State::Starting, Ready::NotYet);
+        let worker = Worker { edition, terms, part, state, ready, left: 0, doubtful: false, due };
         self.workers.insert(self.last, worker);
         self.actions.push(Action::Start { generation: self.last, edition, part, preload });
-    }
-
-    fn is_candidate(&self, generation: Generation) -> bool {
-        let edition = self.workers.get(&generation).map(|worker| worker.edition);
-        edition.is_some() && edition == self.candidate.map(|(edition, _)| edition)
     }
 
     fn those(&self, wanted: impl Fn(&Worker) -> bool) -> Vec<Generation> {

@@ -16,8 +16,8 @@ impl fmt::Display for Generation {
     }
 }
 
-/// A configuration, counted from the first that this supervisor read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What is to be served, counted from the first edition that this supervisor had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Edition(pub u64);
 
 /// What holds for the workers of one edition.
@@ -25,6 +25,8 @@ pub struct Edition(pub u64);
 pub struct Terms {
     /// How long one may take until all that is preloaded has started.
     pub start_limit: Duration,
+    /// How long one that serves may take to change to this edition.
+    pub change_limit: Duration,
     /// How long one may take to end.
     pub stop_limit: Duration,
     /// Whether another one waits for the crash of the one that serves.

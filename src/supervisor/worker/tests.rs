@@ -1,216 +1,14 @@
 //! The plan against a world in which everything may happen in any order.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+mod changes;
+mod world;
+
+use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{
-    super::{Exit, life::Policy},
-    *,
-};
-
-/// What the world knows of a worker that was started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Known {
-    edition: u64,
-    safe: bool,
-    configured: bool,
-    ready: bool,
-    told: bool,
-    serving: bool,
-    draining: bool,
-    killed: bool,
-}
-
-impl Known {
-    fn accepts(&self) -> bool {
-        self.told && !self.draining && !self.killed
-    }
-}
-
-/// Does what the plan wants, and watches over what must never happen.
-struct World {
-    plan: Plan,
-    now: Instant,
-    living: BTreeMap<Generation, Known>,
-    started: u64,
-    in_force: u64,
-    latest: u64,
-    pending: Option<u64>,
-    stopped: bool,
-    ended: Option<Outcome>,
-    forced: bool,
-}
-
-const SIGSEGV: Exit = Exit::Signal(11);
-
-fn terms(standby: Standby) -> Terms {
-    Terms { start_limit: Duration::from_secs(150), stop_limit: Duration::from_secs(25), standby }
-}
-
-impl World {
-    fn new(standby: Standby) -> Self {
-        let now = Instant::now();
-        let (plan, actions) = Plan::new(now, Edition(1), terms(standby), Policy::default());
-        let mut world = Self {
-            plan,
-            now,
-            living: BTreeMap::new(),
-            started: 0,
-            in_force: 1,
-            latest: 1,
-            pending: None,
-            stopped: false,
-            ended: None,
-            forced: false,
-        };
-        world.apply(&actions);
-        world
-    }
-
-    fn tell(&mut self, event: Event) -> Vec<Action> {
-        let actions = self.plan.on(self.now, event);
-        self.apply(&actions);
-        actions
-    }
-
-    fn apply(&mut self, actions: &[Action]) {
-        for action in actions {
-            assert_eq!(self.ended, None, "{action:?} after the end");
-            self.act(*action);
-            let accepting: Vec<_> = self.living.values().filter(|known| known.accepts()).collect();
-            // Two in a hand-over only: the one that serves, and the one that was told to.
-            assert!(accepting.len() <= 2, "{:?}", self.living);
-        }
-        let accepting = self.living.values().filter(|known| known.accepts() && known.serving).count();
-        assert!(accepting <= 1, "two take new work: {:?}", self.living);
-        assert!(
-            self.ended.is_some() || !self.living.is_empty() || self.plan.due().is_some(),
-            "nothing runs, and nothing is going to happen"
-        );
-    }
-
-    fn act(&mut self, action: Action) {
-        match action {
-            Action::Start { generation, edition, part, .. } => {
-                assert!(!self.stopped, "started after the stop");
-                assert!(generation.0 > self.started, "a number twice");
-                self.started = generation.0;
-                let safe = part != Part::Everything;
-                self.living.insert(generation, Known { edition: edition.0, safe, ..Known::default() });
-            }
-            Action::Serve(generation) => {
-                let known = self.living.get_mut(&generation).expect("it lives");
-                assert!(known.configured && !known.told && !known.draining && !known.killed, "{known:?}");
-                known.told = true;
-            }
-            Action::Adopt(edition) => {
-                assert_eq!(self.pending.take(), Some(edition.0));
-                self.in_force = edition.0;
-            }
-            Action::Refuse(edition, _) => {
-                assert_eq!(self.pending.take(), Some(edition.0), "refused, though nobody had asked");
-            }
-            Action::Drain(generation) => {
-                let known = self.living.get_mut(&generation).expect("it lives");
-                assert!(!known.draining && !known.killed, "told to end twice");
-                known.draining = true;
-            }
-            Action::Hurry(generation) => assert!(self.stopped && self.living[&generation].draining),
-            Action::Kill(generation, _) => {
-                let known = self.living.get_mut(&generation).expect("it lives");
-                assert!(!known.killed, "killed twice");
-                known.killed = true;
-                self.forced |= self.stopped;
-            }
-            Action::End(outcome) => {
-                assert!(self.stopped && self.living.is_empty(), "{:?} left behind", self.living);
-                assert_eq!(outcome == Outcome::Forced, self.forced);
-                self.ended = Some(outcome);
-            }
-        }
-    }
-
-    fn exit(&mut self, generation: Generation, exit: Exit) -> Vec<Action> {
-        let known = self.living.remove(&generation).expect("it lives");
-        self.forced |= self.stopped && (!exit.success() || known.killed);
-        self.tell(Event::Exited(generation, exit))
-    }
-
-    fn replace(&mut self) -> Vec<Action> {
-        self.latest += 1;
-        // The older one is refused first.
-        let older = self.pending;
-        let actions = self.plan.on(self.now, Event::Replace(Edition(self.latest), terms(Standby::Kept)));
-        match older {
-            Some(older) => {
-                assert_eq!(actions[0], Action::Refuse(Edition(older), Refusal::Superseded));
-                self.pending = Some(self.latest);
-                self.apply(&actions[1..]);
-            }
-            None => {
-                self.pending = Some(self.latest);
-                self.apply(&actions);
-            }
-        }
-        actions
-    }
-
-    /// One worker does the next thing that it has to do, and does it well.
-    fn cooperate(&mut self, generation: Generation) -> Option<Vec<Action>> {
-        let known = self.living.get_mut(&generation)?;
-        let event = if known.killed {
-            return Some(self.exit(generation, Exit::Signal(9)));
-        } else if known.draining {
-            return Some(self.exit(generation, Exit::Code(0)));
-        } else if !known.configured {
-            known.configured = true;
-            Event::Configured(generation)
-        } else if !known.ready {
-            known.ready = true;
-            Event::Ready(generation, Preloaded::Running)
-        } else if known.told && !known.serving {
-            known.serving = true;
-            Event::Serving(generation)
-        } else {
-            return None;
-        };
-        Some(self.tell(event))
-    }
-
-    /// All do what they have to, until nothing is left to do.
-    fn calm_down(&mut self) {
-        for _ in 0..1000 {
-            let next = self.living.keys().copied().collect::<Vec<_>>();
-            let progress = next.into_iter().any(|generation| self.cooperate(generation).is_some());
-            if progress {
-                continue;
-            }
-            match self.plan.due() {
-                Some(due) if self.ended.is_none() => {
-                    self.now = self.now.max(due);
-                    self.tell(Event::Tick);
-                }
-                _ => return,
-            }
-        }
-        panic!("it never comes to rest: {:?}", self.living);
-    }
-
-    fn nth(&self, n: usize) -> Option<Generation> {
-        let count = self.living.len();
-        (count > 0).then(|| *self.living.keys().nth(n % count).expect("it is less than the count"))
-    }
-}
-
-fn served(standby: Standby) -> World {
-    let mut world = World::new(standby);
-    world.calm_down();
-    world
-}
+use self::world::{SIGSEGV, World, served};
+use super::{super::Exit, *};
 
 fn starts(actions: &[Action]) -> Vec<(u64, u64, Part, Preload)> {
     let starts = actions.iter().filter_map(|action| match action {
@@ -364,6 +162,9 @@ enum Move {
     Hung(usize),
     Stale(u64),
     Replace,
+    Change,
+    Changed(usize),
+    NotChanged(usize),
     Stop,
     Pass(u64),
 }
@@ -377,6 +178,9 @@ fn a_move() -> impl Strategy<Value = Move> {
         1 => any::<usize>().prop_map(Move::Hung),
         1 => (0_u64..20).prop_map(Move::Stale),
         2 => Just(Move::Replace),
+        4 => Just(Move::Change),
+        2 => any::<usize>().prop_map(Move::Changed),
+        1 => any::<usize>().prop_map(Move::NotChanged),
         1 => Just(Move::Stop),
         4 => (0_u64..40_000).prop_map(Move::Pass),
     ]
@@ -411,15 +215,30 @@ fn make(world: &mut World, a_move: Move) {
         Move::Stale(number) => {
             let generation = Generation(number);
             if !world.living.contains_key(&generation) {
-                for event in
-                    [Event::Configured(generation), Event::Serving(generation), Event::Hung(generation)]
-                {
+                for event in [
+                    Event::Configured(generation),
+                    Event::Serving(generation),
+                    Event::Changed(generation, Edition(number), 0),
+                    Event::NotChanged(generation, Edition(number)),
+                    Event::Hung(generation),
+                ] {
                     assert_eq!(world.tell(event), []);
                 }
             }
         }
         Move::Replace if !world.stopped => drop(world.replace()),
-        Move::Replace => {}
+        Move::Change if !world.stopped => drop(world.change()),
+        Move::Replace | Move::Change => {}
+        Move::Changed(n) => {
+            if let Some(generation) = world.nth(n).filter(|it| world.living[it].changing.is_some()) {
+                world.changed(generation);
+            }
+        }
+        Move::NotChanged(n) => {
+            if let Some(generation) = world.nth(n).filter(|it| world.living[it].changing.is_some()) {
+                world.not_changed(generation);
+            }
+        }
         Move::Stop => {
             world.stopped = true;
             world.tell(Event::Stop);
@@ -448,7 +267,7 @@ proptest! {
         if world.stopped {
             prop_assert!(world.ended.is_some() && world.living.is_empty());
         } else {
-            prop_assert_eq!(world.pending, None);
+            prop_assert_eq!(&world.pending, &Vec::<u64>::new());
             let serving: Vec<_> = world.living.values().filter(|known| known.serving).collect();
             prop_assert!(serving.len() == 1 && !serving[0].safe, "{:?}", world.living);
             prop_assert_eq!(serving[0].edition, world.in_force);

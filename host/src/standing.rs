@@ -1,0 +1,195 @@
+//! How an application stands: what the host or an operator has decided about it beyond what is written.
+//!
+//! In: decisions, and the configuration. Out: each application as it is to be hosted, to compare with what it was.
+//! Never: changes what is written.
+
+use std::{
+    ffi::OsString,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use cohost::{
+    HostingModel,
+    config::{Application, Artifact},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What was decided about an application beyond what is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Standing {
+    /// How often it was recycled: a higher number is another application to the worker.
+    pub(crate) round: u64,
+    /// Its library instead of the one that is written, such as a copy that was tried.
+    #[serde(serialize_with = "path_as_bytes", deserialize_with = "path_of_bytes")]
+    pub(crate) library: Option<PathBuf>,
+    /// Where it runs instead of where it is written to.
+    #[serde(serialize_with = "model_as_text", deserialize_with = "model_of_text")]
+    pub(crate) hosting_model: Option<HostingModel>,
+    /// It is not served at all.
+    pub(crate) offline: Option<Offline>,
+    /// Its file as it was when somebody last looked.
+    pub(crate) file: Option<Identity>,
+}
+
+/// An application that is not served for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Offline {
+    /// Who wants it so.
+    pub(crate) by: By,
+    /// What clients see, in HTML.
+    #[serde(default)]
+    pub(crate) page: Option<String>,
+}
+
+/// Who has taken an application offline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum By {
+    /// Somebody with a command.
+    Operator,
+    /// A file in the application's folder.
+    File,
+}
+
+/// Which file it is, and in which state: what a build or a deployment changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// In nanoseconds.
+    modified: i128,
+}
+
+/// An application as it is to be hosted. If it is equal to what it was, it is the same.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Described {
+    /// As written, but for what was decided otherwise.
+    pub(crate) application: Application,
+    pub(crate) round: u64,
+    pub(crate) offline: Option<Offline>,
+    pub(crate) file: Option<Identity>,
+}
+
+impl Standing {
+    /// What `application` comes to.
+    pub(crate) fn of(&self, application: &Application) -> Described {
+        let mut application = application.clone();
+        // A command has no library, and no choice where it runs.
+        if let Artifact::Library(path) = &mut application.artifact {
+            if let Some(library) = &self.library {
+                path.clone_from(library);
+            }
+            if let Some(model) = self.hosting_model {
+                application.hosting_model = model;
+            }
+        }
+        Described { application, round: self.round, offline: self.offline.clone(), file: self.file }
+    }
+}
+
+impl Described {
+    /// The application's file, if it names one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match &self.application.artifact {
+            Artifact::Library(path) => Some(path),
+            // What has no slash is looked up in another place for every process.
+            Artifact::Command(words) => words.first().map(Path::new).filter(|path| path.is_absolute()),
+        }
+    }
+}
+
+impl Identity {
+    /// `None` where there is no such file, or it cannot be looked at.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let found = std::fs::metadata(path).ok()?;
+        let modified = i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec());
+        Some(Self { device: found.dev(), inode: found.ino(), size: found.size(), modified })
+    }
+}
+
+// Paths need not be text, and JSON would insist on that.
+fn path_as_bytes<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.clone().map(PathBuf::into_os_string).serialize(serializer)
+}
+
+fn path_of_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    Ok(Option::<OsString>::deserialize(deserializer)?.map(PathBuf::from))
+}
+
+fn model_as_text<S: Serializer>(model: &Option<HostingModel>, serializer: S) -> Result<S::Ok, S::Error> {
+    model.map(HostingModel::as_str).serialize(serializer)
+}
+
+fn model_of_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HostingModel>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shop() -> Application {
+        Application::new("shop", Artifact::Library("/srv/libshop.so".into()))
+    }
+
+    #[test]
+    fn what_was_decided_wins_over_what_is_written() {
+        let standing = Standing {
+            library: Some("/pins/libshop.so".into()),
+            hosting_model: Some(HostingModel::OutOfProcess),
+            ..Standing::default()
+        };
+        let described = standing.of(&shop());
+        assert_eq!(described.path(), Some(Path::new("/pins/libshop.so")));
+        assert_eq!(described.application.hosting_model, HostingModel::OutOfProcess);
+        let command = Application::new("api", Artifact::Command(vec!["node".to_owned()]));
+        assert_eq!(standing.of(&command).application, command);
+        assert_eq!(standing.of(&command).path(), None);
+    }
+
+    #[test]
+    fn an_application_is_another_one_after_each_decision() {
+        let as_written = Standing::default().of(&shop());
+        assert_eq!(as_written, Standing::default().of(&shop()));
+        let offline = Some(Offline { by: By::Operator, page: None });
+        for standing in [
+            Standing { round: 1, ..Standing::default() },
+            Standing { offline, ..Standing::default() },
+            Standing { file: Identity::of(Path::new("/")), ..Standing::default() },
+        ] {
+            assert_ne!(standing.of(&shop()), as_written, "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_handed_over_as_it_is_and_what_a_later_build_adds_is_skipped() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let standing = Standing {
+            round: 3,
+            library: Some(OsString::from_vec(vec![b'/', 0xff]).into()),
+            hosting_model: Some(HostingModel::InProcess),
+            offline: Some(Offline { by: By::File, page: Some("<p>later".to_owned()) }),
+            file: Identity::of(Path::new("/")),
+        };
+        let text = serde_json::to_string(&standing).unwrap();
+        assert_eq!(serde_json::from_str::<Standing>(&text).unwrap(), standing);
+        let later = r#"{"round":2,"mood":"good"}"#;
+        assert_eq!(serde_json::from_str::<Standing>(later).unwrap().round, 2);
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_or_written_to_is_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        std::fs::write(&file, "one").unwrap();
+        let first = Identity::of(&file);
+        assert_eq!(Identity::of(&file), first);
+        std::fs::write(&file, "three").unwrap();
+        assert_ne!(Identity::of(&file), first);
+        assert_eq!(Identity::of(&folder.path().join("b")), None);
+    }
+}
