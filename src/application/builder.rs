@@ -102,8 +102,8 @@ impl Builder {
         self
     }
 
-    /// A copy of the library that is opened in its place and stays as it is: a [pin](crate::dispatcher::in_process::Pins).
-    /// Messages name the library all the same.
+    /// A copy of the library, which is opened in its place and has to stay as it is. Messages name the library all the
+    /// same.
     #[must_use]
     pub fn pinned(mut self, copy: impl Into<PathBuf>) -> Self {
         self.pinned = Some(copy.into());

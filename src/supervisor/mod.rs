@@ -11,6 +11,8 @@
 #[cfg(feature = "out-of-process")]
 mod environment;
 #[cfg(feature = "out-of-process")]
+pub mod files;
+#[cfg(feature = "out-of-process")]
 pub mod guard;
 #[cfg(feature = "out-of-process")]
 mod instance;

@@ -45,7 +45,7 @@ impl Library {
         Self::open_pinned(path, path)
     }
 
-    /// The same with the bytes of `pinned`, a copy of what was at `path`: see [`Pins`](super::Pins). What the library
+    /// The same with the bytes of `pinned`, a copy of what was at `path`. What the library
     /// wants to find beside itself is looked for at `path`.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod generation;
 mod library;
 mod listening;
 mod owned;
+#[cfg(feature = "out-of-process")]
 mod pins;
 pub mod preflight;
 mod threads;
@@ -24,6 +25,7 @@ pub use dispatch::Dispatch;
 pub use ffi::hostile::answer as read_hostile_answer;
 pub use generation::{Ended, Generation, Lease, Running, Start};
 pub use library::Library;
+#[cfg(feature = "out-of-process")]
 pub use pins::{Pins, Unpinned};
 pub use preflight::LoadError;
 use tower_service::Service;
