@@ -7,6 +7,9 @@ mod crashes;
 // The end of a worker that somebody wanted, while the next one serves.
 mod replacement;
 
+// Another program in place of the supervisor's.
+mod upgrade;
+
 // The processes themselves: who is whose child, who obeys whom, and whoever started us.
 mod processes;
 

@@ -60,6 +60,12 @@ pub(crate) struct Run {
     /// Keep everything in one process, for debugging: a crash ends it, and it cannot reload
     #[arg(long)]
     pub(crate) no_supervisor: bool,
+    /// Take over what another program has left at this descriptor, in the same process
+    #[arg(long, hide = true, value_name = "DESCRIPTOR")]
+    pub(crate) resume: Option<i32>,
+    /// Only tell whether that could be done
+    #[arg(long, hide = true, requires = "resume")]
+    pub(crate) resume_check: bool,
     /// Level of the log, or levels by target: info,app::db=debug
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,

@@ -85,6 +85,11 @@ impl Edition {
         }
     }
 
+    /// The command line that it is served by.
+    pub(crate) fn command_line(&self) -> &[OsString] {
+        &self.command_line
+    }
+
     /// What it means, with the environment of this process.
     pub(crate) fn config(&self) -> Result<Config, Refused> {
         let mut config = match &self.source {

@@ -13,6 +13,7 @@
 mod app;
 mod artifact;
 mod build;
+mod carried;
 mod check;
 mod cli;
 mod edition;
@@ -31,6 +32,7 @@ mod sockets;
 mod standing;
 mod supervise;
 mod systemd;
+mod upgrade;
 mod worker;
 
 use std::{io::Write as _, process::ExitCode};

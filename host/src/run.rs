@@ -13,11 +13,14 @@ use crate::{
     edition::Edition,
     exit::{Exit, Refused},
     greeting::Greeting,
-    log, serve, supervise,
+    log, serve, supervise, upgrade,
 };
 
 /// Serves what the path names, until told to stop.
 pub(crate) fn run(arguments: &Run) -> Result<Exit, Refused> {
+    if let Some(descriptor) = arguments.resume {
+        return resume(descriptor, arguments.resume_check);
+    }
     let named = named(&arguments.path)?;
     let edition = Edition::new(&named, arguments, std::env::args_os().collect())?;
     let config = edition.config()?;
@@ -27,6 +30,17 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit, Refused> {
         return serve::serve(&edition, config, &greeting);
     }
     supervise::supervise(edition, config, greeting)
+}
+
+/// Goes on with what the program before this one has left.
+fn resume(descriptor: i32, only_check: bool) -> Result<Exit, Refused> {
+    let carried = upgrade::carried(descriptor)?;
+    let config = carried.edition.config()?;
+    if only_check {
+        return supervise::check(&carried.edition, &config).map(|()| Exit::Success);
+    }
+    log::start(&config.log)?;
+    supervise::succession::resume(carried, config)
 }
 
 /// Reads a configuration file, with the process's environment.

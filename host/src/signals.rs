@@ -9,6 +9,7 @@ pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Option<Signal>,
+    upgrade: Option<Signal>,
 }
 
 /// What a signal asks for.
@@ -18,41 +19,49 @@ pub(crate) enum Asked {
     Stop(&'static str),
     /// To read the configuration again.
     Reload,
+    /// To let the program that is installed by now take over.
+    Upgrade,
 }
 
 impl Signals {
     /// Those that end the program.
     pub(crate) fn to_stop() -> Result<Self, Refused> {
         let (terminate, interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-        Ok(Self { terminate, interrupt, hangup: None })
+        Ok(Self { terminate, interrupt, hangup: None, upgrade: None })
     }
 
-    /// Those, and the one that has it read its configuration again.
-    pub(crate) fn to_stop_or_reload() -> Result<Self, Refused> {
-        Ok(Self { hangup: Some(listen(SignalKind::hangup())?), ..Self::to_stop()? })
+    /// Those, and the ones that have it change: its configuration, or the program itself.
+    pub(crate) fn to_stop_or_change() -> Result<Self, Refused> {
+        let (hangup, upgrade) = (listen(SignalKind::hangup())?, listen(SignalKind::user_defined2())?);
+        Ok(Self { hangup: Some(hangup), upgrade: Some(upgrade), ..Self::to_stop()? })
     }
 
     /// Waits for the next. May be dropped at any time.
     pub(crate) async fn next(&mut self) -> Asked {
-        let hangup = async {
-            match &mut self.hangup {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
             _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
-            _ = hangup => Asked::Reload,
+            () = came(&mut self.hangup) => Asked::Reload,
+            () = came(&mut self.upgrade) => Asked::Upgrade,
         }
+    }
+}
+
+/// Waits for a signal, if it is one that is listened to.
+async fn came(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }
 
 /// Has this process take no notice of signals: whoever sent one to the whole group meant somebody else, too.
 ///
 /// Caught and not looked at. Not ignored: that would be inherited.
-pub(crate) fn deafen() -> Result<[Signal; 3], Refused> {
-    Ok([listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?])
+pub(crate) fn deafen() -> Result<Vec<Signal>, Refused> {
+    let kinds =
+        [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup(), SignalKind::user_defined2()];
+    kinds.into_iter().map(listen).collect()
 }
 
 /// Says what the first signal does.

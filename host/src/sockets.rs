@@ -34,6 +34,22 @@ impl Sockets {
         Self { open: HashMap::new(), given }
     }
 
+    /// Those of `config`, which somebody else has opened, in the order of [`listens`].
+    pub(crate) fn carried(config: &Config, descriptors: Vec<OwnedFd>) -> Result<Self, Refused> {
+        let listens = listens(config);
+        if listens.len() != descriptors.len() {
+            return Err(
+                Exit::Failed.because("other sockets were left to this program than the configuration names")
+            );
+        }
+        let sockets = listens.into_iter().cloned().zip(descriptors).map(|(listen, descriptor)| {
+            let bound = Bound::inherited(descriptor)
+                .map_err(|error| Exit::Failed.because(format!("cannot take over a socket: {error}")))?;
+            Ok((listen, bound.into()))
+        });
+        Ok(Self { open: sockets.collect::<Result<_, Refused>>()?, given: Vec::new() })
+    }
+
     /// Opens what `config` needs and is not open. If one cannot be opened, none is.
     pub(crate) fn open(&mut self, config: &Config) -> Result<(), Refused> {
         let mut opened = Vec::new();
@@ -47,8 +63,7 @@ impl Sockets {
             }
         }
         for (listen, bound) in opened {
-            let address = bound.address().clone();
-            self.open.insert(listen, Socket { descriptor: Arc::new(bound.into()), address });
+            self.open.insert(listen, bound.into());
         }
         Ok(())
     }
@@ -89,6 +104,13 @@ impl Sockets {
     fn take(&mut self, listen: &Listen) -> Option<Bound> {
         let place = self.given.iter().position(|bound| is_for(bound.address(), listen))?;
         Some(self.given.swap_remove(place))
+    }
+}
+
+impl From<Bound> for Socket {
+    fn from(bound: Bound) -> Self {
+        let address = bound.address().clone();
+        Self { descriptor: Arc::new(bound.into()), address }
     }
 }
 

@@ -4,9 +4,11 @@
 //! of them have ended. Never: runs code of an application, reads a byte of what a client sends, has a second thread, or
 //! decides anything itself: [`Plan`] does that.
 
+pub(crate) mod succession;
+
 use std::{
     collections::{BTreeMap, VecDeque},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -31,6 +33,7 @@ use crate::{
     signals::{self, Asked, Signals},
     sockets::Sockets,
     systemd,
+    upgrade::{self, Upgrade},
 };
 
 /// Has workers serve `edition`, and its successors, until told to stop; says `greeting` once the first one does.
@@ -39,15 +42,20 @@ pub(crate) fn supervise(mut edition: Edition, config: Config, greeting: Greeting
     sockets.open(&config)?;
     check(&edition, &config)?;
     edition.look(&config);
+    watch(|| Ok(Supervisor::new(edition, config, greeting, sockets)))
+}
+
+fn watch(supervisor: impl FnOnce() -> Result<Supervisor, Refused>) -> Result<Exit, Refused> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Exit::Failed.because(format!("cannot watch over workers: {error}")))?;
     runtime.block_on(async {
-        let signals = Signals::to_stop_or_reload()?;
+        let signals = Signals::to_stop_or_change()?;
         let children = Children::adopt()
             .map_err(|error| Exit::Failed.because(format!("cannot watch over workers: {error}")))?;
-        let mut supervisor = Supervisor::new(edition, config, greeting, sockets);
+        upgrade::hear();
+        let mut supervisor = supervisor()?;
         let outcome = supervisor.run(signals, children).await;
         Ok(match outcome {
             Outcome::Gracefully => Exit::Success,
@@ -68,6 +76,9 @@ struct Supervisor {
     hear: UnboundedSender<(Generation, Heard)>,
     greeting: Option<Greeting>,
     stop: Stop,
+    upgrade: Upgrade,
+    /// Where this program was started.
+    directory: PathBuf,
 }
 
 struct Worker {
@@ -105,6 +116,8 @@ impl Supervisor {
             hear,
             greeting: Some(greeting),
             stop: Stop::NotAsked,
+            upgrade: Upgrade::None,
+            directory: std::env::current_dir().unwrap_or_default(),
         }
     }
 
@@ -114,7 +127,8 @@ impl Supervisor {
         let begin = std::mem::take(&mut self.begin);
         let mut outcome = self.act(begin);
         while outcome.is_none() {
-            let due = self.plan.due().map_or_else(far, tokio::time::Instant::from_std);
+            let due = self.plan.due().into_iter().chain(self.upgrade.due()).min();
+            let due = due.map_or_else(far, tokio::time::Instant::from_std);
             let events = tokio::select! {
                 asked = signals.next() => self.asked(terminal.meant(asked)),
                 Some((generation, heard)) = self.heard.recv() => self.heard(generation, heard),
@@ -129,6 +143,7 @@ impl Supervisor {
                 let actions = self.plan.on(Instant::now(), event);
                 outcome = outcome.or(self.act(actions));
             }
+            self.go_on_with_upgrade().await;
         }
         // Guards that outlive their worker for a moment, and what escaped from applications in process.
         children.end().await;
@@ -138,9 +153,14 @@ impl Supervisor {
     fn asked(&mut self, asked: Asked) -> Vec<Event> {
         match (asked, self.stop) {
             (Asked::Reload, Stop::NotAsked) => self.reload().into_iter().collect(),
-            (Asked::Reload, Stop::Asked) => Vec::new(),
+            (Asked::Upgrade, Stop::NotAsked) => {
+                self.upgrade = Upgrade::wanted();
+                Vec::new()
+            }
+            (Asked::Reload | Asked::Upgrade, Stop::Asked) => Vec::new(),
             (Asked::Stop(_), Stop::NotAsked) => {
                 self.stop = Stop::Asked;
+                self.upgrade = Upgrade::None;
                 systemd::stopping();
                 signals::first(asked);
                 // Before workers are told: once they have closed theirs, nobody waits in vain to be accepted.
@@ -234,6 +254,9 @@ impl Supervisor {
 
     /// `None` for a child that is no worker.
     fn ended(&mut self, pid: u32, exit: Ended) -> Option<Event> {
+        if let Some(why) = self.upgrade.ended(pid, exit) {
+            upgrade::refused(&why);
+        }
         let generation = *self.workers.iter().find(|(_, worker)| worker.process.pid() == pid)?.0;
         let worker = self.workers.remove(&generation)?;
         match worker.end {
@@ -360,7 +383,7 @@ impl Supervisor {
 }
 
 /// What can be told of a configuration without running anything of it.
-fn check(edition: &Edition, config: &Config) -> Result<(), Refused> {
+pub(crate) fn check(edition: &Edition, config: &Config) -> Result<(), Refused> {
     Hosting::new(edition, config.clone(), Part::Everything).map(drop)
 }
 

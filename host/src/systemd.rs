@@ -13,6 +13,9 @@ use sd_notify::NotifyState;
 pub(crate) const HIDDEN: [&str; 6] =
     ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
+/// Those of them that tell of sockets.
+pub(crate) const SOCKETS: [&str; 3] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+
 /// The sockets that were handed over. To be called once, before anything is opened.
 pub(crate) fn sockets() -> Vec<Bound> {
     let numbers = sd_notify::listen_fds().into_iter().flatten();

@@ -79,6 +79,7 @@ pub struct Setup {
     binding: String,
     environment: Vec<(String, String)>,
     options: Vec<&'static str>,
+    program: PathBuf,
     given: Option<TcpListener>,
 }
 
@@ -120,6 +121,7 @@ impl Setup {
             binding: "http://127.0.0.1:0".to_owned(),
             environment: Vec::new(),
             options: Vec::new(),
+            program: program(),
             given: None,
         }
     }
@@ -175,6 +177,12 @@ impl Setup {
         self
     }
 
+    /// Runs this copy of the program.
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = program.to_owned();
+        self
+    }
+
     /// Hands the host a socket that listens, as a service manager does.
     pub fn given(mut self, socket: TcpListener) -> Self {
         self.binding = format!("http://{}", socket.local_addr().unwrap());
@@ -209,9 +217,9 @@ impl Setup {
         let file = directory.path().join("cohost.toml");
         std::fs::write(&file, self.text()).unwrap();
         let mut command = match self.given.take() {
-            Some(socket) => with_socket(socket),
+            Some(socket) => with_socket(&self.program, socket),
             None => {
-                let mut command = Command::new(program());
+                let mut command = Command::new(&self.program);
                 command.stdin(Stdio::null());
                 command
             }
@@ -222,7 +230,7 @@ impl Setup {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", program().display()));
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
         let log = Log::read(child.stderr.take().unwrap());
         let stdout = child.stdout.take().unwrap();
         let address = tokio::task::spawn_blocking(|| address(BufReader::new(stdout))).await.unwrap();
@@ -234,10 +242,10 @@ impl Setup {
 }
 
 /// The program, with a listening socket as its descriptor 3.
-fn with_socket(socket: TcpListener) -> Command {
+fn with_socket(program: &Path, socket: TcpListener) -> Command {
     let mut command = Command::new("sh");
     let script = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
-    command.args(["-c", script]).arg(program()).stdin(OwnedFd::from(socket));
+    command.args(["-c", script]).arg(program).stdin(OwnedFd::from(socket));
     command
 }
 

@@ -21,8 +21,8 @@ pub use self::{
     conversation::{Orders, Reports, end_at_once, inherited},
     event::{Action, Event, Outcome, Overdue, Refusal},
     message::{Change, Failed, Order, Report, Start, VERSION},
-    plan::Plan,
-    process::{Heard, Process},
+    plan::{Plan, resume::Settled},
+    process::{Carried, Heard, Process},
     reap::Children,
     terms::{Edition, Generation, Part, Preload, Preloaded, Standby, Terms},
 };

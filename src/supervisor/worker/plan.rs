@@ -10,6 +10,7 @@
 //! follow each [`Action::Start`].
 
 mod candidate;
+pub(super) mod resume;
 
 use std::{
     collections::BTreeMap,
@@ -117,7 +118,13 @@ impl Plan {
     /// A plan for the first edition, and what to do first.
     #[must_use]
     pub fn new(now: Instant, edition: Edition, terms: Terms, policy: Policy) -> (Self, Vec<Action>) {
-        let mut plan = Self {
+        let mut plan = Self::empty(now, edition, terms, policy);
+        let actions = plan.on(now, Event::Tick);
+        (plan, actions)
+    }
+
+    fn empty(now: Instant, edition: Edition, terms: Terms, policy: Policy) -> Self {
+        Self {
             workers: BTreeMap::new(),
             last: Generation(0),
             edition,
@@ -129,9 +136,7 @@ impl Plan {
             stopping: Stopping::No,
             now,
             actions: Vec::new(),
-        };
-        let actions = plan.on(now, Event::Tick);
-        (plan, actions)
+        }
     }
 
     /// What to do about an event.

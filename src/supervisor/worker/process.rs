@@ -12,7 +12,7 @@ use std::{
     },
     path::Path,
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::{
@@ -20,12 +20,15 @@ use rustix::{
     process::{Pid, Signal, kill_process_group},
 };
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader, Interest},
+    io::Interest,
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        watch,
+    },
 };
 
 use super::{
@@ -38,7 +41,31 @@ use super::{
 #[derive(Debug)]
 pub struct Process {
     pid: Pid,
-    orders: UnboundedSender<(Vec<u8>, Option<Arc<OwnedFd>>)>,
+    orders: UnboundedSender<Said>,
+    conversation: Arc<Conversation>,
+    /// Beside those who use it, for whoever goes on with the worker.
+    socket: OwnedFd,
+}
+
+/// A worker's process as one program leaves it to the next one that runs in the same process.
+#[derive(Debug)]
+pub struct Carried {
+    /// Its number.
+    pub pid: u32,
+    /// Our end of the conversation.
+    pub socket: OwnedFd,
+    /// What was read of a report whose end has not come.
+    pub unread: Vec<u8>,
+}
+
+/// An order, as it goes out, and the descriptor that goes with it.
+type Said = (Vec<u8>, Option<Arc<OwnedFd>>);
+
+/// What of a conversation is neither with the one side nor with the other.
+#[derive(Debug, Default)]
+struct Conversation {
+    unsent: watch::Sender<usize>,
+    unread: Mutex<Vec<u8>>,
 }
 
 /// What was heard of a worker.
@@ -64,8 +91,6 @@ impl Process {
         heard: UnboundedSender<(Generation, Heard)>,
     ) -> io::Result<Self> {
         let (ours, theirs) = StdUnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        let (read, write) = UnixStream::from_std(ours)?.into_split();
         let mut command = Command::new(program);
         command
             .arg0("cohost-worker")
@@ -78,13 +103,47 @@ impl Process {
             command.env_remove(name);
         }
         let child = command.spawn()?;
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.expect("the system numbers processes from 1");
+        Self::resume(Carried { pid: child.id(), socket: ours.into(), unread: Vec::new() }, generation, heard)
+    }
+
+    /// Goes on with a worker that the program before this one has started, in this very process.
+    ///
+    /// # Errors
+    /// The system refused, or the number is none of a process.
+    pub fn resume(
+        carried: Carried,
+        generation: Generation,
+        heard: UnboundedSender<(Generation, Heard)>,
+    ) -> io::Result<Self> {
+        let pid = i32::try_from(carried.pid).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let socket = StdUnixStream::from(carried.socket);
+        socket.set_nonblocking(true)?;
+        let unread = Mutex::new(carried.unread);
+        let conversation = Arc::new(Conversation { unread, ..Conversation::default() });
+        let kept = socket.try_clone()?.into();
+        let (read, write) = UnixStream::from_std(socket)?.into_split();
         let (orders, waiting) = unbounded_channel();
         // Both end with the worker's end of the socket.
-        tokio::spawn(listen(generation, read, heard));
-        tokio::spawn(speak(write, waiting));
-        Ok(Self { pid, orders })
+        tokio::spawn(listen(generation, read, Arc::clone(&conversation), heard));
+        tokio::spawn(speak(write, waiting, Arc::clone(&conversation)));
+        Ok(Self { pid, orders, conversation, socket: kept })
+    }
+
+    /// Waits until all that it was told has reached it, so that nothing is lost when [`carry`](Self::carry) is called.
+    pub async fn has_heard_all(&self) {
+        let mut unsent = self.conversation.unsent.subscribe();
+        // It fails only without a sender, which is here.
+        let _none = unsent.wait_for(|unsent| *unsent == 0).await;
+    }
+
+    /// What the next program in this process needs to go on with this worker.
+    ///
+    /// # Errors
+    /// The system has no descriptor left.
+    pub fn carry(&self) -> io::Result<Carried> {
+        let socket = self.socket.try_clone()?;
+        Ok(Carried { pid: self.pid(), socket, unread: self.conversation.unread().clone() })
     }
 
     /// Its number.
@@ -99,12 +158,17 @@ impl Process {
 
     /// Tells it what to do. If it is gone, that is heard otherwise.
     pub fn order(&self, order: &Order) {
-        let _gone = self.orders.send((line(order), None));
+        self.say((line(order), None));
     }
 
     /// Hands it a socket to accept on.
     pub fn hand(&self, socket: Arc<OwnedFd>) {
-        let _gone = self.orders.send((line(&Order::Socket), Some(socket)));
+        self.say((line(&Order::Socket), Some(socket)));
+    }
+
+    fn say(&self, said: Said) {
+        self.conversation.unsent.send_modify(|unsent| *unsent += 1);
+        let _gone = self.orders.send(said);
     }
 
     /// Kills it, and what it has started in its own group. Also right after its end, before it is reaped.
@@ -113,30 +177,60 @@ impl Process {
     }
 }
 
-async fn listen(generation: Generation, socket: OwnedReadHalf, heard: UnboundedSender<(Generation, Heard)>) {
-    let mut lines = BufReader::new(socket).split(b'\n');
-    while let Ok(Some(line)) = lines.next_segment().await {
-        if let Some(report) = read(&line)
-            && heard.send((generation, Heard::Report(report))).is_err()
-        {
-            return;
+impl Conversation {
+    fn unread(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next report, if all of it has come.
+    fn next(&self) -> Option<Vec<u8>> {
+        let mut unread = self.unread();
+        let end = unread.iter().position(|byte| *byte == b'\n')?;
+        let rest = unread.split_off(end + 1);
+        Some(std::mem::replace(&mut *unread, rest))
+    }
+}
+
+async fn listen(
+    generation: Generation,
+    socket: OwnedReadHalf,
+    conversation: Arc<Conversation>,
+    heard: UnboundedSender<(Generation, Heard)>,
+) {
+    let mut bytes = vec![0; 16 * 1024];
+    loop {
+        while let Some(line) = conversation.next() {
+            if let Some(report) = read(&line)
+                && heard.send((generation, Heard::Report(report))).is_err()
+            {
+                return;
+            }
+        }
+        // Nothing is read that is not noted at once: this may be the last that is done here.
+        match socket.readable().await.and_then(|()| socket.try_read(&mut bytes)) {
+            Ok(0) => break,
+            Ok(length) => conversation.unread().extend_from_slice(&bytes[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => break,
         }
     }
     let _over = heard.send((generation, Heard::Hung));
 }
 
-async fn speak(socket: OwnedWriteHalf, mut orders: UnboundedReceiver<(Vec<u8>, Option<Arc<OwnedFd>>)>) {
+async fn speak(socket: OwnedWriteHalf, mut orders: UnboundedReceiver<Said>, conversation: Arc<Conversation>) {
     while let Some((line, descriptor)) = orders.recv().await {
         let mut descriptor = descriptor.as_ref().map(|descriptor| descriptor.as_fd());
         let mut rest = &line[..];
         while !rest.is_empty() {
             let stream = socket.as_ref();
             let sent = stream.async_io(Interest::WRITABLE, || send(stream, rest, descriptor.as_ref())).await;
-            let Ok(sent) = sent else { return };
+            let Ok(sent) = sent else { break };
             rest = &rest[sent..];
             // It has gone with the first byte.
             descriptor = None;
         }
+        // Or will never reach it.
+        conversation.unsent.send_modify(|unsent| *unsent = unsent.saturating_sub(1));
     }
 }
 
@@ -170,7 +264,7 @@ mod tests {
             orders.send((line(&Order::Socket), Some(Arc::new(file.into())))).unwrap();
         }
         drop(orders);
-        let speaking = tokio::spawn(speak(write, waiting));
+        let speaking = tokio::spawn(speak(write, waiting, Arc::default()));
         let heard = tokio::task::spawn_blocking(move || {
             let files = Orders::new(theirs).map(|(_, descriptor)| std::fs::File::from(descriptor.unwrap()));
             files.map(|file| file.metadata().unwrap().ino()).collect::<Vec<_>>()

@@ -1,0 +1,151 @@
+//! What a supervisor leaves to the program that takes its place: in the same process, so with the same number, the same
+//! children and the same descriptors.
+//!
+//! In: what is served, the listening sockets, the workers. Out: the same, in the next program. Text, as between supervisor
+//! and worker, since the next program is of another build; a field that it does not know is skipped.
+//! Never: carries what the next program can make itself.
+
+use std::{
+    io::{self, Read as _, Seek as _, Write as _},
+    os::fd::{AsRawFd, OwnedFd},
+    path::Path,
+};
+
+use cohost::supervisor::worker::{self, Generation, Process};
+use rustix::{
+    fs::{MemfdFlags, memfd_create},
+    io::{FdFlags, fcntl_setfd},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::edition::Edition;
+
+/// What is left to the next program.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Carried {
+    format: u32,
+    /// Of the program that wrote this.
+    pub(crate) version: String,
+    /// What is served.
+    pub(crate) edition: Edition,
+    /// Its number.
+    pub(crate) number: u64,
+    /// Listening sockets by descriptor, in the order of the configuration.
+    sockets: Vec<i32>,
+    /// The one that serves.
+    server: Worker,
+    /// Those that were told to end.
+    draining: Vec<Worker>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Worker {
+    generation: u64,
+    pid: u32,
+    socket: i32,
+    /// Of a report whose end has not come.
+    unread: Vec<u8>,
+}
+
+/// A file with a [`Carried`], and the descriptors that are named in it. They are inherited, once told to be.
+pub(crate) struct Luggage {
+    file: std::fs::File,
+    descriptors: Vec<OwnedFd>,
+}
+
+/// Collects what is to be carried.
+pub(crate) struct Packing<'a> {
+    pub(crate) edition: &'a Edition,
+    pub(crate) number: worker::Edition,
+    pub(crate) sockets: Vec<OwnedFd>,
+    pub(crate) server: (Generation, &'a Process),
+    pub(crate) draining: Vec<(Generation, &'a Process)>,
+}
+
+impl Packing<'_> {
+    /// Writes it all down.
+    pub(crate) fn pack(self) -> io::Result<Luggage> {
+        let mut descriptors = self.sockets;
+        let sockets = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        let mut worker = |(generation, process): (Generation, &Process)| {
+            let worker::Carried { pid, socket, unread } = process.carry()?;
+            let packed = Worker { generation: generation.0, pid, socket: socket.as_raw_fd(), unread };
+            descriptors.push(socket);
+            io::Result::Ok(packed)
+        };
+        let carried = Carried {
+            format: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            edition: self.edition.clone(),
+            number: self.number.0,
+            sockets,
+            server: worker(self.server)?,
+            draining: self.draining.into_iter().map(&mut worker).collect::<io::Result<_>>()?,
+        };
+        Luggage::new(&carried, descriptors)
+    }
+}
+
+impl Luggage {
+    fn new(carried: &Carried, descriptors: Vec<OwnedFd>) -> io::Result<Self> {
+        let mut file = std::fs::File::from(memfd_create("cohost-upgrade", MemfdFlags::CLOEXEC)?);
+        file.write_all(&serde_json::to_vec(carried)?)?;
+        file.rewind()?;
+        Ok(Self { file, descriptors })
+    }
+
+    /// The text, for somebody who is to read it and nothing else.
+    pub(crate) fn file(&self) -> io::Result<std::fs::File> {
+        // By a path, so that it is read from its beginning by each.
+        std::fs::File::open(Path::new("/proc/self/fd").join(self.file.as_raw_fd().to_string()))
+    }
+
+    /// Has all of it survive the next `execve`. The descriptor of the text.
+    pub(crate) fn keep(&self) -> io::Result<i32> {
+        for descriptor in &self.descriptors {
+            fcntl_setfd(descriptor, FdFlags::empty())?;
+        }
+        fcntl_setfd(&self.file, FdFlags::empty())?;
+        Ok(self.file.as_raw_fd())
+    }
+}
+
+impl Carried {
+    /// Reads what the program before this one has left.
+    pub(crate) fn read(descriptor: OwnedFd) -> io::Result<Self> {
+        let mut text = Vec::new();
+        std::fs::File::from(descriptor).read_to_end(&mut text)?;
+        let carried: Self = serde_json::from_slice(&text)?;
+        if carried.format != FORMAT {
+            return Err(io::Error::other(format!(
+                "the program before this one, {}, writes format {}, this one reads {FORMAT}; restart instead",
+                carried.version, carried.format
+            )));
+        }
+        Ok(carried)
+    }
+
+    /// The listening sockets.
+    pub(crate) fn sockets(&self) -> io::Result<Vec<OwnedFd>> {
+        self.sockets.iter().copied().map(cohost::runner::inherited).collect()
+    }
+
+    /// The worker that serves, and those that drain.
+    pub(crate) fn workers(&self) -> io::Result<(Taken, Vec<Taken>)> {
+        Ok((self.server.take()?, self.draining.iter().map(Worker::take).collect::<io::Result<_>>()?))
+    }
+}
+
+/// A worker of the program before this one.
+pub(crate) type Taken = (Generation, worker::Carried);
+
+impl Worker {
+    fn take(&self) -> io::Result<Taken> {
+        let socket = cohost::runner::inherited(self.socket)?;
+        let carried = worker::Carried { pid: self.pid, socket, unread: self.unread.clone() };
+        Ok((Generation(self.generation), carried))
+    }
+}
+
+/// Raised when the next program must not misunderstand the one before it.
+const FORMAT: u32 = 1;

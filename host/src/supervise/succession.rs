@@ -1,0 +1,132 @@
+//! How one supervisor follows another in the same process.
+//!
+//! In: what the one before has left; or a wish to be followed, and a moment in which nothing is being changed. Out: a
+//! supervisor with the workers of that one. Never: lets go of anything before the next one has shown that it can go on.
+
+use std::{collections::BTreeMap, path::Path, time::Instant};
+
+use cohost::{
+    config::Config,
+    supervisor::{
+        life::Policy,
+        worker::{self, Event, Generation, Order, Plan, Process, Settled},
+    },
+};
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::{End, MARGIN, Stop, Supervisor, Worker, terms, watch};
+use crate::{
+    carried::{Carried, Luggage, Packing},
+    edition::Edition,
+    exit::{Exit, Refused},
+    sockets::Sockets,
+    upgrade::{self, Upgrade},
+};
+
+/// Goes on with the workers that the program before this one has left.
+pub(crate) fn resume(carried: Carried, config: Config) -> Result<Exit, Refused> {
+    let sockets = carried.sockets().map_err(|error| left(&error))?;
+    let sockets = Sockets::carried(&config, sockets)?;
+    watch(|| Supervisor::resumed(carried, config, sockets).map_err(|error| left(&error)))
+}
+
+fn left(error: &std::io::Error) -> Refused {
+    Exit::Failed.because(format!("cannot take over what the program before this one has left: {error}"))
+}
+
+impl Supervisor {
+    /// With the workers of the program before this one, which are to be replaced by our own.
+    fn resumed(carried: Carried, config: Config, sockets: Sockets) -> std::io::Result<Self> {
+        let ((server, process), draining) = carried.workers()?;
+        let (before, next) = (worker::Edition(carried.number), worker::Edition(carried.number + 1));
+        let told: Vec<_> = draining.iter().map(|(generation, _)| *generation).collect();
+        let (now, terms) = (Instant::now(), terms(&config));
+        let mut plan = Plan::resume(now, (before, terms), Policy::default(), server, &told);
+        let (hear, heard) = unbounded_channel();
+        let mut workers = BTreeMap::new();
+        for (generation, process) in draining.into_iter().chain([(server, process)]) {
+            let process = Process::resume(process, generation, hear.clone())?;
+            let end = if generation == server { End::Untold } else { End::Told };
+            workers.insert(generation, Worker { process, edition: before, end });
+        }
+        tracing::info!(
+            from = carried.version,
+            to = env!("CARGO_PKG_VERSION"),
+            "upgraded; replacing the worker"
+        );
+        let begin = plan.on(now, Event::Replace(next, terms));
+        let edition = carried.edition;
+        let editions =
+            BTreeMap::from([(before, (edition.clone(), config.clone())), (next, (edition, config))]);
+        let directory = std::env::current_dir()?;
+        let (greeting, stop, upgrade) = (None, Stop::NotAsked, Upgrade::None);
+        Ok(Self {
+            plan,
+            begin,
+            sockets,
+            editions,
+            last: next,
+            workers,
+            heard,
+            hear,
+            greeting,
+            stop,
+            upgrade,
+            directory,
+        })
+    }
+
+    /// Goes one step on with an upgrade, if there is one and nothing else is being changed.
+    pub(super) async fn go_on_with_upgrade(&mut self) {
+        if let Some(why) = self.upgrade.overdue(Instant::now()) {
+            upgrade::refused(&why);
+        }
+        let Some(settled) = self.plan.settled().filter(|_| self.upgrade.waits()) else { return };
+        let edition = self.editions[&self.plan.edition()].0.clone();
+        let step = match std::mem::take(&mut self.upgrade) {
+            Upgrade::Wanted(_) => self.ask_successor(&edition, &settled),
+            Upgrade::Due { program, .. } => Err(self.give_way(&program, &edition, &settled).await),
+            other => Ok(other),
+        };
+        match step {
+            Ok(next) => self.upgrade = next,
+            Err(error) => upgrade::refused(&error.to_string()),
+        }
+    }
+
+    /// Asks the program that stands at our own path whether it can take over.
+    fn ask_successor(&self, edition: &Edition, settled: &Settled) -> std::io::Result<Upgrade> {
+        let program = upgrade::successor(edition, &self.directory)?;
+        Upgrade::begin(program, edition, &self.luggage(edition, settled)?)
+    }
+
+    /// Lets the next program take over. Returns only if that fails.
+    async fn give_way(&mut self, program: &Path, edition: &Edition, settled: &Settled) -> std::io::Error {
+        for waiting in &settled.waiting {
+            self.tell_to_end(*waiting, &Order::Drain);
+        }
+        let heard = async {
+            for worker in self.workers.values() {
+                worker.process.has_heard_all().await;
+            }
+        };
+        if tokio::time::timeout(MARGIN, heard).await.is_err() {
+            return std::io::Error::other("a worker does not listen");
+        }
+        match self.luggage(edition, settled) {
+            Ok(luggage) => upgrade::replace(program, edition, &luggage),
+            Err(error) => error,
+        }
+    }
+
+    /// What the next program would be left.
+    fn luggage(&self, edition: &Edition, settled: &Settled) -> std::io::Result<Luggage> {
+        let number = self.plan.edition();
+        let sockets = self.sockets.of(&self.editions[&number].1);
+        let process = |generation: &Generation| Some((*generation, &self.workers.get(generation)?.process));
+        let server = process(&settled.server).ok_or(std::io::ErrorKind::NotFound)?;
+        let draining = settled.draining.iter().chain(&settled.waiting).filter_map(process).collect();
+        let sockets = sockets.iter().map(|socket| socket.try_clone()).collect::<Result<_, _>>()?;
+        Packing { edition, number, sockets, server, draining }.pack()
+    }
+}

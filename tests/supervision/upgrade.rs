@@ -1,0 +1,115 @@
+//! Upgrades: the program is replaced under its clients, in the same process.
+
+use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::served_by;
+use crate::{
+    both_models,
+    host::{Ask, Load, Model, OK, Setup, Workshop, program},
+};
+
+const REFUSED: &str = "upgrade refused; this program goes on";
+
+both_models! {
+    async fn five_upgrades_cost_no_request(model: Model) {
+        let host = Setup::sample(model).start_preloaded().await;
+        let ask = Ask { path: "/plaintext", right: |body| body == "Hello, World!" };
+        let (pid, mut load) = (host.pid(), Load::start(&host, ask));
+        for round in 1..=5 {
+            load.answers(10).await;
+            host.signal("USR2");
+            host.log.times("configuration in force", round).await;
+            load.answers(10).await;
+        }
+        load.stop().await;
+        assert_eq!(host.log.of("upgraded; replacing the worker").len(), 5);
+        assert_eq!(host.pid(), pid);
+        assert!(host.stop().await.success());
+    }
+
+    async fn what_is_in_flight_is_finished_after_an_upgrade(model: Model) {
+        let host = Setup::broken(model, "none").server("shutdown_timeout = \"60s\"").start().await;
+        let mut busy = host.wire().await;
+        busy.send("POST /slow-reader HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+        busy.send_chunk(b"first").await;
+        host.signal("USR2");
+        served_by(&host, 2).await;
+        assert_eq!(host.get("/").await.text(), "ok\n");
+        busy.send("0\r\n\r\n").await;
+        assert!(busy.rest().await.contains("5 bytes"));
+        host.log.message("worker ended").await;
+        assert!(host.stop().await.success());
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_take_over_is_refused_and_the_old_one_goes_on() {
+    let workshop = Workshop::new();
+    let copy = installed(&workshop);
+    let host = Setup::broken(Model::InProcess, "none").program(&copy).start().await;
+    let mut load = Load::start(&host, OK);
+    type Breaks = fn(&Path);
+    let broken: [(&str, Breaks, &str); 3] = [
+        ("it says no", |path| put(path, b"#!/bin/sh\necho not today >&2; exit 1\n"), "not today"),
+        ("it is no program", |path| put(path, b"\x7fELF no more"), "Exec format error"),
+        ("it is gone", |path| std::fs::remove_file(path).unwrap(), "No such file"),
+    ];
+    for (round, (what, breaks, why)) in broken.into_iter().enumerate() {
+        breaks(&copy);
+        host.signal("USR2");
+        host.log.times(REFUSED, round + 1).await;
+        let told = host.log.of(REFUSED)[round].clone();
+        assert!(told["why"].as_str().unwrap().contains(why), "{what}: {told}");
+        assert!(told["why"].as_str().unwrap().contains(copy.to_str().unwrap()), "{what}: {told}");
+        load.answers(5).await;
+    }
+    std::fs::copy(program(), &copy).unwrap();
+    host.signal("USR2");
+    served_by(&host, 2).await;
+    load.answers(5).await;
+    load.stop().await;
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_socket_that_was_handed_over_survives_an_upgrade() {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = Setup::broken(Model::InProcess, "none").given(socket).start().await;
+    for nth in 2..=3 {
+        host.signal("USR2");
+        served_by(&host, nth).await;
+        assert_eq!(host.get("/").await.text(), "ok\n");
+    }
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_crash_after_an_upgrade_is_made_good() {
+    let host = Setup::broken(Model::InProcess, "none").start().await;
+    host.signal("USR2");
+    let worker = served_by(&host, 2).await;
+    host.log.message("worker ended").await;
+    crate::host::kill(worker, rustix::process::Signal::KILL);
+    served_by(&host, 3).await;
+    assert_eq!(host.get("/").await.text(), "ok\n");
+    assert!(host.stop().await.success());
+}
+
+/// A copy of the program, to be replaced.
+fn installed(workshop: &Workshop) -> PathBuf {
+    let copy = workshop.path("cohost");
+    std::fs::copy(program(), &copy).unwrap();
+    copy
+}
+
+/// Puts another file there, as an installation does: the old one goes on under its own inode.
+fn put(path: &Path, bytes: &[u8]) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, bytes).unwrap();
+    std::fs::set_permissions(&new, Permissions::from_mode(0o755)).unwrap();
+    std::fs::rename(new, path).unwrap();
+}
