@@ -3,6 +3,8 @@
 //! [`Application`] is one hosted application, and a tower service: mount it in a router of your own, or let [`Server`]
 //! serve it behind a [`router`]. The modules are the stages of a request's way; `docs/ARCHITECTURE.md` is the map.
 
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod application;
 pub mod body;
 #[cfg(feature = "config")]
@@ -16,6 +18,8 @@ mod hosting_model;
 pub mod http;
 #[cfg(feature = "server")]
 pub mod listener;
+#[cfg(any(feature = "admin", feature = "config"))]
+mod nearest;
 pub mod options;
 pub mod pipeline;
 mod private;

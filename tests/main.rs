@@ -29,6 +29,9 @@ mod stopping;
 // Crashes, replacements and everything else that the supervisor sees to while clients go on.
 mod supervision;
 
+// What operators ask a running host, and tell it.
+mod operator;
+
 // Instances: processes that are started, watched and ended.
 mod instances;
 

@@ -19,13 +19,13 @@ use http_body_util::Empty;
 use crate::host::{Answer, Client, Host};
 
 /// A GET that need not succeed once it is connected. Being refused a connection ends the test.
-async fn try_get(client: &Client, path: &str) -> Option<Answer> {
+pub async fn try_get(client: &Client, path: &str) -> Option<Answer> {
     let request: Request<Empty<bytes::Bytes>> = client.request(Method::GET, path).body(Empty::new()).unwrap();
     client.send(request).await.ok()
 }
 
 /// Writes the host's configuration anew.
-fn rewrite(host: &Host, text: &str) {
+pub fn rewrite(host: &Host, text: &str) {
     // In one step: whoever reads it sees the old one or the new one.
     let (new, file) = (host.directory.path().join("new.toml"), host.directory.path().join("cohost.toml"));
     std::fs::write(&new, text).unwrap();
@@ -33,7 +33,7 @@ fn rewrite(host: &Host, text: &str) {
 }
 
 /// The number of the worker that serves as the `nth`, once it does.
-async fn served_by(host: &Host, nth: usize) -> u32 {
+pub async fn served_by(host: &Host, nth: usize) -> u32 {
     pid_in(host, "worker serves", nth).await
 }
 

@@ -9,9 +9,10 @@ use clap::{
 use cohost::{
     HostingModel,
     config::{Binding, BindingError, LogFormat},
+    failure::Code,
 };
 
-use crate::{exit::Exit, settings::Setting};
+use crate::{exit::Exit, runtime_dir::RuntimeDir, settings::Setting};
 
 /// Hosts web applications that are dynamic libraries, in its own process or as processes it supervises.
 #[derive(Debug, Parser)]
@@ -27,6 +28,10 @@ pub(crate) enum Command {
     Check(Check),
     Inspect(Inspect),
     App(App),
+    Status(Status),
+    Reload(Reload),
+    Stop(Stop),
+    Explain(Explain),
     Completions(Completions),
 }
 
@@ -66,6 +71,8 @@ pub(crate) struct Run {
     /// Only tell whether that could be done
     #[arg(long, hide = true, requires = "resume")]
     pub(crate) resume_check: bool,
+    #[command(flatten)]
+    pub(crate) runtime_dir: RuntimeDir,
     /// Level of the log, or levels by target: info,app::db=debug
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,
@@ -108,6 +115,44 @@ pub(crate) struct Endpoint {
     /// Accept on this descriptor, inherited and listening already
     #[arg(long, value_name = "NUMBER")]
     pub(crate) fd: Option<i32>,
+}
+
+/// Tell how the running host is: sites, applications, workers, and what went wrong
+#[derive(Args, Debug)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) runtime_dir: RuntimeDir,
+    /// For programs: one line of JSON, as docs/admin.openapi.json describes it
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Look again every second, until Ctrl+C
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+/// Have the running host read its configuration again, and wait until it is in force
+#[derive(Args, Debug)]
+pub(crate) struct Reload {
+    #[command(flatten)]
+    pub(crate) runtime_dir: RuntimeDir,
+}
+
+/// Stop the running host, and wait for its end
+#[derive(Args, Debug)]
+pub(crate) struct Stop {
+    #[command(flatten)]
+    pub(crate) runtime_dir: RuntimeDir,
+    /// Without finishing the requests in flight
+    #[arg(long)]
+    pub(crate) at_once: bool,
+}
+
+/// Tell what a failure's code means, and what to do about it
+#[derive(Args, Debug)]
+pub(crate) struct Explain {
+    /// The code, as in logs and answers; without one, all are listed
+    #[arg(value_parser = code(), hide_possible_values = true)]
+    pub(crate) code: Option<Code>,
 }
 
 /// Print a script that completes this command line in a shell
@@ -157,6 +202,10 @@ fn hosting_model() -> impl clap::builder::TypedValueParser<Value = HostingModel>
     PossibleValuesParser::new(models.map(HostingModel::as_str)).try_map(|text| text.parse::<HostingModel>())
 }
 
+fn code() -> impl clap::builder::TypedValueParser<Value = Code> {
+    PossibleValuesParser::new(Code::ALL.iter().map(|code| code.as_str())).try_map(|text| text.parse::<Code>())
+}
+
 fn after_long_help() -> String {
     let mut help = format!("{EXAMPLES}\n\nExit codes:\n");
     for exit in Exit::ALL {
@@ -170,7 +219,9 @@ Examples:
   cohost run sample-app                                Build a crate and serve it
   cohost run sample-app --hosting-model outofprocess   The same, in a process of its own
   cohost run /etc/cohost                               Serve what its cohost.toml names
-  cohost check                                         Report every fault of ./cohost.toml";
+  cohost check                                         Report every fault of ./cohost.toml
+  cohost status                                        Tell how the host is that runs here
+  cohost explain start_failed                          Tell what to do about a failure";
 
 const RUN_EXAMPLES: &str = "\
 Examples:

@@ -90,6 +90,12 @@ impl Edition {
         &self.command_line
     }
 
+    /// The file that it is from, if it is from one.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        let Source::File { file, .. } = &self.source else { return None };
+        Some(std::path::absolute(file).unwrap_or_else(|_| file.into()))
+    }
+
     /// What it means, with the environment of this process.
     pub(crate) fn config(&self) -> Result<Config, Refused> {
         let mut config = match &self.source {

@@ -18,11 +18,20 @@ pub(crate) enum Exit {
     Build = 4,
     /// Stopped, but requests in flight had to be cut off, or an instance to be killed.
     Forced = 5,
+    /// No host runs in the runtime directory.
+    NoHost = 6,
 }
 
 impl Exit {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Success, Self::Failed, Self::Usage, Self::Configuration, Self::Build, Self::Forced];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Success,
+        Self::Failed,
+        Self::Usage,
+        Self::Configuration,
+        Self::Build,
+        Self::Forced,
+        Self::NoHost,
+    ];
 
     /// What it means, for the help page.
     pub(crate) const fn meaning(self) -> &'static str {
@@ -33,6 +42,7 @@ impl Exit {
             Self::Configuration => "the configuration has faults, all of which were reported",
             Self::Build => "the application could not be built",
             Self::Forced => "stopped, but requests had to be cut off or a process to be killed",
+            Self::NoHost => "no host runs in the runtime directory",
         }
     }
 

@@ -20,6 +20,7 @@ use crate::{
     exit::{Exit, Refused},
     mounted::{Mounted, Refusal},
     standing::{Described, Offline},
+    told::{Found, Told},
 };
 
 /// What a configuration hosts. Nothing of it runs yet.
@@ -67,6 +68,17 @@ impl Hosting {
 
     pub(crate) fn applications(&self) -> Vec<Application> {
         self.all().map(|(application, _)| application.clone()).collect()
+    }
+
+    /// What there is to tell of its applications.
+    pub(crate) fn told(&self) -> Told {
+        let written = self.config.sites.iter().flat_map(|site| &site.applications);
+        let found = |member: &Member| match member {
+            Member::Application { application, .. } => Found::Application(application.clone()),
+            Member::Refused { refusal, .. } => Found::Refused(refusal.clone()),
+            Member::Offline { .. } => Found::Offline,
+        };
+        Told { applications: written.cloned().zip(self.members.iter().flatten().map(found)).collect() }
     }
 
     /// The applications to preload, divided into those that are started at once, and the others.
@@ -150,13 +162,13 @@ pub(crate) fn runtime(config: &Config) -> Result<Runtime, Refused> {
         .map_err(|error| Exit::Failed.because(format!("no threads to serve with: {error}")))
 }
 
-/// Starts all of `applications` side by side. Returns the names of those that did not start; why is in the log.
+/// Starts all of `applications` side by side. Returns those that did not start, each with the reason.
 pub(crate) async fn start(applications: Vec<Application>) -> Vec<String> {
     let mut starting = JoinSet::new();
     for application in applications {
         starting.spawn(async move {
-            let failed = application.start().await.is_err();
-            failed.then(|| application.name().to_string())
+            let failure = application.start().await.err()?;
+            Some(format!("{}: {}: {}", application.name(), failure.code, failure.detail))
         });
     }
     starting.join_all().await.into_iter().flatten().collect()

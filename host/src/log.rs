@@ -30,6 +30,6 @@ pub(crate) fn start(log: &Log) -> Result<(), Refused> {
 }
 
 /// The custom of <https://no-color.org>.
-fn wants_colour() -> bool {
+pub(crate) fn wants_colour() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

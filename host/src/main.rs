@@ -12,12 +12,15 @@
 
 mod app;
 mod artifact;
+mod ask;
 mod build;
 mod carried;
 mod check;
 mod cli;
+mod door;
 mod edition;
 mod exit;
+mod explain;
 mod greeting;
 mod hosting;
 mod inspect;
@@ -25,6 +28,7 @@ mod libraries;
 mod log;
 mod mounted;
 mod run;
+mod runtime_dir;
 mod serve;
 mod settings;
 mod signals;
@@ -32,6 +36,8 @@ mod sockets;
 mod standing;
 mod supervise;
 mod systemd;
+mod told;
+mod tree;
 mod upgrade;
 mod worker;
 
@@ -67,6 +73,10 @@ fn obey() -> Result<ExitCode, Refused> {
         Command::Check(arguments) => check::check(&arguments).map(Into::into),
         Command::Inspect(arguments) => inspect::inspect(&arguments).map(Into::into),
         Command::App(arguments) => app::run(&arguments),
+        Command::Status(arguments) => ask::status(&arguments).map(Into::into),
+        Command::Reload(arguments) => ask::reload(&arguments).map(Into::into),
+        Command::Stop(arguments) => ask::stop(&arguments).map(Into::into),
+        Command::Explain(arguments) => Ok(explain::explain(&arguments).into()),
         Command::Completions(arguments) => {
             say(&cli::completions(arguments.shell));
             Ok(exit::Exit::Success.into())

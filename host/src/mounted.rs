@@ -3,7 +3,7 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use cohost::{
@@ -76,8 +76,9 @@ const RETRY_OFFLINE: Duration = Duration::from_secs(10);
 /// Why applications in process are not served for a while.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
-    detail: Arc<str>,
-    until: Instant,
+    pub(crate) detail: Arc<str>,
+    pub(crate) since: SystemTime,
+    pub(crate) until: Instant,
 }
 
 impl Refusal {
@@ -92,7 +93,7 @@ impl Refusal {
                 "too many workers ended within a minute; one of the applications in process ended them"
             }
         };
-        Some(Self { detail: detail.into(), until: now + retry_after })
+        Some(Self { detail: detail.into(), since: SystemTime::now(), until: now + retry_after })
     }
 
     fn failure(&self, now: Instant) -> Failure {

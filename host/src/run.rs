@@ -19,7 +19,7 @@ use crate::{
 /// Serves what the path names, until told to stop.
 pub(crate) fn run(arguments: &Run) -> Result<Exit, Refused> {
     if let Some(descriptor) = arguments.resume {
-        return resume(descriptor, arguments.resume_check);
+        return resume(descriptor, arguments);
     }
     let named = named(&arguments.path)?;
     let edition = Edition::new(&named, arguments, std::env::args_os().collect())?;
@@ -29,18 +29,18 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit, Refused> {
     if arguments.no_supervisor {
         return serve::serve(&edition, config, &greeting);
     }
-    supervise::supervise(edition, config, greeting)
+    supervise::supervise(edition, config, greeting, &arguments.runtime_dir)
 }
 
 /// Goes on with what the program before this one has left.
-fn resume(descriptor: i32, only_check: bool) -> Result<Exit, Refused> {
+fn resume(descriptor: i32, arguments: &Run) -> Result<Exit, Refused> {
     let carried = upgrade::carried(descriptor)?;
     let config = carried.edition.config()?;
-    if only_check {
+    if arguments.resume_check {
         return supervise::check(&carried.edition, &config).map(|()| Exit::Success);
     }
     log::start(&config.log)?;
-    supervise::succession::resume(carried, config)
+    supervise::succession::resume(carried, config, &arguments.runtime_dir)
 }
 
 /// Reads a configuration file, with the process's environment.

@@ -100,6 +100,12 @@ impl Sockets {
         }
     }
 
+    /// Where those of `config` listen, as it is shown.
+    pub(crate) fn addresses(&self, config: &Config) -> Vec<String> {
+        let open = listens(config).into_iter().filter_map(|listen| self.open.get(listen));
+        open.map(|socket| socket.address.to_string()).collect()
+    }
+
     /// A socket that was given to us for this.
     fn take(&mut self, listen: &Listen) -> Option<Bound> {
         let place = self.given.iter().position(|bound| is_for(bound.address(), listen))?;

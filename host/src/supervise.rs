@@ -4,12 +4,14 @@
 //! of them have ended. Never: runs code of an application, reads a byte of what a client sends, has a second thread, or
 //! decides anything itself: [`Plan`] does that.
 
+mod commands;
 pub(crate) mod succession;
+mod survey;
 
 use std::{
     collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use cohost::{
@@ -25,11 +27,14 @@ use cohost::{
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use self::{commands::Waiting, survey::Surveys};
 use crate::{
+    door::Door,
     edition::Edition,
     exit::{Exit, Refused},
     greeting::Greeting,
     hosting::Hosting,
+    runtime_dir::RuntimeDir,
     signals::{self, Asked, Signals},
     sockets::Sockets,
     systemd,
@@ -37,15 +42,23 @@ use crate::{
 };
 
 /// Has workers serve `edition`, and its successors, until told to stop; says `greeting` once the first one does.
-pub(crate) fn supervise(mut edition: Edition, config: Config, greeting: Greeting) -> Result<Exit, Refused> {
+pub(crate) fn supervise(
+    mut edition: Edition,
+    config: Config,
+    greeting: Greeting,
+    runtime_dir: &RuntimeDir,
+) -> Result<Exit, Refused> {
     let mut sockets = Sockets::new(systemd::sockets());
     sockets.open(&config)?;
     check(&edition, &config)?;
     edition.look(&config);
-    watch(|| Ok(Supervisor::new(edition, config, greeting, sockets)))
+    watch(|| Door::open(runtime_dir), || Ok(Supervisor::new(edition, config, greeting, sockets)))
 }
 
-fn watch(supervisor: impl FnOnce() -> Result<Supervisor, Refused>) -> Result<Exit, Refused> {
+fn watch(
+    door: impl FnOnce() -> Result<Door, Refused>,
+    supervisor: impl FnOnce() -> Result<Supervisor, Refused>,
+) -> Result<Exit, Refused> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -55,8 +68,9 @@ fn watch(supervisor: impl FnOnce() -> Result<Supervisor, Refused>) -> Result<Exi
         let children = Children::adopt()
             .map_err(|error| Exit::Failed.because(format!("cannot watch over workers: {error}")))?;
         upgrade::hear();
+        let door = door()?;
         let mut supervisor = supervisor()?;
-        let outcome = supervisor.run(signals, children).await;
+        let outcome = supervisor.run(signals, children, door).await;
         Ok(match outcome {
             Outcome::Gracefully => Exit::Success,
             Outcome::Forced => Exit::Forced,
@@ -79,11 +93,16 @@ struct Supervisor {
     upgrade: Upgrade,
     /// Where this program was started.
     directory: PathBuf,
+    since: SystemTime,
+    waiting: Waiting,
+    surveys: Surveys,
 }
 
 struct Worker {
     process: Process,
     edition: worker::Edition,
+    part: Part,
+    since: SystemTime,
     end: End,
 }
 
@@ -118,10 +137,13 @@ impl Supervisor {
             stop: Stop::NotAsked,
             upgrade: Upgrade::None,
             directory: std::env::current_dir().unwrap_or_default(),
+            since: SystemTime::now(),
+            waiting: Waiting::default(),
+            surveys: Surveys::default(),
         }
     }
 
-    async fn run(&mut self, mut signals: Signals, mut children: Children) -> Outcome {
+    async fn run(&mut self, mut signals: Signals, mut children: Children, mut door: Door) -> Outcome {
         let mut terminal = Terminal::of_this_process();
         let mut alive = systemd::watchdog().map(tokio::time::interval);
         let begin = std::mem::take(&mut self.begin);
@@ -132,6 +154,7 @@ impl Supervisor {
             let events = tokio::select! {
                 asked = signals.next() => self.asked(terminal.meant(asked)),
                 Some((generation, heard)) = self.heard.recv() => self.heard(generation, heard),
+                call = door.next() => self.called(call),
                 () = children.changed() => self.reap(&children),
                 () = tokio::time::sleep_until(due) => vec![Event::Tick],
                 () = tick(alive.as_mut()) => {
@@ -147,7 +170,10 @@ impl Supervisor {
         }
         // Guards that outlive their worker for a moment, and what escaped from applications in process.
         children.end().await;
-        outcome.unwrap_or(Outcome::Forced)
+        let outcome = outcome.unwrap_or(Outcome::Forced);
+        self.waiting.ended(outcome);
+        door.close().await;
+        outcome
     }
 
     fn asked(&mut self, asked: Asked) -> Vec<Event> {
@@ -159,13 +185,8 @@ impl Supervisor {
             }
             (Asked::Reload | Asked::Upgrade, Stop::Asked) => Vec::new(),
             (Asked::Stop(_), Stop::NotAsked) => {
-                self.stop = Stop::Asked;
-                self.upgrade = Upgrade::None;
-                systemd::stopping();
                 signals::first(asked);
-                // Before workers are told: once they have closed theirs, nobody waits in vain to be accepted.
-                self.sockets.close();
-                vec![Event::Stop]
+                vec![self.stop()]
             }
             (Asked::Stop(_), Stop::Asked) => {
                 signals::second(asked);
@@ -174,8 +195,17 @@ impl Supervisor {
         }
     }
 
+    fn stop(&mut self) -> Event {
+        self.stop = Stop::Asked;
+        self.upgrade = Upgrade::None;
+        systemd::stopping();
+        // Before workers are told: once they have closed theirs, nobody waits in vain to be accepted.
+        self.sockets.close();
+        Event::Stop
+    }
+
     /// Reads the configuration again. What is wrong with it changes nothing.
-    fn reload(&mut self) -> Option<Event> {
+    fn reload(&mut self) -> Result<Event, Refused> {
         systemd::reloading();
         tracing::info!("reading the configuration again");
         let current = &self.editions[&self.plan.edition()].0;
@@ -191,14 +221,14 @@ impl Supervisor {
                 self.last = worker::Edition(self.last.0 + 1);
                 let terms = terms(&config);
                 self.editions.insert(self.last, (edition, config));
-                Some(Event::Replace(self.last, terms))
+                Ok(Event::Replace(self.last, terms))
             }
             Err(refused) => {
                 for fault in refused.to_string().lines() {
                     tracing::error!(fault, "configuration refused; the one in force stays");
                 }
                 systemd::ready();
-                None
+                Err(refused)
             }
         }
     }
@@ -209,10 +239,19 @@ impl Supervisor {
             Heard::Report(Report::Ready { failed }) if failed.is_empty() => {
                 vec![Event::Ready(generation, Preloaded::Running)]
             }
-            Heard::Report(Report::Ready { .. }) => vec![Event::Ready(generation, Preloaded::Failed)],
+            Heard::Report(Report::Ready { failed }) => {
+                if let Some(worker) = self.workers.get(&generation) {
+                    self.waiting.failed(worker.edition, failed);
+                }
+                vec![Event::Ready(generation, Preloaded::Failed)]
+            }
             Heard::Report(Report::Serving) => {
                 self.serving(generation);
                 vec![Event::Serving(generation)]
+            }
+            Heard::Report(Report::Told { id, status }) => {
+                self.surveys.told(generation, id, status);
+                Vec::new()
             }
             Heard::Report(Report::Changed { edition, left }) => {
                 if let Some(worker) = self.workers.get_mut(&generation) {
@@ -221,6 +260,7 @@ impl Supervisor {
                 vec![Event::Changed(generation, edition, left)]
             }
             Heard::Report(Report::Refused { edition, failed }) => {
+                self.waiting.failed(edition, failed.iter().map(ToString::to_string).collect());
                 for Failed { application, code, detail } in failed {
                     tracing::error!(
                         edition = edition.0,
@@ -259,6 +299,7 @@ impl Supervisor {
         }
         let generation = *self.workers.iter().find(|(_, worker)| worker.process.pid() == pid)?.0;
         let worker = self.workers.remove(&generation)?;
+        self.surveys.ended(generation);
         match worker.end {
             End::Told => tracing::info!(worker = generation.0, pid, %exit, "worker ended"),
             End::Untold => tracing::error!(
@@ -287,6 +328,7 @@ impl Supervisor {
                     self.close_unneeded();
                     tracing::info!(edition = edition.0, "configuration in force");
                     systemd::ready();
+                    self.waiting.adopted(edition);
                 }
                 Action::Refuse(edition, why) => {
                     self.editions.remove(&edition);
@@ -297,6 +339,7 @@ impl Supervisor {
                         "configuration refused; the one in force stays"
                     );
                     systemd::ready();
+                    self.waiting.refused(edition, why);
                 }
                 Action::Drain(generation) => self.tell_to_end(generation, &Order::Drain),
                 Action::Hurry(generation) => self.tell_to_end(generation, &Order::Hurry),
@@ -336,7 +379,10 @@ impl Supervisor {
         }
         let version = worker::VERSION;
         process.order(&Order::Start(Start { version, generation, part, preload, edition: written }));
-        self.workers.insert(generation, Worker { process, edition, end: End::Untold });
+        self.workers.insert(
+            generation,
+            Worker { process, edition, part, since: SystemTime::now(), end: End::Untold },
+        );
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use crate::{
     edition::Edition,
     exit::{Exit, Refused},
     hosting::{self, Hosting},
-    log, serve, signals, sockets,
+    log, serve, signals, sockets, told,
 };
 
 /// Serves, if this process was started to.
@@ -50,22 +50,31 @@ fn work() -> Result<Exit, Refused> {
     })?;
     let config = edition.config()?;
     log::start(&config.log)?;
+    let hosting = Hosting::new(&edition, config.clone(), start.part)?;
+    let reports = Arc::new(reports);
     let (sender, told) = unbounded_channel();
     // A thread of its own: whatever applications do to the others, this one notices the supervisor's end.
     std::thread::Builder::new()
         .name("cohost-orders".to_owned())
-        .spawn(move || listen(orders, &sender))
+        .spawn({
+            let (applications, reports) = (hosting.told(), Arc::clone(&reports));
+            move || listen(orders, &sender, &applications, &reports)
+        })
         .map_err(|error| Exit::Failed.because(format!("no thread to hear orders with: {error}")))?;
     let runtime = hosting::runtime(&config)?;
-    let hosting = Hosting::new(&edition, config, start.part)?;
     let exit = runtime.block_on(run(hosting, start, told, reports));
     // An application may have left work behind, which must not keep the process.
     runtime.shutdown_background();
     exit
 }
 
-fn listen(orders: Orders, told: &UnboundedSender<Told>) {
+fn listen(orders: Orders, told: &UnboundedSender<Told>, applications: &told::Told, reports: &Reports) {
     for order in orders {
+        // Answered here, so that it is answered also while applications hold all other threads.
+        if let (Order::Ask { id }, _) = order {
+            reports.send(&Report::Told { id, status: applications.now() });
+            continue;
+        }
         if told.send(order).is_err() {
             // It is ending by itself.
             return;
@@ -78,10 +87,9 @@ async fn run(
     hosting: Hosting,
     start: Start,
     mut told: UnboundedReceiver<Told>,
-    reports: Reports,
+    reports: Arc<Reports>,
 ) -> Result<Exit, Refused> {
     let _deaf = signals::deafen()?;
-    let reports = Arc::new(reports);
     reports.send(&Report::Configured);
     let (first, later) = hosting.preloaded(start.preload);
     tokio::spawn({

@@ -51,6 +51,18 @@ fn arguments_that_make_no_sense_end_with_2() {
 }
 
 #[test]
+fn a_failure_code_is_explained_without_a_host() {
+    let explained = cohost(Path::new("."), &["explain", "start_failed"]);
+    assert!(explained.status.success());
+    assert!(stdout(&explained).starts_with("## `start_failed`\n"), "{}", stdout(&explained));
+    let all = stdout(&cohost(Path::new("."), &["explain"]));
+    assert!(all.lines().any(|line| line.starts_with("port_taken ")), "{all}");
+    let unknown = cohost(Path::new("."), &["explain", "start_fialed"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("'start_failed'"), "{}", stderr(&unknown));
+}
+
+#[test]
 fn every_shell_gets_its_completions() {
     for shell in ["bash", "zsh", "fish"] {
         let output = cohost(Path::new("."), &["completions", shell]);

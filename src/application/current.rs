@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -22,6 +22,7 @@ use tower_service::Service;
 use super::{
     builder::Definition,
     start::{self, Backing},
+    status::{self, Failed, Status},
 };
 #[cfg(feature = "out-of-process")]
 use crate::dispatcher::out_of_process::{Forwarder, Undelivered};
@@ -67,6 +68,7 @@ struct Told {
     code: Code,
     detail: String,
     output: Option<Arc<str>>,
+    at: SystemTime,
 }
 
 impl Shared {
@@ -155,15 +157,43 @@ impl Shared {
     fn refusal(&self, until: Instant, why: Why) -> Failure {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (code, detail, output) = match (why, last) {
-            (Why::FailFast, Some(Told { code, detail, output })) => {
+            (Why::FailFast, Some(Told { code, detail, output, .. })) => {
                 (Code::FailFast, format!("the last time: {code}: {detail}"), output)
             }
-            (Why::BackingOff, Some(Told { code, detail, output })) => (code, detail, output),
+            (Why::BackingOff, Some(Told { code, detail, output, .. })) => (code, detail, output),
             (Why::FailFast, None) => (Code::FailFast, String::new(), None),
             (Why::BackingOff, None) => (Code::StartFailed, String::new(), None),
         };
         let after = until.saturating_duration_since(Instant::now());
         Failure { output, ..Failure::new(code).detail(detail).retry_after(after) }
+    }
+
+    /// How it is, without changing anything about it.
+    pub(super) fn status(&self) -> Status {
+        let outcome = self.life().if_wanted(Instant::now());
+        let backing = self.backing();
+        let told = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        Status {
+            name: Arc::clone(&self.definition.name),
+            hosting_model: self.definition.hosting_model,
+            state: match outcome {
+                Outcome::Start => status::State::Idle,
+                Outcome::Join => status::State::Starting,
+                Outcome::Serve => status::State::Running,
+                Outcome::Refuse { until, .. } => {
+                    status::State::Failed { retry_at: status::time_of_day(until) }
+                }
+                Outcome::Stopped => status::State::Stopped,
+            },
+            generation: backing.as_ref().and_then(Backing::generation),
+            pid: backing.as_ref().and_then(Backing::pid),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            failed: told.as_ref().map(|told| Failed {
+                code: told.code,
+                detail: told.detail.clone(),
+                at: told.at,
+            }),
+        }
     }
 
     /// Starts the application and tells those who wait, whatever comes of it.
@@ -214,8 +244,12 @@ impl Shared {
     }
 
     fn note(&self, failure: &Failure) {
-        let told =
-            Told { code: failure.code, detail: failure.detail.clone(), output: failure.output.clone() };
+        let told = Told {
+            code: failure.code,
+            detail: failure.detail.clone(),
+            output: failure.output.clone(),
+            at: SystemTime::now(),
+        };
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
     }
 

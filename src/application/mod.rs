@@ -17,6 +17,7 @@
 mod builder;
 mod current;
 mod start;
+mod status;
 
 use std::{
     convert::Infallible,
@@ -33,6 +34,7 @@ use tower_service::Service;
 pub use builder::{Artifact, BuildError, Builder};
 pub use current::Current;
 use current::Shared;
+pub use status::{Failed, State, Status};
 
 use crate::{
     Body, HostingModel,
@@ -99,6 +101,12 @@ impl Application {
     #[must_use]
     pub fn hosted(&self) -> Hosted {
         self.hosted.clone()
+    }
+
+    /// How it is: whether it runs, since when it does not, and why.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status()
     }
 
     /// Starts it now, instead of with its first request.

@@ -2,6 +2,8 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
+use crate::nearest::nearest;
+
 /// One thing wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -111,31 +113,9 @@ pub(super) enum Quote {
     Value,
 }
 
-/// The word that is fewest mistakes away, when those are few for its length.
-fn nearest<'a>(written: &str, words: &[&'a str]) -> Option<&'a str> {
-    // Comparing costs time in proportion to both lengths, and nothing so long is a misspelt key.
-    if written.len() > 64 {
-        return None;
-    }
-    let written = written.to_ascii_lowercase();
-    words
-        .iter()
-        .map(|word| (strsim::osa_distance(&written, word), *word))
-        .min()
-        .filter(|(mistakes, word)| *mistakes <= word.len().div_ceil(3).min(3))
-        .map(|(_, word)| word)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_nearest_word_must_be_near() {
-        assert_eq!(nearest("bindngs", &["name", "bindings"]), Some("bindings"));
-        assert_eq!(nearest("Name", &["name", "bindings"]), Some("name"));
-        assert_eq!(nearest("certificate", &["name", "bindings"]), None);
-    }
 
     #[test]
     fn a_fault_without_a_place_names_the_file_only() {

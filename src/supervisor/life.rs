@@ -78,6 +78,12 @@ impl Life {
         }
     }
 
+    /// What somebody would hear who wanted it now.
+    #[must_use]
+    pub fn if_wanted(&self, now: Instant) -> Outcome {
+        self.clone().wanted(now)
+    }
+
     /// It is ready.
     pub fn started(&mut self) {
         if self.phase == Phase::Starting {

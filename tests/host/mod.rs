@@ -4,6 +4,7 @@
 mod client;
 mod load;
 mod log;
+mod operator;
 mod processes;
 mod wire;
 mod workshop;
@@ -21,6 +22,7 @@ use std::{
 pub use client::{Answer, Client};
 pub use load::{Ask, Load, OK};
 pub use log::Log;
+pub use operator::operator;
 pub use processes::{Watched, kill};
 pub use wire::{Reply, Wire};
 pub use workshop::{HELLO, Workshop};
@@ -225,6 +227,8 @@ impl Setup {
             }
         };
         command.arg("run").arg(&file).args(&self.options);
+        // Each host has a runtime directory of its own.
+        command.env("XDG_RUNTIME_DIR", directory.path());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut child = command
             .stdout(Stdio::piped())

@@ -3,31 +3,39 @@
 //! In: what the one before has left; or a wish to be followed, and a moment in which nothing is being changed. Out: a
 //! supervisor with the workers of that one. Never: lets go of anything before the next one has shown that it can go on.
 
-use std::{collections::BTreeMap, path::Path, time::Instant};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Instant, SystemTime},
+};
 
 use cohost::{
     config::Config,
     supervisor::{
         life::Policy,
-        worker::{self, Event, Generation, Order, Plan, Process, Settled},
+        worker::{self, Event, Generation, Order, Part, Plan, Process, Settled},
     },
 };
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::{End, MARGIN, Stop, Supervisor, Worker, terms, watch};
+use super::{End, MARGIN, Stop, Supervisor, Worker, commands::Waiting, survey::Surveys, terms, watch};
 use crate::{
     carried::{Carried, Luggage, Packing},
+    door::Door,
     edition::Edition,
     exit::{Exit, Refused},
+    runtime_dir::RuntimeDir,
     sockets::Sockets,
     upgrade::{self, Upgrade},
 };
 
 /// Goes on with the workers that the program before this one has left.
-pub(crate) fn resume(carried: Carried, config: Config) -> Result<Exit, Refused> {
+pub(crate) fn resume(carried: Carried, config: Config, runtime_dir: &RuntimeDir) -> Result<Exit, Refused> {
     let sockets = carried.sockets().map_err(|error| left(&error))?;
     let sockets = Sockets::carried(&config, sockets)?;
-    watch(|| Supervisor::resumed(carried, config, sockets).map_err(|error| left(&error)))
+    // Its workers serve: whatever has become of the directory, that must not end them.
+    let door = || Ok(Door::if_possible(runtime_dir));
+    watch(door, || Supervisor::resumed(carried, config, sockets).map_err(|error| left(&error)))
 }
 
 fn left(error: &std::io::Error) -> Refused {
@@ -47,7 +55,8 @@ impl Supervisor {
         for (generation, process) in draining.into_iter().chain([(server, process)]) {
             let process = Process::resume(process, generation, hear.clone())?;
             let end = if generation == server { End::Untold } else { End::Told };
-            workers.insert(generation, Worker { process, edition: before, end });
+            let (part, since) = (Part::Everything, SystemTime::now());
+            workers.insert(generation, Worker { process, edition: before, part, since, end });
         }
         tracing::info!(
             from = carried.version,
@@ -73,6 +82,9 @@ impl Supervisor {
             stop,
             upgrade,
             directory,
+            since: SystemTime::now(),
+            waiting: Waiting::default(),
+            surveys: Surveys::default(),
         })
     }
 

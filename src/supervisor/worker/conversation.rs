@@ -11,6 +11,7 @@ use std::{
         fd::{AsFd as _, OwnedFd},
         unix::net::UnixStream,
     },
+    sync::{Mutex, PoisonError},
 };
 
 use rustix::{
@@ -30,7 +31,7 @@ pub struct Orders {
 
 /// Reports to the supervisor.
 #[derive(Debug)]
-pub struct Reports(UnixStream);
+pub struct Reports(Mutex<UnixStream>);
 
 /// Takes over the conversation of a process that was started as a worker. Once, before anything else.
 ///
@@ -48,7 +49,7 @@ pub fn inherited() -> io::Result<(Orders, Reports)> {
     socket.peer_addr()?;
     // Code of an application may read it.
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
-    Ok((Orders::new(socket.try_clone()?), Reports(socket)))
+    Ok((Orders::new(socket.try_clone()?), Reports(Mutex::new(socket))))
 }
 
 /// Ends this process as if it were killed: for a worker without a supervisor.
@@ -108,7 +109,10 @@ impl Iterator for Orders {
 impl Reports {
     /// Tells the supervisor. If it is gone, whoever reads the orders learns of that.
     pub fn send(&self, report: &Report) {
-        let _gone = (&self.0).write_all(&line(report));
+        let line = line(report);
+        // Held while it is written: a long report goes in several pieces, with nothing of another between them.
+        let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let _gone = socket.write_all(&line);
     }
 }
 

@@ -4,6 +4,8 @@
 //! known is skipped, a message that is not known is ignored, and a change that an older build must not ignore raises
 //! [`VERSION`].
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::terms::{Edition, Generation, Part, Preload};
@@ -24,6 +26,11 @@ pub enum Order {
     Serve,
     /// Serve this in place of what it serves. The sockets that it has not yet come before, in the order of the configuration.
     Change(Change),
+    /// Tell how things are.
+    Ask {
+        /// What the answer is to name.
+        id: u64,
+    },
     /// Finish what is in flight, and end.
     Drain,
     /// End at once.
@@ -55,7 +62,7 @@ pub struct Change {
 }
 
 /// What a worker has to tell.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Report {
@@ -63,11 +70,18 @@ pub enum Report {
     Configured,
     /// What was to be preloaded has started, but for these.
     Ready {
-        /// Names of applications.
+        /// Names of applications, each with the reason.
         failed: Vec<String>,
     },
     /// It accepts.
     Serving,
+    /// How things are, as it was asked.
+    Told {
+        /// Named by who asked.
+        id: u64,
+        /// As the program writes it for itself.
+        status: serde_json::Value,
+    },
     /// It serves the edition that it was told to change to, and nothing else.
     Changed {
         /// Which one.
@@ -95,6 +109,14 @@ pub struct Failed {
     /// What happened.
     #[serde(default)]
     pub detail: String,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { application, code, detail } = self;
+        write!(f, "{application}: {code}")?;
+        if detail.is_empty() { Ok(()) } else { write!(f, ": {detail}") }
+    }
 }
 
 /// A message as a line.
@@ -127,8 +149,16 @@ mod tests {
             edition: serde_json::json!({ "text": "two\nlines" }),
         };
         let change = Change { number: Edition(3), edition: serde_json::json!({}) };
-        let start = Order::Start(start);
-        for order in [start, Order::Socket, Order::Serve, Order::Change(change), Order::Drain, Order::Hurry] {
+        let orders = [
+            Order::Start(start),
+            Order::Socket,
+            Order::Serve,
+            Order::Ask { id: 1 },
+            Order::Change(change),
+            Order::Drain,
+            Order::Hurry,
+        ];
+        for order in orders {
             let line = line(&order);
             assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
             assert_eq!(read(&line), Some(order));

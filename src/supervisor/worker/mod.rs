@@ -21,7 +21,7 @@ pub use self::{
     conversation::{Orders, Reports, end_at_once, inherited},
     event::{Action, Event, Outcome, Overdue, Refusal},
     message::{Change, Failed, Order, Report, Start, VERSION},
-    plan::{Plan, resume::Settled},
+    plan::{Plan, State, resume::Settled},
     process::{Carried, Heard, Process},
     reap::Children,
     terms::{Edition, Generation, Part, Preload, Preloaded, Standby, Terms},

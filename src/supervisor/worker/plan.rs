@@ -59,8 +59,9 @@ struct Worker {
     due: Option<(Instant, Overdue)>,
 }
 
+/// How far a worker has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub enum State {
     /// Was started.
     Starting,
     /// Could serve.
@@ -162,6 +163,12 @@ impl Plan {
     #[must_use]
     pub fn edition(&self) -> Edition {
         self.edition
+    }
+
+    /// How far a worker has come; `None` once it has ended.
+    #[must_use]
+    pub fn state(&self, generation: Generation) -> Option<State> {
+        self.workers.get(&generation).map(|worker| worker.state)
     }
 
     fn note(&mut self, event: Event) {

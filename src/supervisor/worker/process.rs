@@ -69,7 +69,7 @@ struct Conversation {
 }
 
 /// What was heard of a worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Heard {
     /// It said this.
     Report(Report),

@@ -1,0 +1,61 @@
+//! What a worker tells of its applications.
+//!
+//! In: what it holds. Out: for each application what the door shows of it. Never: asks the application itself, or waits
+//! for anything that an application could hold.
+
+use std::time::{Instant, SystemTime};
+
+use cohost::{
+    admin::{self, Failed, State, When},
+    config::{self, Artifact},
+    failure::Code,
+};
+
+use crate::mounted::Refusal;
+
+/// The applications of a worker, each by its description.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) applications: Vec<(config::Application, Found)>,
+}
+
+/// What requests for an application come to.
+#[derive(Clone, Debug)]
+pub(crate) enum Found {
+    Application(cohost::Application),
+    Refused(Refusal),
+    Offline,
+}
+
+impl Told {
+    /// How they are at this moment, as it is sent.
+    pub(crate) fn now(&self) -> serde_json::Value {
+        let told = self.applications.iter().map(|(described, found)| match found {
+            Found::Application(application) => untold(described).told(&application.status()),
+            Found::Refused(refusal) => refused(untold(described), refusal),
+            Found::Offline => admin::Application { state: State::Offline, ..untold(described) },
+        });
+        serde_json::to_value(told.collect::<Vec<_>>()).unwrap_or_default()
+    }
+}
+
+/// An application of which only the configuration is known.
+pub(crate) fn untold(described: &config::Application) -> admin::Application {
+    let artifact = match &described.artifact {
+        Artifact::Library(path) => path.display().to_string(),
+        Artifact::Command(words) => words.join(" "),
+    };
+    admin::Application::untold(&described.name, &described.path, artifact, described.hosting_model)
+}
+
+fn refused(mut application: admin::Application, refusal: &Refusal) -> admin::Application {
+    let wait = refusal.until.saturating_duration_since(Instant::now());
+    application.state = State::Failed;
+    application.failed = Some(Failed {
+        code: Code::WorkerCrashed.to_string(),
+        detail: refusal.detail.to_string(),
+        at: When(refusal.since),
+        retry_at: Some(When(SystemTime::now() + wait)),
+    });
+    application
+}

@@ -1,0 +1,267 @@
+//! How a host is, for people: a tree that fits into 80 columns where names let it.
+//!
+//! In: what the door tells, and the time. Out: text. Never: leaves anything out that is wrong.
+
+use std::{
+    fmt::Write as _,
+    time::{Duration, SystemTime},
+};
+
+use cohost::admin::{Application, Host, HostState, Site, State, Status, Worker, WorkerState};
+
+/// Whether words have colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Paint {
+    Plain,
+    Colours,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Good,
+    Busy,
+    Bad,
+    Quiet,
+}
+
+/// The whole tree.
+pub(crate) fn text(status: &Status, now: SystemTime, paint: Paint) -> String {
+    let mut text = String::new();
+    host(&mut text, &status.host, now, paint);
+    for site in &status.sites {
+        text.push('\n');
+        self::site(&mut text, site, now, paint);
+    }
+    text.push_str("\nworkers\n");
+    let pid = width(status.workers.iter().map(|worker| worker.pid.to_string()));
+    for (worker, branch) in branches(&status.workers) {
+        let _ = writeln!(text, "{branch}{}", self::worker(worker, pid, now, paint));
+    }
+    text
+}
+
+fn host(text: &mut String, host: &Host, now: SystemTime, paint: Paint) {
+    let (word, mood) = match host.state {
+        HostState::Serving => ("serving", Mood::Good),
+        HostState::Starting => ("starting", Mood::Busy),
+        HostState::Stopping => ("stopping", Mood::Busy),
+        _ => ("unknown", Mood::Quiet),
+    };
+    let (state, up) = (paint.word(word, mood, 0), span(host.since.ago(now)));
+    let _ = writeln!(text, "cohost {}  {state}  pid {}  up {up}", host.version, host.pid);
+    let file = host.configuration.as_ref().map(|file| format!("  {}", file.display())).unwrap_or_default();
+    let _ = writeln!(text, "edition {}{file}", host.edition);
+    if !host.addresses.is_empty() {
+        let _ = writeln!(text, "on {}", host.addresses.join(", "));
+    }
+}
+
+fn site(text: &mut String, site: &Site, now: SystemTime, paint: Paint) {
+    let _ = writeln!(text, "{}  {}", site.name, site.bindings.join(", "));
+    let path = width(site.applications.iter().map(|application| application.path.clone()));
+    let name = width(site.applications.iter().map(|application| application.name.clone()));
+    for (application, branch) in branches(&site.applications) {
+        let (word, mood) = state(application.state);
+        let state = paint.word(word, mood, 8);
+        let line = format!(
+            "{:path$}  {:name$}  {state}  {}",
+            application.path,
+            application.name,
+            model(application)
+        );
+        let _ = writeln!(text, "{branch}{}", line.trim_end());
+        let stem = if branch == LAST { "    " } else { "│   " };
+        for line in notes(application, now) {
+            let _ = writeln!(text, "{stem}{:path$}  {line}", "");
+        }
+    }
+}
+
+/// How it is hosted, and by whom.
+fn model(application: &Application) -> String {
+    let mut text = application.hosting_model.clone();
+    if application.configured_hosting_model != application.hosting_model {
+        let _ = write!(text, " (configured: {})", application.configured_hosting_model);
+    }
+    if let Some(generation) = application.generation {
+        let _ = write!(text, "  generation {generation}");
+    }
+    if !application.pids.is_empty() {
+        let pids: Vec<String> = application.pids.iter().map(u32::to_string).collect();
+        let _ = write!(text, "  pid {}", pids.join(", "));
+    }
+    if application.waiting > 0 {
+        let _ = write!(text, "  {} waiting", application.waiting);
+    }
+    text
+}
+
+/// What went wrong with it.
+fn notes(application: &Application, now: SystemTime) -> Vec<String> {
+    let Some(failed) = &application.failed else { return Vec::new() };
+    let mut first = format!("{}, {} ago", failed.code, span(failed.at.ago(now)));
+    if let Some(retry_at) = failed.retry_at {
+        let _ = write!(first, "; tried again in {}", span(retry_at.from(now)));
+    }
+    let mut notes = vec![first];
+    notes.extend(failed.detail.lines().flat_map(|line| wrapped(line, 70)));
+    notes
+}
+
+fn worker(worker: &Worker, pid: usize, now: SystemTime, paint: Paint) -> String {
+    let (word, mood) = match worker.state {
+        WorkerState::Serving => ("serving", Mood::Good),
+        WorkerState::Waiting => ("waiting", Mood::Quiet),
+        WorkerState::Starting => ("starting", Mood::Busy),
+        WorkerState::Draining => ("draining", Mood::Busy),
+        WorkerState::Killed => ("killed", Mood::Bad),
+        _ => ("unknown", Mood::Quiet),
+    };
+    let mut text = format!(
+        "{}  pid {:<pid$}  {}  edition {}  up {}",
+        worker.generation,
+        worker.pid,
+        paint.word(word, mood, 8),
+        worker.edition,
+        span(worker.since.ago(now))
+    );
+    if worker.safe {
+        text += &paint.word("  without the applications in process", Mood::Bad, 0);
+    }
+    if !worker.answers {
+        text += &paint.word("  does not answer", Mood::Bad, 0);
+    }
+    text
+}
+
+fn state(state: State) -> (&'static str, Mood) {
+    match state {
+        State::Running => ("running", Mood::Good),
+        State::Starting => ("starting", Mood::Busy),
+        State::Failed => ("failed", Mood::Bad),
+        State::Idle => ("idle", Mood::Quiet),
+        State::Stopped => ("stopped", Mood::Quiet),
+        State::Offline => ("offline", Mood::Bad),
+        _ => ("unknown", Mood::Quiet),
+    }
+}
+
+/// Each with the branch that it hangs on.
+fn branches<T>(all: &[T]) -> impl Iterator<Item = (&T, &'static str)> {
+    let last = all.len().saturating_sub(1);
+    all.iter().enumerate().map(move |(place, one)| (one, if place == last { LAST } else { "├── " }))
+}
+
+fn width(words: impl Iterator<Item = String>) -> usize {
+    // One that is longer than that pushes its own line only.
+    words.map(|word| word.chars().count()).filter(|width| *width <= 20).max().unwrap_or_default()
+}
+
+/// Lines of words that are no longer than `most` where words let them.
+fn wrapped(text: &str, most: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is one from the start");
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > most {
+            lines.push(word.to_owned());
+        } else {
+            let space = if line.is_empty() { "" } else { " " };
+            let _ = write!(line, "{space}{word}");
+        }
+    }
+    lines
+}
+
+/// A span of time in its two largest units.
+fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
+impl Paint {
+    /// A word with a colour, at least `width` wide.
+    fn word(self, word: &str, mood: Mood, width: usize) -> String {
+        let word = format!("{word:width$}");
+        let colour = match (self, mood) {
+            (Self::Plain, _) => return word,
+            (Self::Colours, Mood::Good) => 32,
+            (Self::Colours, Mood::Busy) => 33,
+            (Self::Colours, Mood::Bad) => 31,
+            (Self::Colours, Mood::Quiet) => 2,
+        };
+        format!("\x1b[{colour}m{word}\x1b[0m")
+    }
+}
+
+const LAST: &str = "└── ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Status {
+        // The one of the door's description, so that all that it shows is shown here, too.
+        let description: serde_json::Value =
+            serde_json::from_str(include_str!("../../docs/admin.openapi.json")).unwrap();
+        let content = "/paths/~1v1~1status/get/responses/200/content/application~1json/example";
+        serde_json::from_value(description.pointer(content).unwrap().clone()).unwrap()
+    }
+
+    fn shown(paint: Paint) -> String {
+        let status = example();
+        text(&status, status.host.since.0 + Duration::from_secs(3 * 3600 + 12 * 60), paint)
+    }
+
+    #[test]
+    fn everything_stands_in_the_tree() {
+        assert_eq!(
+            shown(Paint::Plain),
+            "\
+cohost 0.1.0  serving  pid 4711  up 3h 12m
+edition 3  /etc/cohost/cohost.toml
+on http://127.0.0.1:8080
+
+shop  http://127.0.0.1:8080
+├── /      shop       running   inprocess  generation 1
+├── /cart  shop/cart  running   outofprocess  pid 4720
+└── /blog  blog       failed    inprocess
+           start_failed, 12s ago; tried again in 3s
+           /srv/blog/libblog.so: its constructor failed: no database at
+           db.example:5432, or it does not let us in
+
+workers
+├── 3  pid 4712  serving   edition 3  up 2h 12m
+└── 4  pid 4713  waiting   edition 3  up 2h 12m  does not answer
+"
+        );
+    }
+
+    #[test]
+    fn eighty_columns_are_enough() {
+        for line in shown(Paint::Plain).lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+
+    #[test]
+    fn colours_change_nothing_else() {
+        let (mut plain, coloured) = (String::new(), shown(Paint::Colours));
+        for (place, part) in coloured.split('\x1b').enumerate() {
+            plain += if place == 0 { part } else { part.split_once('m').unwrap().1 };
+        }
+        assert_eq!(plain, shown(Paint::Plain));
+        assert!(coloured.contains("\x1b[31mfailed"), "{coloured}");
+    }
+
+    #[test]
+    fn spans_have_their_two_largest_units() {
+        let said = |seconds| span(Duration::from_secs(seconds));
+        assert_eq!([said(59), said(61), said(3700), said(90_000)], ["59s", "1m 1s", "1h 1m", "1d 1h"]);
+    }
+}

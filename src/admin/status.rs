@@ -1,0 +1,261 @@
+//! What the host tells of itself: a tree, as it is sent.
+//!
+//! Words of a later build are read as `unknown`, fields of a later build are skipped: a program may ask a host that is
+//! newer or older than itself.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use crate::{HostingModel, application};
+
+/// A running host, whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The host itself.
+    pub host: Host,
+    /// What it serves, in the order of the configuration.
+    pub sites: Vec<Site>,
+    /// The processes that serve, or wait for it, oldest first.
+    pub workers: Vec<Worker>,
+}
+
+/// The host itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Of the program.
+    pub version: String,
+    /// Of the supervisor.
+    pub pid: u32,
+    /// When it was started.
+    pub since: When,
+    /// What it is about.
+    pub state: HostState,
+    /// The file, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<PathBuf>,
+    /// Which configuration is in force, counted from the first.
+    pub edition: u64,
+    /// Where it listens.
+    pub addresses: Vec<String>,
+}
+
+/// What a host is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum HostState {
+    /// No worker serves yet, or none again.
+    Starting,
+    /// A worker serves.
+    Serving,
+    /// It finishes what is in flight, and ends.
+    Stopping,
+    /// Of a later build.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Site {
+    /// Its name.
+    pub name: String,
+    /// As they are written.
+    pub bindings: Vec<String>,
+    /// Its applications, in the order of the configuration.
+    pub applications: Vec<Application>,
+}
+
+/// An application, as the worker knows it that serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Application {
+    /// Its name, the one that commands take.
+    pub name: String,
+    /// Its path, `/` at the root.
+    pub path: String,
+    /// The library, or the command.
+    pub artifact: String,
+    /// Where its code runs.
+    pub hosting_model: String,
+    /// Where the configuration wants it to run.
+    pub configured_hosting_model: String,
+    /// What requests find.
+    pub state: State,
+    /// Which loaded copy of its library it is, counted in its worker. In process only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
+    /// Its own processes. Out of process only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pids: Vec<u32>,
+    /// Requests that wait for its start.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Its last failure to start, or unexpected end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Failed>,
+}
+
+/// What requests for an application find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum State {
+    /// Nothing runs; the next request starts it.
+    Idle,
+    /// It is being started; requests wait.
+    Starting,
+    /// It serves.
+    Running,
+    /// It failed, and will be tried again later; requests hear why.
+    Failed,
+    /// It was ended, and stays so.
+    Stopped,
+    /// Somebody has taken it offline; requests hear so.
+    Offline,
+    /// The worker does not say, or says what only a later build knows.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Why an application did not start, or ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// The failure's code, as in docs/failures.md.
+    pub code: String,
+    /// What happened.
+    pub detail: String,
+    /// When.
+    pub at: When,
+    /// When it will be tried again, if it has to wait for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<When>,
+}
+
+/// A worker: a process that serves, or waits for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Counted from the first that this host started.
+    pub generation: u64,
+    /// Its number.
+    pub pid: u32,
+    /// What it is about.
+    pub state: WorkerState,
+    /// Its configuration.
+    pub edition: u64,
+    /// When it was started.
+    pub since: When,
+    /// It serves only what runs in processes of its own: workers with the rest crashed.
+    #[serde(default)]
+    pub safe: bool,
+    /// Whether it answered when it was asked just now.
+    pub answers: bool,
+}
+
+/// What a worker is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WorkerState {
+    /// It reads its configuration, and starts what is preloaded.
+    Starting,
+    /// It could serve.
+    Waiting,
+    /// It serves.
+    Serving,
+    /// It finishes what it has, and ends.
+    Draining,
+    /// It was killed.
+    Killed,
+    /// Of a later build.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Status {
+    /// The application of this name.
+    #[must_use]
+    pub fn application(&self, name: &str) -> Option<&Application> {
+        self.sites.iter().flat_map(|site| &site.applications).find(|application| application.name == name)
+    }
+}
+
+impl Application {
+    /// One of which nobody has told anything yet.
+    #[must_use]
+    pub fn untold(name: &str, path: &str, artifact: String, hosting_model: HostingModel) -> Self {
+        Self {
+            name: name.to_owned(),
+            path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
+            artifact,
+            hosting_model: hosting_model.to_string(),
+            configured_hosting_model: hosting_model.to_string(),
+            state: State::Unknown,
+            generation: None,
+            pids: Vec::new(),
+            waiting: 0,
+            failed: None,
+        }
+    }
+
+    /// Takes over what the application itself tells.
+    #[must_use]
+    pub fn told(mut self, status: &application::Status) -> Self {
+        self.hosting_model = status.hosting_model.to_string();
+        self.state = match status.state {
+            application::State::Idle => State::Idle,
+            application::State::Starting => State::Starting,
+            application::State::Running => State::Running,
+            application::State::Failed { .. } => State::Failed,
+            application::State::Stopped => State::Stopped,
+        };
+        self.generation = status.generation;
+        self.pids = status.pid.into_iter().collect();
+        self.waiting = status.waiting as u64;
+        let retry_at = match status.state {
+            application::State::Failed { retry_at } => Some(When(retry_at)),
+            _ => None,
+        };
+        self.failed = status.failed.as_ref().map(|failed| Failed {
+            code: failed.code.to_string(),
+            detail: failed.detail.clone(),
+            at: When(failed.at),
+            retry_at,
+        });
+        self
+    }
+}
+
+/// A time, sent as RFC 3339 says: `2026-01-31T12:00:00Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct When(pub SystemTime);
+
+impl When {
+    /// How long ago it was at `now`; nothing if it is still to come.
+    #[must_use]
+    pub fn ago(self, now: SystemTime) -> Duration {
+        now.duration_since(self.0).unwrap_or_default()
+    }
+
+    /// How long it takes from `now` until then; nothing if it was already.
+    #[must_use]
+    pub fn from(self, now: SystemTime) -> Duration {
+        self.0.duration_since(now).unwrap_or_default()
+    }
+}
+
+impl Serialize for When {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_rfc3339_millis(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for When {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        humantime::parse_rfc3339(&text).map(Self).map_err(D::Error::custom)
+    }
+}

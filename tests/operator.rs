@@ -1,0 +1,10 @@
+//! The operator's door: who may enter, what each command does, and how it ends. Behaviours 27, 31 and 62.
+
+// Who finds the door, and who may enter it.
+mod door;
+
+// Commands that change something.
+mod commands;
+
+// How things are.
+mod status;
