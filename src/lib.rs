@@ -23,6 +23,7 @@ mod nearest;
 pub mod options;
 pub mod pipeline;
 mod private;
+pub mod recorder;
 mod room;
 pub mod router;
 #[cfg(feature = "out-of-process")]

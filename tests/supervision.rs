@@ -4,6 +4,9 @@
 // The end of a worker that nobody wanted.
 mod crashes;
 
+// Who ended a worker.
+mod attribution;
+
 // The end of a worker that somebody wanted, while the next one serves.
 mod replacement;
 

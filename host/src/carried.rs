@@ -11,7 +11,10 @@ use std::{
     path::Path,
 };
 
-use cohost::supervisor::worker::{self, Generation, Process};
+use cohost::{
+    recorder::Recorder,
+    supervisor::worker::{self, Generation, Process},
+};
 use rustix::{
     fs::{MemfdFlags, memfd_create},
     io::{FdFlags, fcntl_setfd},
@@ -45,6 +48,9 @@ struct Worker {
     socket: i32,
     /// Of a report whose end has not come.
     unread: Vec<u8>,
+    /// What it records into.
+    #[serde(default)]
+    recorder: Option<i32>,
 }
 
 /// A file with a [`Carried`], and the descriptors that are named in it. They are inherited, once told to be.
@@ -68,9 +74,16 @@ impl Packing<'_> {
         let mut descriptors = self.sockets;
         let sockets = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let mut worker = |(generation, process): (Generation, &Process)| {
-            let worker::Carried { pid, socket, unread } = process.carry()?;
-            let packed = Worker { generation: generation.0, pid, socket: socket.as_raw_fd(), unread };
-            descriptors.push(socket);
+            let worker::Carried { pid, socket, unread, recorder } = process.carry()?;
+            let recorder = recorder.map(|recorder| recorder.page().try_clone()).transpose()?;
+            let packed = Worker {
+                generation: generation.0,
+                pid,
+                socket: socket.as_raw_fd(),
+                unread,
+                recorder: recorder.as_ref().map(AsRawFd::as_raw_fd),
+            };
+            descriptors.extend([Some(socket), recorder].into_iter().flatten());
             io::Result::Ok(packed)
         };
         let carried = Carried {
@@ -142,7 +155,8 @@ pub(crate) type Taken = (Generation, worker::Carried);
 impl Worker {
     fn take(&self) -> io::Result<Taken> {
         let socket = cohost::runner::inherited(self.socket)?;
-        let carried = worker::Carried { pid: self.pid, socket, unread: self.unread.clone() };
+        let recorder = self.recorder.map(cohost::runner::inherited).transpose()?.map(Recorder::of);
+        let carried = worker::Carried { pid: self.pid, socket, unread: self.unread.clone(), recorder };
         Ok((Generation(self.generation), carried))
     }
 }

@@ -17,6 +17,7 @@ mod build;
 mod carried;
 mod check;
 mod cli;
+mod crash;
 mod door;
 mod edition;
 mod exit;

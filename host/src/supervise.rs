@@ -20,8 +20,8 @@ use cohost::{
         Exit as Ended,
         life::Policy,
         worker::{
-            self, Action, Change, Children, Event, Failed, Generation, Heard, Order, Outcome, Overdue, Part,
-            Plan, Preload, Preloaded, Process, Report, Standby, Start, Terms,
+            self, Action, Blame, Change, Children, Event, Failed, Generation, Heard, Order, Outcome, Overdue,
+            Part, Plan, Preload, Preloaded, Process, Report, Standby, Start, Terms,
         },
     },
 };
@@ -29,6 +29,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use self::{commands::Waiting, survey::Surveys};
 use crate::{
+    crash,
     door::Door,
     edition::Edition,
     exit::{Exit, Refused},
@@ -302,10 +303,10 @@ impl Supervisor {
         self.surveys.ended(generation);
         match worker.end {
             End::Told => tracing::info!(worker = generation.0, pid, %exit, "worker ended"),
-            End::Untold => tracing::error!(
-                worker = generation.0, pid, %exit,
-                "worker crashed, and with it the requests that it had; the next one takes over"
-            ),
+            End::Untold => {
+                let blame = Blame::of(&worker.process.recording(), exit);
+                crash::report(generation, pid, exit, &blame);
+            }
         }
         Some(Event::Exited(generation, exit))
     }

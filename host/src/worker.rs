@@ -8,6 +8,7 @@ use std::{os::fd::OwnedFd, sync::Arc};
 use cohost::{
     Application,
     listener::{Bound, Listener},
+    recorder,
     server::Stopping,
     supervisor::worker::{self, Order, Orders, Report, Reports, Start},
 };
@@ -31,7 +32,7 @@ type Told = (Order, Option<OwnedFd>);
 fn work() -> Result<Exit, Refused> {
     let (mut orders, reports) = worker::inherited()
         .map_err(|error| Exit::Usage.because(format!("not started by a supervisor: {error}")))?;
-    let start = match orders.next() {
+    let start = match first(&mut orders) {
         Some((Order::Start(start), _)) if start.version == worker::VERSION => start,
         Some((Order::Start(start), _)) => {
             let (theirs, ours) = (start.version, worker::VERSION);
@@ -66,6 +67,17 @@ fn work() -> Result<Exit, Refused> {
     // An application may have left work behind, which must not keep the process.
     runtime.shutdown_background();
     exit
+}
+
+/// The first order, once there is a place to record into.
+fn first(orders: &mut Orders) -> Option<Told> {
+    let told = orders.next()?;
+    let (Order::Recorder, Some(page)) = &told else { return Some(told) };
+    // Before anything of an application is loaded. Without it, only crashes have no name.
+    if let Err(error) = recorder::record_into(page).and_then(|()| recorder::note_crashes()) {
+        eprintln!("the flight recorder does not work: {error}");
+    }
+    orders.next()
 }
 
 fn listen(orders: Orders, told: &UnboundedSender<Told>, applications: &told::Told, reports: &Reports) {

@@ -1,8 +1,10 @@
 //! What the operating system offers only through raw values, behind safe functions. Knows nothing of applications.
 
+pub(crate) mod crash;
 #[cfg(feature = "out-of-process")]
 pub(crate) mod descriptors;
 pub(crate) mod listening;
+pub(crate) mod shared;
 
 /// Has lists of processes, and whatever shows a process by its name, show this one by `name`: 15 letters at most.
 ///

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// What everybody may import. They import each other only.
-const LEAVES: [&str; 13] = [
+const LEAVES: [&str; 14] = [
     "body",
     "config",
     "endpoint",
@@ -18,6 +18,7 @@ const LEAVES: [&str; 13] = [
     "nearest",
     "options",
     "private",
+    "recorder",
     "room",
     "stop",
     "sys",

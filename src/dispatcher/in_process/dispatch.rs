@@ -68,8 +68,10 @@ impl Dispatch {
                 }
                 State::Task(task) => {
                     let exchange = self.exchange.as_mut().expect("only taken by the blocking pool");
-                    let facts = (exchange.lease().watch, exchange.facts().request_id);
-                    let code = ready!(threads::inside(facts.0, facts.1, || task.poll(exchange, cx)));
+                    let inside = threads::enter(exchange.lease().watch, &**exchange);
+                    let polled = task.poll(exchange, cx);
+                    drop(inside);
+                    let code = ready!(polled);
                     self.handled(Handled::Ended(code))
                 }
                 State::Detached(detached) => {
@@ -114,9 +116,9 @@ impl Dispatch {
         }
         let exchange = self.exchange();
         let generation = exchange.lease().generation();
-        let request = exchange.facts().request_id;
-        let handled =
-            threads::inside(generation.watch, request, || generation.instance().handle(exchange, cx));
+        let inside = threads::enter(generation.watch, exchange);
+        let handled = generation.instance().handle(exchange, cx);
+        drop(inside);
         self.handled(handled)
     }
 
@@ -164,7 +166,9 @@ async fn blocking(
     let generation = exchange.lease().generation();
     let permit = generation.blocking.acquire().await.map_err(|_| Failure::new(failure::Code::Draining))?;
     let handling = generation.runtime.spawn_blocking(move || {
+        let inside = threads::enter_aside(generation.watch, &*exchange);
         let handled = generation.instance().handle(&mut exchange, &Context::from_waker(&waker));
+        drop(inside);
         drop(permit);
         (handled, exchange)
     });
@@ -210,14 +214,20 @@ fn note(exchange: &Exchange, failure: &Failure) {
 impl Drop for Dispatch {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.state, State::Done) {
-            State::Detached(detached) => detached.cancel(self.why()),
+            State::Detached(detached) => {
+                let why = self.why();
+                let _inside = threads::enter(self.exchange().lease().watch, &*detached);
+                detached.cancel(why);
+            }
             State::Task(task) => {
                 let exchange = self.exchange();
-                let (watch, request) = (exchange.lease().watch, exchange.facts().request_id);
                 tracing::debug!(
-                    application = %exchange.lease().name(), request_id = %request, "request cancelled"
+                    application = %exchange.lease().name(),
+                    request_id = %exchange.facts().request_id,
+                    "request cancelled"
                 );
-                threads::inside(watch, request, || drop(task));
+                let _inside = threads::enter(exchange.lease().watch, &*exchange);
+                drop(task);
             }
             _ => {}
         }

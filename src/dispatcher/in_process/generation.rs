@@ -4,6 +4,7 @@
 //! Never: unloads. A generation is small and stays for as long as the process, as its library does.
 
 use std::{
+    ops::Range,
     path::PathBuf,
     sync::{
         Arc, OnceLock,
@@ -22,6 +23,7 @@ use super::{
     preflight::LoadError,
     threads,
 };
+use crate::{facts::RequestId, recorder::Registered};
 
 /// What an application is told about itself, and how long it may take.
 #[derive(Clone, Debug)]
@@ -52,8 +54,8 @@ pub struct Generation {
     pub(super) objects: Objects,
     pub(super) settings: Settings,
     pub(super) runtime: tokio::runtime::Handle,
-    /// For the watchdog's reports.
-    pub(super) watch: threads::Application,
+    /// How threads note that they are inside of it.
+    pub(super) watch: Registered,
     /// Permits of an application that blocks.
     pub(super) blocking: tokio::sync::Semaphore,
     instance: OnceLock<Instance>,
@@ -102,7 +104,7 @@ impl Lease {
             blocking_threads: 1,
         };
         Arc::new(Self {
-            generation: table::place(Box::new(Generation::new(start))),
+            generation: table::place(Box::new(Generation::new(start, None))),
             _alive: oneshot::channel().0,
         })
     }
@@ -147,14 +149,17 @@ impl Generation {
         let path = library.path().to_owned();
         let timeout = start.startup_timeout;
         let failed = |message| LoadError::InitFailed { path: path.clone(), message };
-        let generation = table::place(Box::new(Self::new(start)));
+        let generation = table::place(Box::new(Self::new(start, library.code())));
         let (done, constructed) = oneshot::channel();
         let name = format!("{}-start", generation.start.name);
         std::thread::Builder::new()
             .name(name)
             .spawn(move || {
+                let inside = threads::enter_aside(generation.watch, &NO_REQUEST);
+                let constructed = Instance::init(library.app(), generation, library.path());
+                drop(inside);
                 // Nobody waits any more after the timeout; the instance is then left as it is.
-                let _ = done.send(Instance::init(library.app(), generation, library.path()));
+                let _ = done.send(constructed);
             })
             .map_err(|error| failed(format!("no thread for it: {error}")))?;
 
@@ -173,7 +178,7 @@ impl Generation {
         Ok(Running { lease: Arc::new(Lease { generation, _alive: alive }), ended })
     }
 
-    fn new(start: Start) -> Self {
+    fn new(start: Start, code: Option<Range<usize>>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self {
@@ -182,7 +187,7 @@ impl Generation {
             objects: Objects::new(),
             settings: Settings::new(&start.settings),
             runtime: tokio::runtime::Handle::current(),
-            watch: threads::Application::new(Arc::clone(&start.name), number),
+            watch: Registered::new(Arc::clone(&start.name), number, code),
             blocking: tokio::sync::Semaphore::new(start.blocking_threads.max(1)),
             instance: OnceLock::new(),
             ready: watch::Sender::new(true),
@@ -277,6 +282,9 @@ impl Running {
     }
 }
 
+/// What is done on behalf of none.
+const NO_REQUEST: RequestId = RequestId(0);
+
 /// How long one waits for an application to take notice of its end.
 const NOTICE: Duration = Duration::from_secs(1);
 
@@ -303,7 +311,12 @@ async fn control<T: Send + 'static>(
 ) -> Option<T> {
     let (done, result) = oneshot::channel();
     let thread = std::thread::Builder::new().name(format!("{}-{what}", generation.start.name));
-    let spawned = thread.spawn(move || done.send(call()));
+    let spawned = thread.spawn(move || {
+        let inside = threads::enter_aside(generation.watch, &NO_REQUEST);
+        let result = call();
+        drop(inside);
+        done.send(result)
+    });
     if let Err(error) = spawned {
         tracing::error!(application = %generation.start.name, %error, "no thread to {what} the application");
         return None;

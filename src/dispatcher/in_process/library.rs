@@ -12,6 +12,7 @@ use std::{
     ffi::{CStr, c_void},
     fs, io,
     mem::{MaybeUninit, offset_of},
+    ops::Range,
     path::{Path, PathBuf},
     sync::{LazyLock, Mutex, PoisonError},
 };
@@ -20,7 +21,7 @@ use cohost_abi as abi;
 use libloading::os::unix::{self, RTLD_LOCAL, RTLD_NOW};
 
 use super::{
-    listening, owned,
+    listening, owned, place,
     preflight::{self, LoadError, Note},
 };
 
@@ -32,6 +33,8 @@ const MOST_GENERATIONS: usize = 100;
 pub struct Library {
     app: &'static abi::App,
     path: PathBuf,
+    /// Where the loader has put its code; `None` if it is part of this program.
+    code: Option<Range<usize>>,
 }
 
 impl Library {
@@ -75,7 +78,7 @@ impl Library {
             // What was decided before any of its code ran has to hold for what it is now.
             note.check_same(Note::of(app), &examined)?;
         }
-        Self::checked(app, path)
+        Ok(Self { code: place::of(&copy), ..Self::checked(app, path)? })
     }
 
     /// An application that is part of this program.
@@ -105,7 +108,7 @@ impl Library {
         if app.init.is_none() || app.handle.is_none() {
             return invalid("has no `init` or no `handle`");
         }
-        Ok(Self { app, path: path.to_owned() })
+        Ok(Self { app, path: path.to_owned(), code: None })
     }
 
     /// The file it came from.
@@ -116,6 +119,10 @@ impl Library {
 
     pub(super) fn app(&self) -> &'static abi::App {
         self.app
+    }
+
+    pub(super) fn code(&self) -> Option<Range<usize>> {
+        self.code.clone()
     }
 }
 

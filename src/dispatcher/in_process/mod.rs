@@ -11,6 +11,7 @@ mod listening;
 mod owned;
 #[cfg(feature = "out-of-process")]
 mod pins;
+mod place;
 pub mod preflight;
 mod threads;
 

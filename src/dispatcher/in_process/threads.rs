@@ -1,20 +1,21 @@
 //! What each thread of the host is executing: which application, for which request.
 //!
-//! A dispatch writes three words of its thread's [`Slot`] on the way in and one on the way out, and reads no clock.
-//! The watchdog looks at all slots a few times a second: one that stands where it stood is a thread that an
-//! application holds, and is named in the log.
+//! A dispatch notes it in its thread's [`Slot`], with a few words on the way in and one on the way out, and reads no
+//! clock. The watchdog looks at all slots a few times a second: one that stands where it stood is a thread that an
+//! application holds, and is named in the log. After a crash, whoever has the [recorder](crate::recorder) reads them.
 
 use std::{
     cell::OnceCell,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
+    marker::PhantomData,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
 use super::listening;
-use crate::facts::RequestId;
+use crate::{
+    facts::RequestId,
+    recorder::{self, About, Doing, Registered, Slot, slots},
+};
 
 /// How often the watchdog looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -22,77 +23,65 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long an application may hold a thread before the log says so.
 const HELD_TOO_LONG: Duration = Duration::from_secs(1);
 
-/// An application as the watchdog knows it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Application(u32);
+thread_local! {
+    static SLOT: OnceCell<Held> = const { OnceCell::new() };
+}
 
-/// Names of applications and their generations, by number.
-static APPLICATIONS: Mutex<Vec<(Arc<str>, u32)>> = Mutex::new(Vec::new());
+/// This thread's slot, for as long as it lives.
+struct Held(Slot);
 
-impl Application {
-    pub(super) fn new(name: Arc<str>, generation: u32) -> Self {
-        let mut all = APPLICATIONS.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push((name, generation));
-        Self(u32::try_from(all.len()).unwrap_or(u32::MAX))
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.leave_for_ever();
     }
 }
 
-/// One thread.
-#[derive(Debug, Default)]
-struct Slot {
-    /// Odd while the thread is inside an application; never the same twice.
-    sequence: AtomicU64,
-    application: AtomicU32,
-    request: AtomicU64,
+/// As long as this lives, the thread is inside an application.
+#[must_use]
+pub(super) struct Inside {
+    /// `None` for a thread that was inside already: the application called us and we call it again, on the same thread.
+    /// The outer one counts.
+    slot: Option<Slot>,
+    // It is about this thread.
+    _here: PhantomData<*const ()>,
 }
 
-static SLOTS: Mutex<Vec<Weak<Slot>>> = Mutex::new(Vec::new());
-
-thread_local! {
-    static SLOT: OnceCell<Arc<Slot>> = const { OnceCell::new() };
+/// Goes into `application`, on behalf of a request, on a thread that serves connections.
+#[inline]
+pub(super) fn enter(application: Registered, about: &impl About) -> Inside {
+    enter_as(Doing::Serving, application, about)
 }
 
-/// Runs `call`, which goes into `application`, on behalf of `request`.
-pub(super) fn inside<T>(application: Application, request: RequestId, call: impl FnOnce() -> T) -> T {
-    SLOT.with(|slot| {
-        let slot = slot.get_or_init(register);
-        let before = slot.sequence.load(Ordering::Relaxed);
-        if before % 2 == 1 {
-            // The application called us and we call it again, on the same thread: the outer one counts.
-            return call();
+/// Goes into `application` on a thread that keeps nobody else waiting.
+pub(super) fn enter_aside(application: Registered, about: &impl About) -> Inside {
+    enter_as(Doing::Waiting, application, about)
+}
+
+#[inline]
+fn enter_as(doing: Doing, application: Registered, about: &impl About) -> Inside {
+    // A thread that is ending notes nothing any more.
+    let slot = SLOT.try_with(|slot| slot.get_or_init(|| Held(Slot::take())).0).ok();
+    let slot = slot.filter(|slot| !slot.is_inside());
+    if let Some(slot) = slot {
+        slot.enter(application.number(), doing, about);
+    }
+    Inside { slot, _here: PhantomData }
+}
+
+/// Leaves also when the call unwinds.
+impl Drop for Inside {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            slot.leave();
         }
-        slot.application.store(application.0, Ordering::Relaxed);
-        slot.request.store(request.0, Ordering::Relaxed);
-        slot.sequence.store(before + 1, Ordering::Release);
-        let leave = Leave(slot);
-        let result = call();
-        drop(leave);
-        result
-    })
+    }
 }
 
 /// Whether this thread serves connections and is inside an application now: it must not wait.
 pub(super) fn is_inside() -> bool {
-    SLOT.with(|slot| slot.get().is_some_and(|slot| slot.sequence.load(Ordering::Relaxed) % 2 == 1))
-}
-
-/// Leaves also when the call unwinds.
-struct Leave<'a>(&'a Slot);
-
-impl Drop for Leave<'_> {
-    fn drop(&mut self) {
-        let inside = self.0.sequence.load(Ordering::Relaxed);
-        self.0.sequence.store(inside + 1, Ordering::Release);
-    }
-}
-
-#[cold]
-fn register() -> Arc<Slot> {
-    let slot = Arc::new(Slot::default());
-    let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
-    slots.retain(|slot| slot.strong_count() > 0);
-    slots.push(Arc::downgrade(&slot));
-    slot
+    let serves = |Held(slot): &Held| slot.is_inside() && slot.doing() == Doing::Serving;
+    SLOT.try_with(|slot| slot.get().is_some_and(serves)).unwrap_or(false)
 }
 
 /// Starts the watchdog, once for the process. It ends with the process.
@@ -110,13 +99,9 @@ fn watch_for_ever() {
     let mut watchdog = Watchdog::default();
     loop {
         std::thread::park_timeout(LOOK_EVERY);
-        let slots: Vec<_> = {
-            let slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
-            slots.iter().filter_map(Weak::upgrade).collect()
-        };
         let now = Instant::now();
-        for held in watchdog.look(now, &slots) {
-            held.report();
+        for blocked in slots().filter_map(|slot| watchdog.look_at(now, slot)) {
+            blocked.report();
         }
         listening::look(now);
     }
@@ -134,22 +119,16 @@ struct Seen {
 
 /// A thread that an application holds.
 #[derive(Debug, PartialEq, Eq)]
-struct Held {
+struct Blocked {
     application: u32,
-    request: u64,
+    request: Option<RequestId>,
     time: Duration,
 }
 
 impl Watchdog {
-    fn look(&mut self, now: Instant, slots: &[Arc<Slot>]) -> Vec<Held> {
-        self.0.retain(|place, _| slots.iter().any(|slot| Arc::as_ptr(slot) as usize == *place));
-        slots.iter().filter_map(|slot| self.look_at(now, slot)).collect()
-    }
-
-    fn look_at(&mut self, now: Instant, slot: &Arc<Slot>) -> Option<Held> {
-        let sequence = slot.sequence.load(Ordering::Acquire);
-        let place = Arc::as_ptr(slot) as usize;
-        let seen = self.0.entry(place).or_insert(Seen { sequence, since: now, reported: false });
+    fn look_at(&mut self, now: Instant, slot: Slot) -> Option<Blocked> {
+        let sequence = slot.sequence();
+        let seen = self.0.entry(slot.place()).or_insert(Seen { sequence, since: now, reported: false });
         if seen.sequence != sequence {
             *seen = Seen { sequence, since: now, reported: false };
         }
@@ -158,20 +137,19 @@ impl Watchdog {
             return None;
         }
         seen.reported = true;
-        let application = slot.application.load(Ordering::Relaxed);
-        Some(Held { application, request: slot.request.load(Ordering::Relaxed), time })
+        let inside = recorder::Inside::read(&slot.words())?;
+        let application = u32::try_from(inside.application).ok()? + 1;
+        (inside.doing == Doing::Serving).then_some(Blocked { application, request: inside.request, time })
     }
 }
 
-impl Held {
+impl Blocked {
     fn report(&self) {
-        let all = APPLICATIONS.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((name, generation)) = all.get(self.application as usize - 1).cloned() else { return };
-        drop(all);
+        let Some((name, generation)) = Registered::of(self.application) else { return };
         tracing::warn!(
             application = %name,
             generation,
-            request_id = %RequestId(self.request),
+            request_id = self.request.map(tracing::field::display),
             held_ms = self.time.as_millis() as u64,
             "application blocks a thread that serves connections; it should wait asynchronously, \
              use spawn_blocking, or declare itself blocking"
@@ -183,45 +161,67 @@ impl Held {
 mod tests {
     use super::*;
 
+    /// A slot of the process's page, held by this thread.
+    fn slot() -> Held {
+        Held(Slot::take())
+    }
+
     #[test]
     fn a_thread_that_stays_inside_is_reported_once() {
-        let slot = Arc::new(Slot::default());
-        slot.application.store(1, Ordering::Relaxed);
-        slot.request.store(9, Ordering::Relaxed);
-        slot.sequence.store(1, Ordering::Relaxed);
+        let slot = slot();
+        slot.0.enter(1, Doing::Serving, &RequestId(9));
         let mut watchdog = Watchdog::default();
         let start = Instant::now();
-        let slots = [slot];
-        assert_eq!(watchdog.look(start, &slots), []);
-        assert_eq!(watchdog.look(start + HELD_TOO_LONG / 2, &slots), []);
-        let held = Held { application: 1, request: 9, time: HELD_TOO_LONG };
-        assert_eq!(watchdog.look(start + HELD_TOO_LONG, &slots), [held]);
-        assert_eq!(watchdog.look(start + HELD_TOO_LONG * 2, &slots), []);
+        assert_eq!(watchdog.look_at(start, slot.0), None);
+        assert_eq!(watchdog.look_at(start + HELD_TOO_LONG / 2, slot.0), None);
+        let blocked = Blocked { application: 1, request: Some(RequestId(9)), time: HELD_TOO_LONG };
+        assert_eq!(watchdog.look_at(start + HELD_TOO_LONG, slot.0), Some(blocked));
+        assert_eq!(watchdog.look_at(start + HELD_TOO_LONG * 2, slot.0), None);
+    }
+
+    #[test]
+    fn a_thread_that_keeps_nobody_waiting_may_stay_inside() {
+        let slot = slot();
+        slot.0.enter(1, Doing::Waiting, &RequestId(9));
+        let mut watchdog = Watchdog::default();
+        let start = Instant::now();
+        for step in 0..5 {
+            assert_eq!(watchdog.look_at(start + HELD_TOO_LONG * step, slot.0), None);
+        }
     }
 
     #[test]
     fn a_thread_that_comes_and_goes_is_not_reported() {
-        let slot = Arc::new(Slot::default());
+        let slot = slot();
         let mut watchdog = Watchdog::default();
         let start = Instant::now();
         for step in 1..20 {
-            slot.sequence.store(step * 2 + 1, Ordering::Relaxed);
-            let now = start + HELD_TOO_LONG * step as u32;
-            assert_eq!(watchdog.look(now, std::slice::from_ref(&slot)), []);
+            slot.0.enter(1, Doing::Serving, &RequestId(9));
+            assert_eq!(watchdog.look_at(start + HELD_TOO_LONG * step, slot.0), None);
+            slot.0.leave();
         }
     }
 
     #[test]
     fn inside_is_left_also_by_a_panic() {
-        let application = Application::new("a".into(), 1);
+        let application = Registered::new("a".into(), 1, None);
         assert!(!is_inside());
         let result = std::panic::catch_unwind(|| {
-            inside(application, RequestId(1), || {
-                assert!(is_inside());
-                panic!("on purpose");
-            });
+            let _inside = enter(application, &RequestId(1));
+            assert!(is_inside());
+            panic!("on purpose");
         });
         assert!(result.is_err());
+        assert!(!is_inside());
+    }
+
+    #[test]
+    fn a_call_within_a_call_is_the_outer_ones() {
+        let application = Registered::new("a".into(), 1, None);
+        let outer = enter(application, &RequestId(1));
+        drop(enter_aside(application, &RequestId(2)));
+        assert!(is_inside());
+        drop(outer);
         assert!(!is_inside());
     }
 }

@@ -18,7 +18,9 @@ pub const VERSION: u32 = 1;
 #[serde(tag = "order", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Order {
-    /// What to serve. The first order, once.
+    /// Where to record what it executes: a page, which comes with the message. Before the start, if at all.
+    Recorder,
+    /// What to serve. Once.
     Start(Start),
     /// One more socket to accept on, which comes with the message; in the order of the configuration.
     Socket,
@@ -150,6 +152,7 @@ mod tests {
         };
         let change = Change { number: Edition(3), edition: serde_json::json!({}) };
         let orders = [
+            Order::Recorder,
             Order::Start(start),
             Order::Socket,
             Order::Serve,

@@ -7,6 +7,7 @@
 //! [`Plan`] decides, [`Process`] is one worker as the supervisor has it, [`Orders`] and [`Reports`] are the worker's end.
 //! The program does what has to do with itself: signals, files, its own log.
 
+mod blame;
 mod conversation;
 mod event;
 mod message;
@@ -18,6 +19,7 @@ mod terms;
 mod tests;
 
 pub use self::{
+    blame::{Blame, Culprit, Evidence, Request},
     conversation::{Orders, Reports, end_at_once, inherited},
     event::{Action, Event, Outcome, Overdue, Refusal},
     message::{Change, Failed, Order, Report, Start, VERSION},

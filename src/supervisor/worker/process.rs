@@ -36,6 +36,7 @@ use super::{
     message::{Order, Report, line, read},
     terms::Generation,
 };
+use crate::recorder::{Recorder, Recording};
 
 /// A worker's process.
 #[derive(Debug)]
@@ -45,6 +46,7 @@ pub struct Process {
     conversation: Arc<Conversation>,
     /// Beside those who use it, for whoever goes on with the worker.
     socket: OwnedFd,
+    recorder: Option<Recorder>,
 }
 
 /// A worker's process as one program leaves it to the next one that runs in the same process.
@@ -56,6 +58,8 @@ pub struct Carried {
     pub socket: OwnedFd,
     /// What was read of a report whose end has not come.
     pub unread: Vec<u8>,
+    /// What it records into.
+    pub recorder: Option<Recorder>,
 }
 
 /// An order, as it goes out, and the descriptor that goes with it.
@@ -103,7 +107,13 @@ impl Process {
             command.env_remove(name);
         }
         let child = command.spawn()?;
-        Self::resume(Carried { pid: child.id(), socket: ours.into(), unread: Vec::new() }, generation, heard)
+        let (unread, recorder) = (Vec::new(), recorder());
+        let carried = Carried { pid: child.id(), socket: ours.into(), unread, recorder };
+        let process = Self::resume(carried, generation, heard)?;
+        if let Some(recorder) = &process.recorder {
+            process.hand_over(&Order::Recorder, recorder.page());
+        }
+        Ok(process)
     }
 
     /// Goes on with a worker that the program before this one has started, in this very process.
@@ -127,7 +137,7 @@ impl Process {
         // Both end with the worker's end of the socket.
         tokio::spawn(listen(generation, read, Arc::clone(&conversation), heard));
         tokio::spawn(speak(write, waiting, Arc::clone(&conversation)));
-        Ok(Self { pid, orders, conversation, socket: kept })
+        Ok(Self { pid, orders, conversation, socket: kept, recorder: carried.recorder })
     }
 
     /// Waits until all that it was told has reached it, so that nothing is lost when [`carry`](Self::carry) is called.
@@ -143,7 +153,8 @@ impl Process {
     /// The system has no descriptor left.
     pub fn carry(&self) -> io::Result<Carried> {
         let socket = self.socket.try_clone()?;
-        Ok(Carried { pid: self.pid(), socket, unread: self.conversation.unread().clone() })
+        let recorder = self.recorder.clone();
+        Ok(Carried { pid: self.pid(), socket, unread: self.conversation.unread().clone(), recorder })
     }
 
     /// Its number.
@@ -163,7 +174,18 @@ impl Process {
 
     /// Hands it a socket to accept on.
     pub fn hand(&self, socket: Arc<OwnedFd>) {
-        self.say((line(&Order::Socket), Some(socket)));
+        self.hand_over(&Order::Socket, socket);
+    }
+
+    fn hand_over(&self, order: &Order, descriptor: Arc<OwnedFd>) {
+        self.say((line(order), Some(descriptor)));
+    }
+
+    /// What its flight recorder says. Empty if it has none, or recorded nothing.
+    #[must_use]
+    pub fn recording(&self) -> Recording {
+        let read = self.recorder.as_ref().and_then(|recorder| recorder.read().ok());
+        read.unwrap_or_default()
     }
 
     fn say(&self, said: Said) {
@@ -189,6 +211,11 @@ impl Conversation {
         let rest = unread.split_off(end + 1);
         Some(std::mem::replace(&mut *unread, rest))
     }
+}
+
+/// A page for the next worker. Without one, a crash has no name, and everything else is as it was.
+fn recorder() -> Option<Recorder> {
+    Recorder::new().inspect_err(|error| tracing::warn!(%error, "a worker has no flight recorder")).ok()
 }
 
 async fn listen(

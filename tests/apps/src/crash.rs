@@ -1,7 +1,7 @@
 //! Ends of requests, and of the process, that nobody wants.
 #![expect(unsafe_code, reason = "a segmentation fault takes a wild pointer")]
 
-use std::{hint::black_box, ptr, sync::Arc};
+use std::{hint::black_box, ptr, sync::Arc, thread};
 
 use axum::{Router, body::Body, response::Response, routing::any};
 use futures_util::{StreamExt, stream};
@@ -18,6 +18,9 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route("/panic-payload", any(panic_payload))
         .route("/abort", any(async || -> () { std::process::abort() }))
         .route("/segfault", any(async || -> () { write_nowhere() }))
+        .route("/segfault-in-thread", any(segfault_in_thread))
+        .route("/abort-in-thread", any(abort_in_thread))
+        .route("/segfault-mid-stream", any(segfault_mid_stream))
         .route("/stack-overflow", any(async || descend(0).to_string()))
         .route("/exit", any(async || -> () { exit_now() }))
 }
@@ -72,6 +75,30 @@ impl Drop for PanicInDrop {
     fn drop(&mut self) {
         panic!("a destructor was told to panic");
     }
+}
+
+/// On a thread of the application's own, while the request waits.
+async fn segfault_in_thread() {
+    let _thread = thread::spawn(write_nowhere);
+    std::future::pending::<()>().await;
+}
+
+/// The same, with the end in the system's library and not in the application's own code.
+async fn abort_in_thread() {
+    let _thread = thread::spawn(|| std::process::abort());
+    std::future::pending::<()>().await;
+}
+
+/// While the host asks for the second piece of the body.
+async fn segfault_mid_stream() -> Body {
+    let pieces = stream::iter(0..2).then(async |n| {
+        if n > 0 {
+            tokio::task::yield_now().await;
+            write_nowhere();
+        }
+        Ok::<_, std::convert::Infallible>("the first piece\n")
+    });
+    Body::from_stream(pieces)
 }
 
 /// Ends the process, from inside a library that must not.

@@ -4,16 +4,16 @@
 use std::sync::{Arc, LazyLock};
 
 use cohost_abi as abi;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
 
-use super::{bytes, io::Upgrade, names, objects::Object, push, stream};
+use super::{bytes, io::Upgrade, names, objects::Object, push, stream, subject::Subject};
 use crate::{
     Body,
     dispatcher::{
         fields::{clean_response_trailers, ends_at_host},
         in_process::generation::Lease,
     },
-    facts::{Facts, RequestId},
+    facts::Facts,
     room,
 };
 
@@ -42,7 +42,7 @@ pub(super) unsafe fn read(
     theirs: *const abi::Response,
     lease: &Arc<Lease>,
     asked: Asked,
-    facts: &Facts,
+    request: (&Parts, &Facts),
 ) -> Result<Answer, abi::Code> {
     // SAFETY: null is allowed for, the rest the caller promises.
     let theirs = unsafe { theirs.as_ref() }.ok_or(abi::code::E_INVALID)?;
@@ -51,9 +51,9 @@ pub(super) unsafe fn read(
     }
     // First what is owned, so that nothing leaks when something below is refused.
     // SAFETY: says the caller.
-    let upgrade = unsafe { Upgrade::take(theirs.upgrade, lease) };
+    let upgrade = unsafe { Upgrade::take(theirs.upgrade, lease, request) };
     // SAFETY: says the caller.
-    let body = unsafe { Moved::take(theirs, lease, facts.request_id) };
+    let body = unsafe { Moved::take(theirs, lease, request) };
     if upgrade.as_ref().is_some_and(|upgrade| !upgrade.is_whole()) {
         return Err(abi::code::E_INVALID);
     }
@@ -70,7 +70,7 @@ pub(super) unsafe fn read(
     // SAFETY: says the caller.
     let (headers, length) = unsafe { fields(theirs.headers, theirs.n_headers, upgrade.is_some()) }?;
     // Last: making a sink writes a handle, which must not happen for an answer that is refused.
-    let body = body?.into_body(length.filter(|_| !asked.head), status, lease, facts)?;
+    let body = body?.into_body(length.filter(|_| !asked.head), status, lease, request)?;
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -92,7 +92,7 @@ impl Moved {
     unsafe fn take(
         theirs: &abi::Response,
         lease: &Arc<Lease>,
-        request: RequestId,
+        request: (&Parts, &Facts),
     ) -> Result<Self, abi::Code> {
         match theirs.body_kind {
             abi::body_kind::EMPTY => Ok(Self::Empty),
@@ -105,7 +105,7 @@ impl Moved {
             abi::body_kind::STREAM if !theirs.stream.is_null() => {
                 // SAFETY: not null; moved out, the application does not use it again.
                 let stream = unsafe { theirs.stream.read() };
-                stream::Foreign::new(stream, lease, request).map(Self::Stream)
+                stream::Foreign::new(stream, lease, Subject::of(request)).map(Self::Stream)
             }
             abi::body_kind::PUSH if !theirs.sink.is_null() => Ok(Self::Push(theirs.sink)),
             abi::body_kind::FILE if !theirs.file.is_null() => {
@@ -123,7 +123,7 @@ impl Moved {
         declared: Option<u64>,
         status: StatusCode,
         lease: &Arc<Lease>,
-        facts: &Facts,
+        request: (&Parts, &Facts),
     ) -> Result<Body, abi::Code> {
         let bodyless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         match self {
@@ -137,7 +137,7 @@ impl Moved {
             Self::Stream(stream) => Ok(Body::new(stream.declared(declared)?)),
             Self::File(file) => Ok(Body::new(file.declared(declared)?)),
             Self::Push(out) => {
-                let (sink, body) = push::channel(lease, declared, facts);
+                let (sink, body) = push::channel(lease, declared, request);
                 let handle = lease.objects.insert(Object::Sink(sink)).ok_or(abi::code::E_NOMEM)?;
                 // SAFETY: not null; the application waits for the handle there.
                 unsafe { out.write(abi::Sink(handle)) };

@@ -85,10 +85,10 @@ impl Detached {
         &raw const self.request.head
     }
 
-    /// What is known of the request.
-    pub(super) fn facts(&self) -> &Facts {
-        let ((_, facts, _), _) = &*self.request.made_of;
-        facts
+    /// The request, and what is known of it.
+    pub(super) fn made_of(&self) -> (&Parts, &Facts) {
+        let ((parts, facts, _), _) = &*self.request.made_of;
+        (parts, facts)
     }
 
     /// The right to call the application, as long as somebody waits for the answer.

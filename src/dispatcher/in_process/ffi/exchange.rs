@@ -112,7 +112,7 @@ impl Exchange {
         };
         let answer = answer?;
         if let (Some(upgrade), Some(on_upgrade)) = (answer.upgrade, self.on_upgrade.take()) {
-            self.lease.runtime.spawn(upgrade.wait(on_upgrade, self.facts.request_id));
+            self.lease.runtime.spawn(upgrade.wait(on_upgrade));
         }
         Ok(answer.response)
     }

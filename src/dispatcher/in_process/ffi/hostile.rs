@@ -107,8 +107,9 @@ pub fn answer(choices: &[u8]) -> Result<(), abi::Code> {
     }
     let asked = Asked { upgrade: choices.rarely(), head: choices.rarely(), connect: choices.rarely() };
 
+    let (parts, ()) = http::Request::new(()).into_parts();
     // SAFETY: every pointer is null or to what is alive until the end of this function, where all is given back.
-    let answer = unsafe { answer::read(&raw const response, lease, asked, &Facts::unknown()) };
+    let answer = unsafe { answer::read(&raw const response, lease, asked, (&parts, &Facts::unknown())) };
     let outcome = answer.map(|answer| exhaust(answer.response.into_body()));
     if let Err(code) = outcome {
         assert!(code < 0, "refused with {code}");

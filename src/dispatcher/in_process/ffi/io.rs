@@ -9,13 +9,14 @@ use std::{
 };
 
 use cohost_abi as abi;
+use http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf, ReadHalf, WriteHalf};
 
-use super::objects::Object;
+use super::{objects::Object, subject::Subject};
 use crate::dispatcher::in_process::{generation::Lease, threads};
-use crate::facts::RequestId;
+use crate::facts::Facts;
 
 /// A raw stream; its two sides may be used by two threads.
 pub(super) struct Stream {
@@ -69,6 +70,8 @@ fn with<H, T>(
 pub(super) struct Upgrade {
     theirs: abi::Upgrade,
     lease: Arc<Lease>,
+    // On the heap, because an upgrade is rare, and lies in every answer.
+    request: Box<Subject>,
 }
 
 // SAFETY: the contract has both functions called on any thread of the host's.
@@ -77,13 +80,17 @@ unsafe impl Send for Upgrade {}
 impl Upgrade {
     /// # Safety
     /// `theirs` is null or keeps the contract; it is moved out.
-    pub(super) unsafe fn take(theirs: *mut abi::Upgrade, lease: &Arc<Lease>) -> Option<Self> {
+    pub(super) unsafe fn take(
+        theirs: *mut abi::Upgrade,
+        lease: &Arc<Lease>,
+        request: (&Parts, &Facts),
+    ) -> Option<Self> {
         if theirs.is_null() {
             return None;
         }
         // SAFETY: not null; the application does not use it again.
         let theirs = unsafe { theirs.read() };
-        Some(Self { theirs, lease: Arc::clone(lease) })
+        Some(Self { theirs, lease: Arc::clone(lease), request: Box::new(Subject::of(request)) })
     }
 
     /// Whether it has what the contract asks for.
@@ -92,7 +99,8 @@ impl Upgrade {
     }
 
     /// Waits until the response is on the wire, then hands the stream over.
-    pub(super) async fn wait(mut self, on_upgrade: OnUpgrade, request: RequestId) {
+    pub(super) async fn wait(mut self, on_upgrade: OnUpgrade) {
+        let request = self.request.request;
         let upgraded = match on_upgrade.await {
             Ok(upgraded) => upgraded,
             Err(error) => {
@@ -111,16 +119,16 @@ impl Upgrade {
         let Some(on_io) = self.theirs.on_io.take() else { return };
         // Not `drop` from here on: one of the two is called.
         self.theirs.drop = None;
-        threads::inside(lease.watch, request, || {
-            // SAFETY: once, because it was taken out.
-            unsafe { on_io(self.theirs.state, abi::Io(handle)) };
-        });
+        let _inside = threads::enter(lease.watch, &*self.request);
+        // SAFETY: once, because it was taken out.
+        unsafe { on_io(self.theirs.state, abi::Io(handle)) };
     }
 }
 
 impl Drop for Upgrade {
     fn drop(&mut self) {
         if let Some(drop) = self.theirs.drop.take() {
+            let _inside = threads::enter(self.lease.watch, &*self.request);
             // SAFETY: once, because it was taken out, and not after `on_io`.
             unsafe { drop(self.theirs.state) };
         }

@@ -21,6 +21,7 @@ mod objects;
 mod push;
 mod request_body;
 mod stream;
+mod subject;
 pub(super) mod table;
 mod waker;
 

@@ -17,14 +17,14 @@ use std::{
 
 use bytes::Bytes;
 use cohost_abi as abi;
-use http::HeaderMap;
+use http::{HeaderMap, request::Parts};
 use http_body::{Frame, SizeHint};
 
-use super::request_body::Callback;
+use super::{request_body::Callback, subject::Subject};
 use crate::{
     body::BodyError,
     dispatcher::in_process::{generation::Lease, threads},
-    facts::{Facts, RequestId},
+    facts::Facts,
 };
 
 /// Above this many bytes in the queue, the writer is asked to wait.
@@ -59,7 +59,11 @@ enum State {
 }
 
 /// Both ends of a body.
-pub(super) fn channel(lease: &Arc<Lease>, left: Option<u64>, facts: &Facts) -> (Arc<Push>, Reader) {
+pub(super) fn channel(
+    lease: &Arc<Lease>,
+    left: Option<u64>,
+    request: (&Parts, &Facts),
+) -> (Arc<Push>, Reader) {
     let queue =
         Queue { frames: VecDeque::new(), bytes: 0, left, state: State::Open, reader: None, writer: None };
     let push =
@@ -67,8 +71,8 @@ pub(super) fn channel(lease: &Arc<Lease>, left: Option<u64>, facts: &Facts) -> (
     let reader = Reader {
         push: Arc::clone(&push),
         lease: Arc::clone(lease),
-        request: facts.request_id,
-        deadline: facts.deadline,
+        request: Subject::of(request),
+        deadline: request.1.deadline,
         ended: false,
         left,
     };
@@ -211,7 +215,7 @@ impl Queue {
 pub(super) struct Reader {
     push: Arc<Push>,
     lease: Arc<Lease>,
-    request: RequestId,
+    request: Subject,
     /// Until when the answer has to begin, if it has not.
     deadline: Option<Instant>,
     ended: bool,
@@ -270,7 +274,8 @@ impl Reader {
     /// Tells the writer, on this thread that serves others.
     fn call(&self, writer: Option<Callback<OnWritable>>, code: abi::Code) {
         if writer.is_some() {
-            threads::inside(self.lease.watch, self.request, || call(writer, code));
+            let _inside = threads::enter(self.lease.watch, &self.request);
+            call(writer, code);
         }
     }
 

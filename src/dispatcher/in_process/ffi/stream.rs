@@ -13,11 +13,10 @@ use cohost_abi as abi;
 use http_body::{Frame, SizeHint};
 use tokio::task::JoinHandle;
 
-use super::{answer, bytes, waker};
+use super::{answer, bytes, subject::Subject, waker};
 use crate::{
     body::BodyError,
     dispatcher::in_process::{generation::Lease, threads},
-    facts::RequestId,
 };
 
 /// How much of a file is read at a time.
@@ -27,7 +26,7 @@ const FILE_CHUNK: usize = 128 * 1024;
 pub(super) struct Foreign {
     stream: abi::Stream,
     lease: Arc<Lease>,
-    request: RequestId,
+    request: Subject,
     /// What is still to come, when the length is known.
     left: Option<u64>,
     ended: bool,
@@ -37,11 +36,7 @@ pub(super) struct Foreign {
 unsafe impl Send for Foreign {}
 
 impl Foreign {
-    pub(super) fn new(
-        stream: abi::Stream,
-        lease: &Arc<Lease>,
-        request: RequestId,
-    ) -> Result<Self, abi::Code> {
+    pub(super) fn new(stream: abi::Stream, lease: &Arc<Lease>, request: Subject) -> Result<Self, abi::Code> {
         let whole = stream.size >= size_of::<abi::Stream>() && stream.poll_frame.is_some();
         let left = (stream.content_length != abi::NO_LENGTH).then_some(stream.content_length);
         // Made before anything is refused: dropping it ends the application's stream.
@@ -62,10 +57,9 @@ impl Foreign {
     fn poll(&self, cx: &Context<'_>, frame: &mut abi::Frame) -> abi::Code {
         let poll = self.stream.poll_frame.expect("checked by new");
         let waker = waker::lend(cx.waker());
-        threads::inside(self.lease.watch, self.request, || {
-            // SAFETY: one at a time (&mut self of the caller), and not after the end.
-            unsafe { poll(self.stream.state, &raw const waker, frame) }
-        })
+        let _inside = threads::enter(self.lease.watch, &self.request);
+        // SAFETY: one at a time (&mut self of the caller), and not after the end.
+        unsafe { poll(self.stream.state, &raw const waker, frame) }
     }
 
     fn frame(&mut self, frame: abi::Frame) -> Result<Frame<Bytes>, BodyError> {
@@ -135,10 +129,9 @@ impl http_body::Body for Foreign {
 impl Drop for Foreign {
     fn drop(&mut self) {
         if let Some(drop) = self.stream.drop.take() {
-            threads::inside(self.lease.watch, self.request, || {
-                // SAFETY: once, because it was taken out.
-                unsafe { drop(self.stream.state) };
-            });
+            let _inside = threads::enter(self.lease.watch, &self.request);
+            // SAFETY: once, because it was taken out.
+            unsafe { drop(self.stream.state) };
         }
     }
 }

@@ -24,7 +24,9 @@ pub(super) unsafe extern "C" fn respond(req: *mut abi::Req, response: *const abi
         let exchange = unsafe { req.cast::<Exchange>().as_mut() }?;
         // Read in every case: what it owns is ours.
         // SAFETY: the contract's.
-        let answer = unsafe { answer::read(response, &exchange.lease, exchange.asked(), &exchange.facts) };
+        let answer = unsafe {
+            answer::read(response, &exchange.lease, exchange.asked(), (&exchange.parts, &exchange.facts))
+        };
         if !exchange.is_open() {
             tracing::warn!(application = %exchange.lease.name(), request_id = %exchange.facts.request_id,
                 "application answered a request twice; the second answer is dropped");
@@ -126,7 +128,7 @@ pub(super) unsafe extern "C" fn token_respond(
             );
         };
         // SAFETY: the contract's.
-        let answer = unsafe { answer::read(response, &lease, detached.asked, detached.facts()) };
+        let answer = unsafe { answer::read(response, &lease, detached.asked, detached.made_of()) };
         let code = match &answer {
             Ok(_) => code::DONE,
             Err(code) => *code,

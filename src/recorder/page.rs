@@ -1,0 +1,116 @@
+//! The page of this process.
+
+use std::{
+    io,
+    ops::Range,
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    layout::{
+        APPLICATIONS, MAGIC, MOST_APPLICATIONS, MOST_SLOTS, SLOTS, STACK, VERSION, WORDS, application, head,
+        nth, slot,
+    },
+    slot::Slot,
+    text,
+};
+use crate::sys::{crash, shared};
+
+static PAGE: OnceLock<&'static [AtomicU64]> = OnceLock::new();
+
+fn page() -> &'static [AtomicU64] {
+    PAGE.get_or_init(|| begin(shared::private(WORDS)))
+}
+
+fn begin(words: &'static [AtomicU64]) -> &'static [AtomicU64] {
+    words[head::MAGIC].store(MAGIC, Ordering::Relaxed);
+    words[head::VERSION].store(VERSION, Ordering::Relaxed);
+    words
+}
+
+/// From now on, what happens in this process is written into this page, which a
+/// [`Recorder`](super::Recorder) has made. To be called before anything is loaded.
+///
+/// # Errors
+/// It is no such page, or something was written elsewhere before.
+pub fn record_into(page: &OwnedFd) -> io::Result<()> {
+    let words = begin(shared::map(page, WORDS)?);
+    PAGE.set(words).map_err(|_| io::Error::other("this process records into another page already"))
+}
+
+/// From now on, a signal that ends this process is noted in the page first: which thread, where. So is `exit`.
+///
+/// What was to happen on the signal before happens then: a program that has handlers of its own should install them
+/// earlier, and one that shares its process with others should know what that means.
+///
+/// # Errors
+/// The system refused.
+pub fn note_crashes() -> io::Result<()> {
+    let page = page();
+    crash::note_into(&page[head::NOTE..], &page[STACK..])
+}
+
+/// A slot that was never used; `None` when all are.
+pub(super) fn new_slot() -> Option<Slot> {
+    let page = page();
+    let used = &page[head::SLOTS];
+    let number = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+        (used < MOST_SLOTS as u64).then_some(used + 1)
+    });
+    number.ok().map(|number| at(number as usize))
+}
+
+/// All slots that were ever used.
+pub(crate) fn slots() -> impl Iterator<Item = Slot> {
+    let used = page()[head::SLOTS].load(Ordering::Relaxed);
+    (0..used as usize).map(at)
+}
+
+fn at(number: usize) -> Slot {
+    Slot::new(&page()[nth(SLOTS, slot::SIZE, number)])
+}
+
+/// An application that threads may be inside of: one generation of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registered(u32);
+
+static REGISTERED: Mutex<Vec<(Arc<str>, u32)>> = Mutex::new(Vec::new());
+
+impl Registered {
+    /// `code` is where the loader has put it.
+    pub(crate) fn new(name: Arc<str>, generation: u32, code: Option<Range<usize>>) -> Self {
+        let mut all = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = all.len();
+        if number < MOST_APPLICATIONS {
+            let page = page();
+            write(&page[nth(APPLICATIONS, application::SIZE, number)], &name, generation, code);
+            page[head::APPLICATIONS].store(number as u64 + 1, Ordering::Release);
+        }
+        all.push((name, generation));
+        Self(u32::try_from(number + 1).unwrap_or(u32::MAX))
+    }
+
+    /// As slots name it.
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The name and the generation of what a slot names.
+    pub(crate) fn of(number: u32) -> Option<(Arc<str>, u32)> {
+        let all = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(usize::try_from(number).ok()?.checked_sub(1)?).cloned()
+    }
+}
+
+fn write(words: &[AtomicU64], name: &str, generation: u32, code: Option<Range<usize>>) {
+    let code = code.unwrap_or_default();
+    words[application::GENERATION].store(generation.into(), Ordering::Relaxed);
+    words[application::CODE].store(code.start as u64, Ordering::Relaxed);
+    words[application::CODE_END].store(code.end as u64, Ordering::Relaxed);
+    let length = text::write(&words[application::NAME..], name.as_bytes());
+    words[application::NAME_LENGTH].store(length as u64, Ordering::Relaxed);
+}
