@@ -3,7 +3,12 @@
 //! In: configurations. Out: a socket for each thing that they listen on, the same one for as long as any of them does.
 //! Never: closes one that the configuration in force needs.
 
-use std::{collections::HashMap, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    os::fd::{AsFd as _, OwnedFd},
+    sync::Arc,
+};
 
 use cohost::{
     config::{Config, Listen},
@@ -13,6 +18,7 @@ use cohost::{
 use crate::{
     exit::{Exit, Refused},
     hosting::listens,
+    systemd::{self, Given},
 };
 
 /// The listening sockets.
@@ -20,7 +26,7 @@ use crate::{
 pub(crate) struct Sockets {
     open: HashMap<Listen, Socket>,
     /// From the service manager, until somebody needs them.
-    given: Vec<Bound>,
+    given: Vec<Given>,
 }
 
 struct Socket {
@@ -30,7 +36,7 @@ struct Socket {
 
 impl Sockets {
     /// None yet, but for those that somebody else has opened for us.
-    pub(crate) fn new(given: Vec<Bound>) -> Self {
+    pub(crate) fn new(given: Vec<Given>) -> Self {
         Self { open: HashMap::new(), given }
     }
 
@@ -59,11 +65,13 @@ impl Sockets {
                     Some(given) => given,
                     None => bind(listen)?,
                 };
-                opened.push((listen.clone(), bound));
+                opened.push((listen.clone(), Socket::from(bound)));
             }
         }
-        for (listen, bound) in opened {
-            self.open.insert(listen, bound.into());
+        for (listen, socket) in opened {
+            // Also one that was given to us: a socket unit need not be there at the next start.
+            systemd::keep(&socket.address, socket.descriptor.as_fd());
+            self.open.insert(listen, socket);
         }
         Ok(())
     }
@@ -83,10 +91,25 @@ impl Sockets {
     /// Closes those that none of `configs` needs.
     pub(crate) fn keep<'a>(&mut self, configs: impl Iterator<Item = &'a Config>) {
         let needed: Vec<&Listen> = configs.flat_map(listens).collect();
-        self.open.retain(|listen, _| needed.contains(&listen));
+        self.open.retain(|listen, socket| {
+            let needed = needed.contains(&listen);
+            if !needed {
+                systemd::forget(&socket.address);
+            }
+            needed
+        });
     }
 
-    /// Closes all: who connects from now on is refused, once no worker has them either.
+    /// Closes those that the service manager has kept for us and that the configuration names no more: who connects
+    /// there would wait for ever.
+    pub(crate) fn close_kept(&mut self) {
+        for given in self.given.extract_if(.., |given| given.kept) {
+            systemd::forget(given.bound.address());
+        }
+    }
+
+    /// Closes all: who connects from now on is refused, once no worker has them either; or waits for the next start, if
+    /// the service manager keeps them meanwhile.
     pub(crate) fn close(&mut self) {
         self.open.clear();
         self.given.clear();
@@ -108,8 +131,8 @@ impl Sockets {
 
     /// A socket that was given to us for this.
     fn take(&mut self, listen: &Listen) -> Option<Bound> {
-        let place = self.given.iter().position(|bound| is_for(bound.address(), listen))?;
-        Some(self.given.swap_remove(place))
+        let place = self.given.iter().position(|given| is_for(given.bound.address(), listen))?;
+        Some(self.given.swap_remove(place).bound)
     }
 }
 
@@ -187,7 +210,7 @@ mod tests {
         let given = Bound::to(Address::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
         let Address::Tcp(address) = *given.address() else { panic!("TCP was asked for") };
         let config = config(&[&format!("http://{address}")]);
-        let mut sockets = Sockets::new(vec![given]);
+        let mut sockets = Sockets::new(vec![Given { bound: given, kept: false }]);
         // It could not be opened a second time.
         sockets.open(&config).unwrap();
         assert_eq!(sockets.address(&config.sites[0].bindings[0].listen), Some(address));

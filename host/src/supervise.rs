@@ -51,6 +51,7 @@ pub(crate) fn supervise(
 ) -> Result<Exit, Refused> {
     let mut sockets = Sockets::new(systemd::sockets());
     sockets.open(&config)?;
+    sockets.close_kept();
     check(&edition, &config)?;
     edition.look(&config);
     watch(|| Door::open(runtime_dir), || Ok(Supervisor::new(edition, config, greeting, sockets)))

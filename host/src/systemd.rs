@@ -4,9 +4,9 @@
 //! our state. Without a service manager all of this does nothing. Never: lets a worker or an application have those
 //! variables: they would speak in our name.
 
-use std::time::Duration;
+use std::{os::fd::BorrowedFd, time::Duration};
 
-use cohost::listener::Bound;
+use cohost::listener::{Address, Bound};
 use sd_notify::NotifyState;
 
 /// The variables that are for this process alone.
@@ -16,17 +16,50 @@ pub(crate) const HIDDEN: [&str; 6] =
 /// Those of them that tell of sockets.
 pub(crate) const SOCKETS: [&str; 3] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
 
+/// A listening socket that was handed over.
+pub(crate) struct Given {
+    pub(crate) bound: Bound,
+    /// Whether it is one that we had [`keep`] kept.
+    pub(crate) kept: bool,
+}
+
 /// The sockets that were handed over. To be called once, before anything is opened.
-pub(crate) fn sockets() -> Vec<Bound> {
-    let numbers = sd_notify::listen_fds().into_iter().flatten();
+pub(crate) fn sockets() -> Vec<Given> {
+    let numbers = sd_notify::listen_fds_with_names().into_iter().flatten();
     let socket = |number| cohost::runner::inherited(number).and_then(Bound::inherited);
-    let taken = numbers.filter_map(|number| {
+    let taken = numbers.filter_map(|(number, name)| {
         socket(number)
             .inspect_err(|error| tracing::warn!(descriptor = number, %error, "handed over, but of no use"))
             .ok()
+            .map(|bound| Given { kept: name.starts_with(KEPT), bound })
     });
     taken.collect()
 }
+
+/// Has the service manager keep a socket, so that it stays open while the service is restarted.
+pub(crate) fn keep(address: &Address, socket: BorrowedFd<'_>) {
+    let told =
+        sd_notify::notify_with_fds(&[NotifyState::FdStore, NotifyState::FdName(&kept(address))], &[socket]);
+    if let Err(error) = told {
+        tracing::debug!(%error, "the service manager cannot be told");
+    }
+}
+
+/// Has it keep a socket no longer.
+pub(crate) fn forget(address: &Address) {
+    notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(&kept(address))]);
+}
+
+/// What a socket is called there: no colon, no control character, at most 255 of them. See sd_pid_notify_with_fds(3).
+fn kept(address: &Address) -> String {
+    let text = address.to_string();
+    let fits =
+        |character: char| if character.is_ascii_graphic() && character != ':' { character } else { '_' };
+    KEPT.chars().chain(text.chars().map(fits)).collect()
+}
+
+/// How the names of sockets begin that we had kept.
+const KEPT: &str = "cohost.";
 
 /// How often it wants to hear that we live: twice as often as it insists on.
 pub(crate) fn watchdog() -> Option<Duration> {

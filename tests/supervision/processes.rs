@@ -135,3 +135,49 @@ async fn a_service_manager_hears_of_readiness_reloads_life_and_the_end() {
     let ended = tokio::time::timeout(Duration::from_secs(20), host.ended()).await.expect("in time");
     assert!(ended.success());
 }
+
+#[tokio::test]
+async fn a_service_manager_may_keep_the_sockets_for_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let setup = || Setup::broken(Model::InProcess, "none").variable("NOTIFY_SOCKET", path.to_str().unwrap());
+    let first = setup().start().await;
+    let kept =
+        kept(&socket, &format!("FDNAME=cohost.http_//{}", first.address).replace("127.0.0.1:", "127.0.0.1_"));
+    assert_eq!(kept.local_addr().unwrap(), first.address);
+    assert!(first.stop().await.success());
+
+    // Nobody serves, and still nobody is refused.
+    let mut early = tokio::net::TcpStream::connect(kept.local_addr().unwrap()).await.unwrap();
+    let address = kept.local_addr().unwrap();
+    let next = setup().given(kept).variable("LISTEN_FDNAMES", "cohost.x").start().await;
+    assert_eq!(next.address, address);
+    tokio::io::AsyncWriteExt::write_all(&mut early, b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut early, &mut answer).await.unwrap();
+    assert!(answer.ends_with("ok\n"), "{answer}");
+    assert!(next.stop().await.success());
+}
+
+/// The socket that the host wants kept under this name.
+fn kept(manager: &UnixDatagram, name: &str) -> TcpListener {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    loop {
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut bytes = [0; 4096];
+        let mut into = [std::io::IoSliceMut::new(&mut bytes)];
+        let length = recvmsg(manager, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap().bytes;
+        let descriptor = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+            _ => None,
+        });
+        let told = String::from_utf8_lossy(&bytes[..length]).into_owned();
+        if told.lines().any(|line| line == "FDSTORE=1") {
+            assert!(told.lines().any(|line| line == name), "{told}");
+            return descriptor.expect("it comes with its descriptor").into();
+        }
+    }
+}
