@@ -45,6 +45,8 @@ pub use options::Options;
 pub use runner::enter_if_asked;
 #[cfg(feature = "server")]
 pub use server::Server;
+#[cfg(feature = "out-of-process")]
+pub use telemetry::output;
 
 /// The Rust code in README.md is compiled with the tests.
 #[cfg(doctest)]

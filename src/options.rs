@@ -2,7 +2,7 @@
 //!
 //! A leaf: the configuration file fills these in, and so does a program that embeds the library without one.
 
-use std::{collections::BTreeMap, num::NonZeroU16, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf, time::Duration};
 
 /// Limits of one application, in either hosting model.
 ///
@@ -127,4 +127,53 @@ pub enum Ready {
     Health(String),
     /// When it says so: `READY=1` to `$NOTIFY_SOCKET`.
     Notify,
+}
+
+/// Where what an application prints is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// In the host's log or in files. All else is about files.
+    pub to: Destination,
+    /// The folder of the files. It is made when it is needed.
+    pub folder: PathBuf,
+    /// Bytes after which another file is begun. `None`: the size does not matter.
+    pub size: Option<u64>,
+    /// Time after which another file is begun. `None`: the age does not matter.
+    pub age: Option<Duration>,
+    /// How many files are kept, the one that is written included.
+    pub files: NonZeroU16,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self {
+            to: Destination::Host,
+            folder: PathBuf::from("logs"),
+            size: Some(10_000_000),
+            age: None,
+            files: NonZeroU16::new(5).expect("5 is not 0"),
+        }
+    }
+}
+
+/// Where what an application prints goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Destination {
+    /// Into the host's own log, an event for each line.
+    #[default]
+    Host,
+    /// Into a file for each application.
+    Files,
+}
+
+impl Destination {
+    /// As written in configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Files => "files",
+        }
+    }
 }

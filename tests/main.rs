@@ -32,6 +32,9 @@ mod supervision;
 // What operators ask a running host, and tell it.
 mod operator;
 
+// What applications print: in order, in files that are rotated, whatever happens to the disk.
+mod printed;
+
 // Instances: processes that are started, watched and ended.
 mod instances;
 

@@ -51,6 +51,8 @@ struct Worker {
     /// What it records into.
     #[serde(default)]
     recorder: Option<i32>,
+    /// What it prints into, and what is there of a line whose end has not come: standard output, standard error.
+    output: [(i32, Vec<u8>); 2],
 }
 
 /// A file with a [`Carried`], and the descriptors that are named in it. They are inherited, once told to be.
@@ -74,16 +76,16 @@ impl Packing<'_> {
         let mut descriptors = self.sockets;
         let sockets = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let mut worker = |(generation, process): (Generation, &Process)| {
-            let worker::Carried { pid, socket, unread, recorder } = process.carry()?;
+            let worker::Carried { pid, socket, unread, recorder, output } = process.carry()?;
             let recorder = recorder.map(|recorder| recorder.page().try_clone()).transpose()?;
-            let packed = Worker {
-                generation: generation.0,
-                pid,
-                socket: socket.as_raw_fd(),
-                unread,
-                recorder: recorder.as_ref().map(AsRawFd::as_raw_fd),
+            let mut keep = |descriptor: OwnedFd| {
+                let number = descriptor.as_raw_fd();
+                descriptors.push(descriptor);
+                number
             };
-            descriptors.extend([Some(socket), recorder].into_iter().flatten());
+            let output = output.map(|worker::Pipe { descriptor, begun }| (keep(descriptor), begun));
+            let (socket, recorder) = (keep(socket), recorder.map(keep));
+            let packed = Worker { generation: generation.0, pid, socket, unread, recorder, output };
             io::Result::Ok(packed)
         };
         let carried = Carried {
@@ -155,8 +157,15 @@ pub(crate) type Taken = (Generation, worker::Carried);
 impl Worker {
     fn take(&self) -> io::Result<Taken> {
         let socket = cohost::runner::inherited(self.socket)?;
+        let pipe = |(number, begun): &(i32, Vec<u8>)| {
+            let descriptor = cohost::runner::inherited(*number)?;
+            io::Result::Ok(worker::Pipe { descriptor, begun: begun.clone() })
+        };
+        let [stdout, stderr] = &self.output;
+        let output = [pipe(stdout)?, pipe(stderr)?];
         let recorder = self.recorder.map(cohost::runner::inherited).transpose()?.map(Recorder::of);
-        let carried = worker::Carried { pid: self.pid, socket, unread: self.unread.clone(), recorder };
+        let carried =
+            worker::Carried { pid: self.pid, socket, unread: self.unread.clone(), recorder, output };
         Ok((Generation(self.generation), carried))
     }
 }

@@ -1,22 +1,31 @@
 //! The program's own log: to stderr, so that stdout stays for what was asked for.
 
-use std::io::IsTerminal as _;
+use std::{fs::File, io::IsTerminal as _, os::fd::OwnedFd, sync::Arc};
 
 use cohost::config::{Log, LogFormat};
 use tracing_subscriber::{
-    Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    Layer as _, filter::Targets, fmt::writer::BoxMakeWriter, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
 use crate::exit::{Exit, Refused};
 
 /// Starts logging as `log` says. To be called once.
 pub(crate) fn start(log: &Log) -> Result<(), Refused> {
+    start_on(log, None)
+}
+
+/// The same, for a worker, whose standard error is not what the program's was.
+pub(crate) fn start_on(log: &Log, descriptor: Option<OwnedFd>) -> Result<(), Refused> {
     let filter: Targets = log
         .level
         .parse()
         .map_err(|error| Exit::Usage.because(format!("not a level of the log: {:?}: {error}", log.level)))?;
-    let is_terminal = std::io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let (is_terminal, writer) = match descriptor.map(File::from) {
+        Some(file) => (file.is_terminal(), BoxMakeWriter::new(Arc::new(file))),
+        None => (std::io::stderr().is_terminal(), BoxMakeWriter::new(std::io::stderr)),
+    };
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines = match log.format {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
         LogFormat::Human => lines.with_ansi(is_terminal && wants_colour()).boxed(),

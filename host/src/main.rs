@@ -28,6 +28,7 @@ mod inspect;
 mod libraries;
 mod log;
 mod mounted;
+mod printed;
 mod run;
 mod runtime_dir;
 mod serve;

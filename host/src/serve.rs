@@ -16,16 +16,19 @@ use crate::{
     exit::{Exit, Refused},
     greeting::Greeting,
     hosting::{self, Hosting},
+    printed,
     signals::{self, Signals},
     sockets,
 };
 
 /// Serves `edition`, which means `config`, until told to stop; says `greeting` once it listens.
 pub(crate) fn serve(edition: &Edition, config: Config, greeting: &Greeting) -> Result<Exit, Refused> {
+    printed::keep(&config);
     let runtime = hosting::runtime(&config)?;
     let exit = runtime.block_on(run(edition, config, greeting));
     // An application may have left work behind, which must not keep the program.
     runtime.shutdown_background();
+    printed::finish();
     exit
 }
 

@@ -10,6 +10,9 @@ pub(crate) struct Signals {
     interrupt: Signal,
     hangup: Option<Signal>,
     upgrade: Option<Signal>,
+    reopen: Signal,
+    /// Caught, so that a limit on the size of files is an error of a write and not the end.
+    _too_large: Signal,
 }
 
 /// What a signal asks for.
@@ -27,7 +30,9 @@ impl Signals {
     /// Those that end the program.
     pub(crate) fn to_stop() -> Result<Self, Refused> {
         let (terminate, interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-        Ok(Self { terminate, interrupt, hangup: None, upgrade: None })
+        let (reopen, _too_large) =
+            (listen(SignalKind::user_defined1())?, listen(SignalKind::from_raw(SIGXFSZ))?);
+        Ok(Self { terminate, interrupt, hangup: None, upgrade: None, reopen, _too_large })
     }
 
     /// Those, and the ones that have it change: its configuration, or the program itself.
@@ -37,12 +42,17 @@ impl Signals {
     }
 
     /// Waits for the next. May be dropped at any time.
+    ///
+    /// The one that asks for files to be opened anew is obeyed here: it means the same whatever else is going on.
     pub(crate) async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
-            () = came(&mut self.hangup) => Asked::Reload,
-            () = came(&mut self.upgrade) => Asked::Upgrade,
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Asked::Stop("SIGTERM"),
+                _ = self.interrupt.recv() => return Asked::Stop("SIGINT"),
+                () = came(&mut self.hangup) => return Asked::Reload,
+                () = came(&mut self.upgrade) => return Asked::Upgrade,
+                _ = self.reopen.recv() => cohost::output::reopen(),
+            }
         }
     }
 }
@@ -59,8 +69,13 @@ async fn came(signal: &mut Option<Signal>) {
 ///
 /// Caught and not looked at. Not ignored: that would be inherited.
 pub(crate) fn deafen() -> Result<Vec<Signal>, Refused> {
-    let kinds =
-        [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup(), SignalKind::user_defined2()];
+    let kinds = [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+    ];
     kinds.into_iter().map(listen).collect()
 }
 
@@ -79,3 +94,6 @@ pub(crate) fn second(asked: Asked) {
 fn listen(kind: SignalKind) -> Result<Signal, Refused> {
     signal(kind).map_err(|error| Exit::Failed.because(format!("cannot wait for signals: {error}")))
 }
+
+/// On all machines that Linux runs on, but for MIPS.
+const SIGXFSZ: i32 = 25;

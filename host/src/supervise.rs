@@ -10,7 +10,9 @@ mod survey;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -35,6 +37,7 @@ use crate::{
     exit::{Exit, Refused},
     greeting::Greeting,
     hosting::Hosting,
+    printed,
     runtime_dir::RuntimeDir,
     signals::{self, Asked, Signals},
     sockets::Sockets,
@@ -124,6 +127,7 @@ enum Stop {
 impl Supervisor {
     fn new(edition: Edition, config: Config, greeting: Greeting, sockets: Sockets) -> Self {
         let first = worker::Edition(1);
+        printed::keep(&config);
         let (plan, begin) = Plan::new(Instant::now(), first, terms(&config), Policy::default());
         let (hear, heard) = unbounded_channel();
         Self {
@@ -172,6 +176,7 @@ impl Supervisor {
         }
         // Guards that outlive their worker for a moment, and what escaped from applications in process.
         children.end().await;
+        printed::finish();
         let outcome = outcome.unwrap_or(Outcome::Forced);
         self.waiting.ended(outcome);
         door.close().await;
@@ -258,6 +263,8 @@ impl Supervisor {
             Heard::Report(Report::Changed { edition, left }) => {
                 if let Some(worker) = self.workers.get_mut(&generation) {
                     worker.edition = edition;
+                    let config = self.editions.get(&edition).map(|(_, config)| config);
+                    worker.process.prints_for(config.and_then(|it| printed::only(it, &worker.part)));
                 }
                 vec![Event::Changed(generation, edition, left)]
             }
@@ -301,6 +308,7 @@ impl Supervisor {
         }
         let generation = *self.workers.iter().find(|(_, worker)| worker.process.pid() == pid)?.0;
         let worker = self.workers.remove(&generation)?;
+        worker.process.last_words();
         self.surveys.ended(generation);
         match worker.end {
             End::Told => tracing::info!(worker = generation.0, pid, %exit, "worker ended"),
@@ -328,6 +336,7 @@ impl Supervisor {
                 Action::Adopt(edition) => {
                     self.editions.retain(|other, _| *other >= edition);
                     self.close_unneeded();
+                    printed::keep(&self.editions[&edition].1);
                     tracing::info!(edition = edition.0, "configuration in force");
                     systemd::ready();
                     self.waiting.adopted(edition);
@@ -361,7 +370,9 @@ impl Supervisor {
     ) -> std::io::Result<()> {
         let written = serde_json::to_value(&self.editions[&edition].0)?;
         let program = Path::new("/proc/self/exe");
+        let log = std::io::stderr().as_fd().try_clone_to_owned()?;
         let process = Process::start(program, generation, &systemd::HIDDEN, self.hear.clone())?;
+        process.prints_for(printed::only(&self.editions[&edition].1, &part));
         match part {
             Part::Everything => {
                 tracing::info!(
@@ -380,7 +391,7 @@ impl Supervisor {
             ),
         }
         let version = worker::VERSION;
-        process.order(&Order::Start(Start { version, generation, part, preload, edition: written }));
+        process.begin(Start { version, generation, part, preload, edition: written }, Arc::new(log));
         self.workers.insert(
             generation,
             Worker { process, edition, part, since: SystemTime::now(), end: End::Untold },

@@ -191,7 +191,9 @@ pub(crate) fn hear() {
 
 /// The signals that mean something to a supervisor.
 fn ours() -> SigSet {
-    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR2, Signal::SIGCHLD].into_iter().collect()
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGCHLD]
+        .into_iter()
+        .collect()
 }
 
 /// Reads what the program before this one left at `descriptor`; with `check`, that is all that is to be done.

@@ -18,7 +18,7 @@ use crate::{
     edition::Edition,
     exit::{Exit, Refused},
     hosting::{self, Hosting},
-    log, serve, signals, sockets, told,
+    log, printed, serve, signals, sockets, told,
 };
 
 /// Serves, if this process was started to.
@@ -32,8 +32,8 @@ type Told = (Order, Option<OwnedFd>);
 fn work() -> Result<Exit, Refused> {
     let (mut orders, reports) = worker::inherited()
         .map_err(|error| Exit::Usage.because(format!("not started by a supervisor: {error}")))?;
-    let start = match first(&mut orders) {
-        Some((Order::Start(start), _)) if start.version == worker::VERSION => start,
+    let (start, log) = match first(&mut orders) {
+        Some((Order::Start(start), log)) if start.version == worker::VERSION => (start, log),
         Some((Order::Start(start), _)) => {
             let (theirs, ours) = (start.version, worker::VERSION);
             let message =
@@ -50,7 +50,9 @@ fn work() -> Result<Exit, Refused> {
         Exit::Failed.because(format!("the supervisor's configuration is unreadable: {error}"))
     })?;
     let config = edition.config()?;
-    log::start(&config.log)?;
+    log::start_on(&config.log, log)?;
+    // Of the instances that this worker starts.
+    printed::keep(&config);
     let hosting = Hosting::new(&edition, config.clone(), start.part)?;
     let reports = Arc::new(reports);
     let (sender, told) = unbounded_channel();
@@ -66,6 +68,7 @@ fn work() -> Result<Exit, Refused> {
     let exit = runtime.block_on(run(hosting, start, told, reports));
     // An application may have left work behind, which must not keep the process.
     runtime.shutdown_background();
+    printed::finish();
     exit
 }
 

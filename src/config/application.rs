@@ -7,13 +7,13 @@ use toml::de::DeTable;
 use super::{
     Application, Artifact,
     fault::Refusal,
-    keys, settings,
+    keys, output, settings,
     values::{boolean, count, duration, duration_or_none, one_of, size_or_none},
     written::{Reading, Section, Value},
 };
 use crate::{
     HostingModel,
-    options::{Options, ProcessListen, ProcessOptions, Protocol, Ready},
+    options::{Options, Output, ProcessListen, ProcessOptions, Protocol, Ready},
 };
 
 /// An application, with the places of what must be unlike in others.
@@ -23,6 +23,8 @@ pub(super) struct Read {
     pub(super) name_at: Range<usize>,
     /// A fixed port.
     pub(super) port: Option<(u16, Range<usize>)>,
+    /// Where what it prints goes, if it has that otherwise than `[log]`.
+    pub(super) output: Option<Output>,
     /// What it is called in messages.
     pub(super) key: String,
 }
@@ -34,6 +36,7 @@ pub(super) fn read<'a>(
     site_key: &str,
     table: &'a DeTable<'a>,
     at: Range<usize>,
+    printed: &Output,
 ) -> Option<Read> {
     let key = format!("{site_key}.application.{}", name_in_messages(table));
     let section = Section::new(reading, key, at, table, &keys::APPLICATION);
@@ -47,6 +50,7 @@ pub(super) fn read<'a>(
     let options = options(&section);
     let content_root = section.read("content_root", file).unwrap_or_else(|| reading.folder().to_owned());
     let settings = section.read("settings", |value| own_settings(&section, value));
+    let output = output::own(&section, printed);
     let application = Application {
         name: name.into(),
         path,
@@ -61,7 +65,14 @@ pub(super) fn read<'a>(
         ProcessListen::Port(port) => Some((port.get(), place("port"))),
         _ => None,
     };
-    Some(Read { application, path_at: place("path"), name_at: place("name"), port, key: section.name })
+    Some(Read {
+        application,
+        path_at: place("path"),
+        name_at: place("name"),
+        port,
+        output,
+        key: section.name,
+    })
 }
 
 /// What an application is called in messages: its path, as far as that was written.

@@ -13,7 +13,19 @@ pub(super) const ALL: [&Keys; 5] = [&TOP, &LOG, &SERVER, &SITE, &APPLICATION];
 
 pub(super) const TOP: Keys = Keys { header: "", names: &["log", "server", "site"] };
 
-pub(super) const LOG: Keys = Keys { header: "[log]", names: &["level", "format", "access"] };
+pub(super) const LOG: Keys = Keys {
+    header: "[log]",
+    names: &[
+        "level",
+        "format",
+        "access",
+        "output",
+        "output_folder",
+        "output_size",
+        "output_age",
+        "output_files",
+    ],
+};
 
 pub(super) const SERVER: Keys = Keys {
     header: "[server]",
@@ -61,6 +73,11 @@ pub(super) const APPLICATION: Keys = Keys {
         "health",
         "environment",
         "inherit_environment",
+        "output",
+        "output_folder",
+        "output_size",
+        "output_age",
+        "output_files",
         "settings",
     ],
 };

@@ -12,6 +12,7 @@ mod binding;
 mod expand;
 mod fault;
 mod keys;
+mod output;
 mod server;
 mod settings;
 mod site;
@@ -21,6 +22,7 @@ mod values;
 mod written;
 
 use std::{
+    collections::BTreeMap,
     io::Read as _,
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -38,7 +40,7 @@ use self::{
 };
 use crate::{
     HostingModel,
-    options::{Options, ProcessOptions},
+    options::{Options, Output, ProcessOptions},
 };
 
 /// Reads the configuration file at `path`. See [`parse`].
@@ -78,7 +80,9 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> R
     let reading = Reading::new(text, file, env);
     let config = tree(&reading, text).map(|tree| {
         let top = Section::new(&reading, String::new(), 0..0, tree.get_ref(), &keys::TOP);
-        Config { log: server::log(&top), server: server::server(&top), sites: site::read_all(&reading, &top) }
+        let mut log = server::log(&reading, &top);
+        let sites = site::read_all(&reading, &top, &mut log);
+        Config { log, server: server::server(&top), sites }
     });
     reading.finish(config)
 }
@@ -103,11 +107,22 @@ pub struct Log {
     pub format: LogFormat,
     /// Whether each request leaves a line.
     pub access: bool,
+    /// Where what applications print goes.
+    pub output: Output,
+    /// The same for applications that have it otherwise, by name. Not with the applications, since a change of it
+    /// changes none of them.
+    pub outputs: BTreeMap<Arc<str>, Output>,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Auto, access: true }
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Auto,
+            access: true,
+            output: Output::default(),
+            outputs: BTreeMap::new(),
+        }
     }
 }
 

@@ -3,19 +3,21 @@
 use super::{
     Log, LogFormat, Server, UnknownAuthority,
     fault::{Quote, Refusal},
-    keys,
+    keys, output,
     values::{boolean, count, count_or_none, duration, network, one_of},
-    written::{Section, Value},
+    written::{Reading, Section, Value},
 };
 
 /// What `[log]` says, and defaults for the rest.
-pub(super) fn log(top: &Section<'_>) -> Log {
+pub(super) fn log(reading: &Reading<'_>, top: &Section<'_>) -> Log {
     let mut log = Log::default();
+    log.output.folder = reading.resolve(&log.output.folder);
     let Some(section) = table(top, "log", &keys::LOG) else { return log };
     section.set(&mut log.level, "level", filter);
     let formats = [("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)];
     section.set(&mut log.format, "format", one_of(&formats));
     section.set(&mut log.access, "access", boolean);
+    log.output = output::read(&section, log.output);
     log
 }
 

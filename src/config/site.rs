@@ -8,14 +8,14 @@ use std::{
 use toml::de::DeTable;
 
 use super::{
-    Binding, Listen, Site, application, binding,
+    Binding, Listen, Log, Site, application, binding,
     fault::Refusal,
     keys,
     written::{Reading, Section, Value},
 };
 
 /// All sites.
-pub(super) fn read_all<'a>(reading: &'a Reading<'a>, top: &Section<'a>) -> Vec<Site> {
+pub(super) fn read_all<'a>(reading: &'a Reading<'a>, top: &Section<'a>, log: &mut Log) -> Vec<Site> {
     let tables = top.tables("site");
     if tables.is_empty()
         && top.value("site").is_none_or(|sites| sites.list().is_ok_and(|list| list.is_empty()))
@@ -29,7 +29,7 @@ pub(super) fn read_all<'a>(reading: &'a Reading<'a>, top: &Section<'a>) -> Vec<S
     let mut taken = Taken::default();
     let mut sites = Vec::new();
     for (number, (table, at)) in tables.into_iter().enumerate() {
-        sites.push(read(reading, number + 1, table, at, &mut taken));
+        sites.push(read(reading, number + 1, table, at, log, &mut taken));
     }
     taken.refuse_overlaps(reading);
     sites
@@ -40,6 +40,7 @@ fn read<'a>(
     number: usize,
     table: &'a DeTable<'a>,
     at: Range<usize>,
+    log: &mut Log,
     taken: &mut Taken,
 ) -> Site {
     let key = match table.get("name").and_then(|name| name.get_ref().as_str()) {
@@ -51,7 +52,7 @@ fn read<'a>(
     let bindings = bindings(&section, taken);
     // A site whose name was refused must not make its applications' names look refused too.
     let name = name.unwrap_or_else(|| unnamed(number));
-    let applications = applications(&section, &name, taken);
+    let applications = applications(&section, &name, log, taken);
     Site { name: name.into(), bindings, applications }
 }
 
@@ -106,7 +107,12 @@ fn bindings(section: &Section<'_>, taken: &mut Taken) -> Vec<Binding> {
     bindings
 }
 
-fn applications(section: &Section<'_>, site: &str, taken: &mut Taken) -> Vec<super::Application> {
+fn applications(
+    section: &Section<'_>,
+    site: &str,
+    log: &mut Log,
+    taken: &mut Taken,
+) -> Vec<super::Application> {
     let tables = section.tables("application");
     if tables.is_empty() && section.value("application").is_none() {
         let refusal = Refusal::new("there is none; a site needs at least one [[site.application]]");
@@ -115,7 +121,9 @@ fn applications(section: &Section<'_>, site: &str, taken: &mut Taken) -> Vec<sup
     let reading = section.reading;
     let mut applications = Vec::new();
     for (table, at) in tables {
-        let Some(read) = application::read(reading, site, &section.name, table, at) else { continue };
+        let Some(read) = application::read(reading, site, &section.name, table, at, &log.output) else {
+            continue;
+        };
         let path = Claim::Path(section.at.start, read.application.path.clone());
         if let Err(refusal) = taken.claim(reading, &read.path_at, path) {
             reading.refuse(&read.path_at, format!("{}.path", read.key), refusal);
@@ -128,6 +136,9 @@ fn applications(section: &Section<'_>, site: &str, taken: &mut Taken) -> Vec<sup
             && let Err(refusal) = taken.claim(reading, &at, Claim::Port(port))
         {
             reading.refuse(&at, format!("{}.port", read.key), refusal);
+        }
+        if let Some(output) = read.output {
+            log.outputs.insert(std::sync::Arc::clone(&read.application.name), output);
         }
         applications.push(read.application);
     }

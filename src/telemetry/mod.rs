@@ -2,4 +2,6 @@
 
 pub(crate) mod foreign;
 #[cfg(feature = "out-of-process")]
+pub mod output;
+#[cfg(feature = "out-of-process")]
 pub(crate) mod relay;

@@ -24,6 +24,7 @@ use crate::{
     door::Door,
     edition::Edition,
     exit::{Exit, Refused},
+    printed,
     runtime_dir::RuntimeDir,
     sockets::Sockets,
     upgrade::{self, Upgrade},
@@ -52,10 +53,12 @@ impl Supervisor {
         let mut plan = Plan::resume(now, (before, terms), Policy::default(), server, &told);
         let (hear, heard) = unbounded_channel();
         let mut workers = BTreeMap::new();
+        printed::keep(&config);
         for (generation, process) in draining.into_iter().chain([(server, process)]) {
             let process = Process::resume(process, generation, hear.clone())?;
             let end = if generation == server { End::Untold } else { End::Told };
             let (part, since) = (Part::Everything, SystemTime::now());
+            process.prints_for(printed::only(&config, &part));
             workers.insert(generation, Worker { process, edition: before, part, since, end });
         }
         tracing::info!(
@@ -126,7 +129,10 @@ impl Supervisor {
             return std::io::Error::other("a worker does not listen");
         }
         match self.luggage(edition, settled) {
-            Ok(luggage) => upgrade::replace(program, edition, &luggage),
+            Ok(luggage) => {
+                printed::finish();
+                upgrade::replace(program, edition, &luggage)
+            }
             Err(error) => error,
         }
     }

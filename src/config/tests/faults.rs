@@ -470,3 +470,14 @@ fn a_file_that_cannot_be_read_is_one_fault() {
     std::fs::write(&large, vec![b'\n'; (4 << 20) + 1]).unwrap();
     assert_eq!(read(&large), format!("{}: is larger than 4 MiB, which no configuration is", large.display()));
 }
+
+#[test]
+fn files_for_what_is_printed_need_to_be_asked_for() {
+    let without = "has no effect without output = \"files\"; leave one of them out";
+    assert_eq!(
+        in_application("output_size = '1MB'"),
+        format!("6:15: site.shop.application./.output_size: {without}")
+    );
+    assert_eq!(before_the_site("log.output = 'file'").get(..5), Some("1:14:"));
+    assert_eq!(before_the_site("log.output_files = 0"), "1:20: log.output_files: must be at least 1 (is 0)");
+}

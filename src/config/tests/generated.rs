@@ -8,7 +8,7 @@ use super::parse;
 use crate::{
     HostingModel,
     config::{Application, Artifact, Config, Log, LogFormat, Server, Site, UnknownAuthority},
-    options::Options,
+    options::{Options, Output},
 };
 
 proptest! {
@@ -73,8 +73,10 @@ fn any_config() -> impl Strategy<Value = Config> {
 
 fn any_log() -> impl Strategy<Value = Log> {
     let format = prop_oneof![Just(LogFormat::Auto), Just(LogFormat::Human), Just(LogFormat::Json)];
-    ("(info|off),[a-z]{1,5}::[a-z]{1,5}=trace", format, any::<bool>())
-        .prop_map(|(level, format, access)| Log { level, format, access })
+    ("(info|off),[a-z]{1,5}::[a-z]{1,5}=trace", format, any::<bool>()).prop_map(|(level, format, access)| {
+        let output = Output { folder: "/etc/shop/logs".into(), ..Output::default() };
+        Log { level, format, access, output, ..Log::default() }
+    })
 }
 
 fn any_server() -> impl Strategy<Value = Server> {

@@ -6,7 +6,7 @@ use super::parse;
 use crate::{
     HostingModel,
     config::{Application, Artifact, Config, Listen, LogFormat, UnknownAuthority},
-    options::{Options, ProcessListen, ProcessOptions, Protocol, Ready},
+    options::{Destination, Options, Output, ProcessListen, ProcessOptions, Protocol, Ready},
 };
 
 /// The smallest configuration, with `more` in its only application.
@@ -29,7 +29,9 @@ fn what_is_not_written_has_its_default() {
 
     let config =
         parse("site = [{ name = 'a', bindings = ['http://*'], application = [{ library = 'x' }] }]").unwrap();
-    assert_eq!(config, Config { sites: config.sites.clone(), ..Config::default() });
+    let mut default = Config { sites: config.sites.clone(), ..Config::default() };
+    default.log.output.folder = PathBuf::from("/etc/shop/logs");
+    assert_eq!(config, default);
 }
 
 #[test]
@@ -37,6 +39,17 @@ fn everything_that_is_written_is_used() {
     let config = parse(include_str!("everything.toml")).unwrap();
     assert_eq!((config.log.level.as_str(), config.log.format), ("info,app::db=debug", LogFormat::Json));
     assert!(!config.log.access);
+    let output = Output {
+        to: Destination::Files,
+        folder: PathBuf::from("/var/log/cohost"),
+        size: Some(1 << 20),
+        age: Some(Duration::from_secs(24 * 60 * 60)),
+        files: 3.try_into().unwrap(),
+    };
+    assert_eq!(config.output("api"), &output);
+    assert_eq!(config.output("api/v2").to, Destination::Host);
+    let own = Output { folder: PathBuf::from("/etc/shop/logs"), size: None, age: None, ..output };
+    assert_eq!(config.output("basket"), &own);
     let server = &config.server;
     assert_eq!(server.threads.map(std::num::NonZeroUsize::get), Some(2));
     assert_eq!(server.max_connections, Some(1000));

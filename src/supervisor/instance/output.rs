@@ -1,7 +1,8 @@
 //! What an instance prints.
 //!
-//! In: its two streams, any bytes. Out: a log event for each line, and the last 30 KB for whoever asks. Never: makes
-//! the instance wait for longer than a write to the log takes, or keeps more than a line and those 30 KB.
+//! In: its two streams, any bytes. Out: each line to where lines of its application are kept, and the last 30 KB for
+//! whoever asks. Never: makes the instance wait for longer than a write to the log takes, or keeps more than a line and
+//! those 30 KB.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +14,10 @@ use tokio::{
     process::{ChildStderr, ChildStdout},
 };
 
-use crate::telemetry::relay;
+use crate::telemetry::{
+    output::{self, End, LONGEST, Line, Lines, Stream},
+    relay,
+};
 
 /// Who prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +37,16 @@ pub(super) async fn capture(
     tail: Tail,
 ) {
     let source = |stream| Source { application: &application, pid, printer, stream };
-    tokio::join!(pump(streams.0, source("stdout"), &tail), pump(streams.1, source("stderr"), &tail));
+    tokio::join!(
+        pump(streams.0, source(Stream::Stdout), &tail),
+        pump(streams.1, source(Stream::Stderr), &tail)
+    );
 }
 
 async fn pump(stream: Option<impl AsyncRead + Unpin>, source: Source<'_>, tail: &Tail) {
     let Some(mut stream) = stream else { return };
     let mut buffer = vec![0; CHUNK];
-    let mut lines = Lines::of(source.printer);
+    let mut lines = Lines::up_to(if source.printer == Printer::Runner { LONGEST_EVENT } else { LONGEST });
     // An error is an end as well: there is nothing else to be had from a pipe.
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
         let chunk = &buffer[..count];
@@ -55,74 +62,26 @@ struct Source<'a> {
     application: &'a str,
     pid: u32,
     printer: Printer,
-    stream: &'static str,
+    stream: Stream,
 }
 
 impl Source<'_> {
-    fn line(&self, line: &[u8], tail: &Tail) {
+    fn line(&self, line: Line<'_>, tail: &Tail) {
         if self.printer == Printer::Runner {
-            if let Some(said) = relay::told(line) {
+            if let Some(said) = relay::told(line.text) {
                 return tail.tell(&said);
             }
-            if relay::write(self.application, line) {
+            if relay::write(self.application, line.text) {
                 return;
             }
             // What is carried is no output; the rest is.
-            tail.push(line);
-            tail.push(b"\n");
+            tail.push(line.text);
+            if line.end == End::Whole {
+                tail.push(b"\n");
+            }
         }
-        self.log(line);
-    }
-
-    fn log(&self, line: &[u8]) {
-        if !tracing::enabled!(target: "cohost::output", tracing::Level::INFO) {
-            return;
-        }
-        let Self { application, pid, stream, .. } = self;
-        let line = String::from_utf8_lossy(line);
-        tracing::info!(target: "cohost::output", application, pid, stream, "{line}");
-    }
-}
-
-/// Cuts a stream into lines. One that is too long is cut, too.
-#[derive(Debug)]
-struct Lines {
-    begun: Vec<u8>,
-    longest: usize,
-}
-
-impl Lines {
-    fn of(printer: Printer) -> Self {
-        let longest = if printer == Printer::Runner { LONGEST_EVENT } else { LONGEST };
-        Self { begun: Vec::new(), longest }
-    }
-
-    fn push(&mut self, mut chunk: &[u8], mut emit: impl FnMut(&[u8])) {
-        while let Some(end) = chunk.iter().position(|byte| *byte == b'\n') {
-            self.extend(&chunk[..end], &mut emit);
-            emit(self.begun.strip_suffix(b"\r").unwrap_or(&self.begun));
-            self.begun.clear();
-            chunk = &chunk[end + 1..];
-        }
-        self.extend(chunk, &mut emit);
-    }
-
-    fn finish(&mut self, mut emit: impl FnMut(&[u8])) {
-        if !self.begun.is_empty() {
-            emit(&self.begun);
-            self.begun.clear();
-        }
-    }
-
-    fn extend(&mut self, mut piece: &[u8], emit: &mut impl FnMut(&[u8])) {
-        while self.begun.len() + piece.len() > self.longest {
-            let (now, later) = piece.split_at(self.longest - self.begun.len());
-            self.begun.extend_from_slice(now);
-            emit(&self.begun);
-            self.begun.clear();
-            piece = later;
-        }
-        self.begun.extend_from_slice(piece);
+        let Self { application, pid, stream, .. } = *self;
+        output::write(output::Printer { application: Some(application), pid, stream }, line);
     }
 }
 
@@ -170,7 +129,6 @@ impl Tail {
 }
 
 const CHUNK: usize = 64 * 1024;
-const LONGEST: usize = 16 * 1024;
 /// An event with a backtrace is a long line.
 const LONGEST_EVENT: usize = 256 * 1024;
 const KEPT: usize = 30 * 1024;
@@ -181,26 +139,7 @@ mod tests {
 
     use super::*;
 
-    fn lines(chunks: &[Vec<u8>]) -> Vec<Vec<u8>> {
-        let mut lines = Lines::of(Printer::Foreign);
-        let mut seen = Vec::new();
-        for chunk in chunks {
-            lines.push(chunk, |line| seen.push(line.to_vec()));
-            assert!(lines.begun.len() <= LONGEST);
-        }
-        lines.finish(|line| seen.push(line.to_vec()));
-        seen
-    }
-
     proptest! {
-        #[test]
-        fn lines_are_the_same_however_they_arrive(
-            chunks in proptest::collection::vec(proptest::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..50), 0..20),
-        ) {
-            let whole = vec![chunks.concat()];
-            prop_assert_eq!(lines(&chunks), lines(&whole));
-        }
-
         #[test]
         fn the_tail_is_the_end(sizes in proptest::collection::vec(0_usize..40_000, 0..8)) {
             let tail = Tail::default();
@@ -212,50 +151,6 @@ mod tests {
             }
             prop_assert_eq!(&*tail.text(), &all[all.len().saturating_sub(KEPT)..]);
         }
-    }
-
-    #[test]
-    fn each_line_is_logged_with_its_origin() {
-        let seen = Seen::default();
-        let events = Arc::clone(&seen.0);
-        tracing::subscriber::with_default(seen, || {
-            let source = Source { application: "shop", pid: 7, printer: Printer::Foreign, stream: "stderr" };
-            Lines::of(Printer::Foreign).push(b"one\r\n\xfftwo\n", |line| source.log(line));
-        });
-        let fields = "application=\"shop\" pid=7 stream=\"stderr\"";
-        let expected = ["one", "\u{fffd}two"].map(|line| format!("cohost::output message={line} {fields}"));
-        assert_eq!(*events.lock().unwrap(), expected);
-    }
-
-    /// Remembers events as text.
-    #[derive(Default)]
-    struct Seen(Arc<Mutex<Vec<String>>>);
-
-    impl tracing::Subscriber for Seen {
-        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-            true
-        }
-        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-            tracing::span::Id::from_u64(1)
-        }
-        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-        fn enter(&self, _: &tracing::span::Id) {}
-        fn exit(&self, _: &tracing::span::Id) {}
-        fn event(&self, event: &tracing::Event<'_>) {
-            let mut text = event.metadata().target().to_owned();
-            event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
-                text.push_str(&format!(" {field}={value:?}"));
-            });
-            self.0.lock().unwrap().push(text);
-        }
-    }
-
-    #[test]
-    fn an_endless_line_is_logged_in_pieces() {
-        let pieces = lines(&vec![vec![b'x'; CHUNK]; 5]);
-        assert_eq!(pieces.iter().map(Vec::len).sum::<usize>(), 5 * CHUNK);
-        assert!(pieces.iter().all(|piece| piece.len() <= LONGEST));
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Iterator for Orders {
                 let rest = self.unread.split_off(end + 1);
                 let line = std::mem::replace(&mut self.unread, rest);
                 let Some(order) = read::<Order>(&line) else { continue };
-                let comes_with_one = matches!(order, Order::Socket | Order::Recorder);
+                let comes_with_one = matches!(order, Order::Start(_) | Order::Socket | Order::Recorder);
                 let descriptor = if comes_with_one { self.descriptors.pop_front() } else { None };
                 return Some((order, descriptor));
             }

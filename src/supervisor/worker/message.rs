@@ -20,7 +20,8 @@ pub const VERSION: u32 = 1;
 pub enum Order {
     /// Where to record what it executes: a page, which comes with the message. Before the start, if at all.
     Recorder,
-    /// What to serve. Once.
+    /// What to serve. Once. What to log to comes with the message: the worker's own standard streams are for what
+    /// applications print.
     Start(Start),
     /// One more socket to accept on, which comes with the message; in the order of the configuration.
     Socket,

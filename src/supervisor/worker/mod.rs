@@ -11,6 +11,7 @@ mod blame;
 mod conversation;
 mod event;
 mod message;
+mod output;
 mod plan;
 mod process;
 mod reap;
@@ -23,6 +24,7 @@ pub use self::{
     conversation::{Orders, Reports, end_at_once, inherited},
     event::{Action, Event, Outcome, Overdue, Refusal},
     message::{Change, Failed, Order, Report, Start, VERSION},
+    output::Pipe,
     plan::{Plan, State, resume::Settled},
     process::{Carried, Heard, Process},
     reap::Children,

@@ -4,6 +4,7 @@
 //! reaps it: whoever does that drops this, and nobody signals a number that may be somebody else's by then.
 
 use std::{
+    fmt,
     io::{self, IoSlice},
     mem::MaybeUninit,
     os::{
@@ -33,15 +34,20 @@ use tokio::{
 
 use super::{
     WORKER,
-    message::{Order, Report, line, read},
+    message::{Order, Report, Start, line, read},
+    output::{Capture, Pipe, Whose},
     terms::Generation,
 };
-use crate::recorder::{Recorder, Recording};
+use crate::{
+    recorder::{Recorder, Recording},
+    telemetry::output::Stream,
+};
 
 /// A worker's process.
-#[derive(Debug)]
 pub struct Process {
     pid: Pid,
+    whose: Whose,
+    output: [Arc<Capture>; 2],
     orders: UnboundedSender<Said>,
     conversation: Arc<Conversation>,
     /// Beside those who use it, for whoever goes on with the worker.
@@ -60,6 +66,8 @@ pub struct Carried {
     pub unread: Vec<u8>,
     /// What it records into.
     pub recorder: Option<Recorder>,
+    /// Its standard output and error.
+    pub output: [Pipe; 2],
 }
 
 /// An order, as it goes out, and the descriptor that goes with it.
@@ -70,6 +78,12 @@ type Said = (Vec<u8>, Option<Arc<OwnedFd>>);
 struct Conversation {
     unsent: watch::Sender<usize>,
     unread: Mutex<Vec<u8>>,
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").field("pid", &self.pid).finish_non_exhaustive()
+    }
 }
 
 /// What was heard of a worker.
@@ -95,20 +109,27 @@ impl Process {
         heard: UnboundedSender<(Generation, Heard)>,
     ) -> io::Result<Self> {
         let (ours, theirs) = StdUnixStream::pair()?;
+        let (stdout, their_stdout) = io::pipe()?;
+        let (stderr, their_stderr) = io::pipe()?;
         let mut command = Command::new(program);
         command
             .arg0("cohost-worker")
             // The number is for whoever reads a list of processes.
             .args([WORKER, &generation.to_string()])
             .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::from(their_stdout))
+            .stderr(Stdio::from(their_stderr))
             // Not in the terminal's foreground: Ctrl+C there is for the supervisor, which tells the worker.
             .process_group(0);
         for name in hidden {
             command.env_remove(name);
         }
         let child = command.spawn()?;
+        // It has the other ends as well, and while it does, nobody sees the end of what is printed.
+        drop(command);
+        let output = [stdout, stderr].map(Pipe::from);
         let (unread, recorder) = (Vec::new(), recorder());
-        let carried = Carried { pid: child.id(), socket: ours.into(), unread, recorder };
+        let carried = Carried { pid: child.id(), socket: ours.into(), unread, recorder, output };
         let process = Self::resume(carried, generation, heard)?;
         if let Some(recorder) = &process.recorder {
             process.hand_over(&Order::Recorder, recorder.page());
@@ -133,11 +154,15 @@ impl Process {
         let conversation = Arc::new(Conversation { unread, ..Conversation::default() });
         let kept = socket.try_clone()?.into();
         let (read, write) = UnixStream::from_std(socket)?.into_split();
+        let whose: Whose = Arc::default();
+        let capture = |pipe, stream| Capture::start(pipe, carried.pid, stream, Arc::clone(&whose));
+        let [stdout, stderr] = carried.output;
+        let output = [capture(stdout, Stream::Stdout)?, capture(stderr, Stream::Stderr)?];
         let (orders, waiting) = unbounded_channel();
         // Both end with the worker's end of the socket.
         tokio::spawn(listen(generation, read, Arc::clone(&conversation), heard));
         tokio::spawn(speak(write, waiting, Arc::clone(&conversation)));
-        Ok(Self { pid, orders, conversation, socket: kept, recorder: carried.recorder })
+        Ok(Self { pid, whose, output, orders, conversation, socket: kept, recorder: carried.recorder })
     }
 
     /// Waits until all that it was told has reached it, so that nothing is lost when [`carry`](Self::carry) is called.
@@ -154,7 +179,9 @@ impl Process {
     pub fn carry(&self) -> io::Result<Carried> {
         let socket = self.socket.try_clone()?;
         let recorder = self.recorder.clone();
-        Ok(Carried { pid: self.pid(), socket, unread: self.conversation.unread().clone(), recorder })
+        let [stdout, stderr] = &self.output;
+        let output = [stdout.carry()?, stderr.carry()?];
+        Ok(Carried { pid: self.pid(), socket, unread: self.conversation.unread().clone(), recorder, output })
     }
 
     /// Its number.
@@ -170,6 +197,21 @@ impl Process {
     /// Tells it what to do. If it is gone, that is heard otherwise.
     pub fn order(&self, order: &Order) {
         self.say((line(order), None));
+    }
+
+    /// Tells it what to serve, and hands it what it shall log to.
+    pub fn begin(&self, start: Start, log: Arc<OwnedFd>) {
+        self.hand_over(&Order::Start(start), log);
+    }
+
+    /// Says whose it is what it prints from now on: that of `application`, or nobody knows.
+    pub fn prints_for(&self, application: Option<Arc<str>>) {
+        self.whose.store(application.map(Arc::new));
+    }
+
+    /// Keeps what it has printed until now. For its end, which is news only after its last words.
+    pub fn last_words(&self) {
+        self.output.iter().for_each(|stream| stream.last_words());
     }
 
     /// Hands it a socket to accept on.
