@@ -38,6 +38,9 @@ mod printed;
 // Instances: processes that are started, watched and ended.
 mod instances;
 
+// Instances that outlive those who have them.
+mod lending;
+
 // From nothing to an application that serves: when, once, and what requests hear meanwhile.
 mod start;
 

@@ -13,6 +13,9 @@ mod replacement;
 // Another program in place of the supervisor's.
 mod upgrade;
 
+// Processes of applications, which outlive the workers that had them.
+mod instances;
+
 // The processes themselves: who is whose child, who obeys whom, and whoever started us.
 mod processes;
 

@@ -13,7 +13,10 @@ use std::{
 
 use cohost::{
     recorder::Recorder,
-    supervisor::worker::{self, Generation, Process},
+    supervisor::{
+        lending,
+        worker::{self, Generation, Process},
+    },
 };
 use rustix::{
     fs::{MemfdFlags, memfd_create},
@@ -39,6 +42,15 @@ pub(crate) struct Carried {
     server: Worker,
     /// Those that were told to end.
     draining: Vec<Worker>,
+    /// Processes of applications.
+    #[serde(default)]
+    instances: Vec<Instance>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Instance {
+    told: serde_json::Value,
+    descriptors: [i32; 3],
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,6 +80,7 @@ pub(crate) struct Packing<'a> {
     pub(crate) sockets: Vec<OwnedFd>,
     pub(crate) server: (Generation, &'a Process),
     pub(crate) draining: Vec<(Generation, &'a Process)>,
+    pub(crate) instances: Vec<lending::Carried>,
 }
 
 impl Packing<'_> {
@@ -96,7 +109,9 @@ impl Packing<'_> {
             sockets,
             server: worker(self.server)?,
             draining: self.draining.into_iter().map(&mut worker).collect::<io::Result<_>>()?,
+            instances: self.instances.iter().map(Instance::packed).collect(),
         };
+        descriptors.extend(self.instances.into_iter().flat_map(|instance| instance.descriptors));
         Luggage::new(&carried, descriptors)
     }
 }
@@ -145,6 +160,11 @@ impl Carried {
         self.sockets.iter().copied().map(cohost::runner::inherited).collect()
     }
 
+    /// The processes of applications.
+    pub(crate) fn instances(&self) -> io::Result<Vec<lending::Carried>> {
+        self.instances.iter().map(Instance::take).collect()
+    }
+
     /// The worker that serves, and those that drain.
     pub(crate) fn workers(&self) -> io::Result<(Taken, Vec<Taken>)> {
         Ok((self.server.take()?, self.draining.iter().map(Worker::take).collect::<io::Result<_>>()?))
@@ -153,6 +173,20 @@ impl Carried {
 
 /// A worker of the program before this one.
 pub(crate) type Taken = (Generation, worker::Carried);
+
+impl Instance {
+    fn packed(instance: &lending::Carried) -> Self {
+        let descriptors = instance.descriptors.each_ref().map(AsRawFd::as_raw_fd);
+        Self { told: instance.text.clone(), descriptors }
+    }
+
+    fn take(&self) -> io::Result<lending::Carried> {
+        let take = cohost::runner::inherited;
+        let [socket, stdout, stderr] = self.descriptors;
+        let descriptors = [take(socket)?, take(stdout)?, take(stderr)?];
+        Ok(lending::Carried { text: self.told.clone(), descriptors })
+    }
+}
 
 impl Worker {
     fn take(&self) -> io::Result<Taken> {

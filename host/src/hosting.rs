@@ -11,7 +11,10 @@ use cohost::{
     options::ProcessListen,
     router::{Authority, Binding, Router, Site, Unknown},
     server::Options,
-    supervisor::worker::{Part, Preload},
+    supervisor::{
+        Instances, Runner,
+        worker::{Part, Preload},
+    },
 };
 use tokio::{runtime::Runtime, task::JoinSet};
 
@@ -39,7 +42,12 @@ enum Member {
 
 impl Hosting {
     /// What `edition` hosts, of which `config` is what it means.
-    pub(crate) fn new(edition: &Edition, config: Config, part: Part) -> Result<Self, Refused> {
+    pub(crate) fn new(
+        edition: &Edition,
+        config: Config,
+        part: Part,
+        instances: &Instances,
+    ) -> Result<Self, Refused> {
         let refusal = Refusal::of(part, Instant::now());
         let member = |written: &config::Application| {
             let described = edition.described(written);
@@ -51,7 +59,7 @@ impl Hosting {
                 Some(refusal) if described.application.hosting_model == HostingModel::InProcess => {
                     Ok(Member::Refused { path_base, refusal: refusal.clone() })
                 }
-                _ => application(&config, &described.application)
+                _ => application(&config, &described.application, instances)
                     .map(|application| Member::Application { application, described: Box::new(described) }),
             }
         };
@@ -84,8 +92,8 @@ impl Hosting {
     /// The applications to preload, divided into those that are started at once, and the others.
     pub(crate) fn preloaded(&self, preload: Preload) -> (Vec<Application>, Vec<Application>) {
         let now = |described: &config::Application| match preload {
-            // Somebody else has its port, and will for as long as the other worker lives.
-            Preload::Beside => !matches!(described.process.listen, ProcessListen::Port(_)),
+            // Another worker's instance may have its port, and not be the same: then it has it until that worker ends.
+            _ if matches!(described.process.listen, ProcessListen::Port(_)) => false,
             Preload::InProcess => described.hosting_model == HostingModel::InProcess,
             Preload::All => true,
         };
@@ -149,6 +157,11 @@ pub(crate) fn listens(config: &Config) -> Vec<&Listen> {
     listens
 }
 
+/// How this very program starts processes of applications.
+pub(crate) fn runner() -> Runner {
+    Runner::current(std::env::temp_dir())
+}
+
 /// The threads that serve `config`.
 pub(crate) fn runtime(config: &Config) -> Result<Runtime, Refused> {
     let mut threads = tokio::runtime::Builder::new_multi_thread();
@@ -190,6 +203,7 @@ pub(crate) async fn stop(applications: Vec<Application>) -> Ended {
 fn application(
     config: &Config,
     described: &config::Application,
+    instances: &Instances,
 ) -> Result<Application, cohost::application::BuildError> {
     let builder = match &described.artifact {
         Artifact::Library(path) => Application::builder().library(path),
@@ -203,6 +217,7 @@ fn application(
         .settings(described.settings.clone())
         .options(described.options.clone())
         .process(described.process.clone())
+        .instances(instances.clone())
         .inherited_environment(std::env::vars_os())
         .trusted(Trust::networks(config.server.trusted_proxies.iter().copied()))
         .build()

@@ -6,7 +6,10 @@ use cohost::{
     dispatcher::in_process::Ended,
     listener::{Address, Listener},
     server::{Stopped, Stopping},
-    supervisor::worker::{Part, Preload},
+    supervisor::{
+        Instances,
+        worker::{Part, Preload},
+    },
 };
 
 use cohost::{Application, config::Config};
@@ -34,7 +37,7 @@ pub(crate) fn serve(edition: &Edition, config: Config, greeting: &Greeting) -> R
 
 async fn run(edition: &Edition, config: Config, greeting: &Greeting) -> Result<Exit, Refused> {
     let signals = Signals::to_stop()?;
-    let hosting = Hosting::new(edition, config, Part::Everything)?;
+    let hosting = Hosting::new(edition, config, Part::Everything, &Instances::own(hosting::runner()))?;
     let mut listeners = Vec::new();
     let mut addresses = HashMap::new();
     for listen in hosting::listens(hosting.config()) {

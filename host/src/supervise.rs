@@ -1,12 +1,13 @@
 //! The program as a supervisor: keeps the listening sockets, and a worker that serves on them.
 //!
 //! In: a configuration, signals, what workers report, and how they end. Out: orders to workers, and an exit code when all
-//! of them have ended. Never: runs code of an application, reads a byte of what a client sends, has a second thread, or
+//! of them have ended. Never: runs code of an application, reads a byte of what a client sends, waits for anything but events, or
 //! decides anything itself: [`Plan`] does that.
 
 mod commands;
 pub(crate) mod succession;
 mod survey;
+mod terms;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,24 +21,25 @@ use cohost::{
     config::Config,
     supervisor::{
         Exit as Ended,
+        lending::{Lender, UNCLAIMED},
         life::Policy,
         worker::{
             self, Action, Blame, Change, Children, Event, Failed, Generation, Heard, Order, Outcome, Overdue,
-            Part, Plan, Preload, Preloaded, Process, Report, Standby, Start, Terms,
+            Part, Plan, Preload, Preloaded, Process, Report, Start,
         },
     },
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use self::{commands::Waiting, survey::Surveys};
+pub(crate) use self::terms::check;
+use self::{commands::Waiting, survey::Surveys, terms::terms};
 use crate::{
     crash,
     door::Door,
     edition::Edition,
     exit::{Exit, Refused},
     greeting::Greeting,
-    hosting::Hosting,
-    printed,
+    hosting, printed,
     runtime_dir::RuntimeDir,
     signals::{self, Asked, Signals},
     sockets::Sockets,
@@ -101,6 +103,7 @@ struct Supervisor {
     since: SystemTime,
     waiting: Waiting,
     surveys: Surveys,
+    lender: Lender,
 }
 
 struct Worker {
@@ -146,6 +149,7 @@ impl Supervisor {
             since: SystemTime::now(),
             waiting: Waiting::default(),
             surveys: Surveys::default(),
+            lender: Lender::new(hosting::runner(), UNCLAIMED),
         }
     }
 
@@ -154,7 +158,8 @@ impl Supervisor {
         let mut alive = systemd::watchdog().map(tokio::time::interval);
         let begin = std::mem::take(&mut self.begin);
         let mut outcome = self.act(begin);
-        while outcome.is_none() {
+        // Instances end after the workers that had them.
+        while outcome.is_none() || !self.lender.is_over() {
             let due = self.plan.due().into_iter().chain(self.upgrade.due()).min();
             let due = due.map_or_else(far, tokio::time::Instant::from_std);
             let events = tokio::select! {
@@ -162,6 +167,7 @@ impl Supervisor {
                 Some((generation, heard)) = self.heard.recv() => self.heard(generation, heard),
                 call = door.next() => self.called(call),
                 () = children.changed() => self.reap(&children),
+                () = self.lender.turn() => Vec::new(),
                 () = tokio::time::sleep_until(due) => vec![Event::Tick],
                 () = tick(alive.as_mut()) => {
                     systemd::alive();
@@ -177,7 +183,10 @@ impl Supervisor {
         // Guards that outlive their worker for a moment, and what escaped from applications in process.
         children.end().await;
         printed::finish();
-        let outcome = outcome.unwrap_or(Outcome::Forced);
+        let outcome = match self.lender.outcome() {
+            Outcome::Gracefully => outcome.unwrap_or(Outcome::Forced),
+            Outcome::Forced => Outcome::Forced,
+        };
         self.waiting.ended(outcome);
         door.close().await;
         outcome
@@ -208,6 +217,7 @@ impl Supervisor {
         systemd::stopping();
         // Before workers are told: once they have closed theirs, nobody waits in vain to be accepted.
         self.sockets.close();
+        self.lender.stop();
         Event::Stop
     }
 
@@ -241,6 +251,13 @@ impl Supervisor {
     }
 
     fn heard(&mut self, generation: Generation, heard: Heard) -> Vec<Event> {
+        let heard = match heard {
+            Heard::Report(report) => match self.lender.heard(generation, report) {
+                Some(report) => Heard::Report(report),
+                None => return Vec::new(),
+            },
+            Heard::Hung => Heard::Hung,
+        };
         match heard {
             Heard::Report(Report::Configured) => vec![Event::Configured(generation)],
             Heard::Report(Report::Ready { failed }) if failed.is_empty() => {
@@ -310,6 +327,7 @@ impl Supervisor {
         let worker = self.workers.remove(&generation)?;
         worker.process.last_words();
         self.surveys.ended(generation);
+        self.lender.gone(generation);
         match worker.end {
             End::Told => tracing::info!(worker = generation.0, pid, %exit, "worker ended"),
             End::Untold => {
@@ -392,6 +410,7 @@ impl Supervisor {
         }
         let version = worker::VERSION;
         process.begin(Start { version, generation, part, preload, edition: written }, Arc::new(log));
+        self.lender.came(generation, process.voice());
         self.workers.insert(
             generation,
             Worker { process, edition, part, since: SystemTime::now(), end: End::Untold },
@@ -440,27 +459,6 @@ impl Supervisor {
         self.sockets.keep(self.editions.values().map(|(_, config)| config));
     }
 }
-
-/// What can be told of a configuration without running anything of it.
-pub(crate) fn check(edition: &Edition, config: &Config) -> Result<(), Refused> {
-    Hosting::new(edition, config.clone(), Part::Everything).map(drop)
-}
-
-fn terms(config: &Config) -> Terms {
-    let applications = || config.sites.iter().flat_map(|site| &site.applications).map(|it| &it.options);
-    let preloaded = applications().filter(|options| options.preload).map(|options| options.startup_timeout);
-    let starting = applications().map(|options| options.startup_timeout);
-    let ending = applications().map(|options| options.shutdown_timeout).max().unwrap_or_default();
-    Terms {
-        start_limit: preloaded.max().unwrap_or_default() + MARGIN,
-        change_limit: starting.max().unwrap_or_default() + MARGIN,
-        stop_limit: config.server.shutdown_timeout + ending + MARGIN,
-        standby: if config.server.standby { Standby::Kept } else { Standby::None },
-    }
-}
-
-/// Beyond what the worker itself has limits for.
-const MARGIN: Duration = Duration::from_secs(15);
 
 /// The terminal that the program was started from, if it was started from one.
 struct Terminal {

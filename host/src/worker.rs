@@ -10,7 +10,11 @@ use cohost::{
     listener::{Bound, Listener},
     recorder,
     server::Stopping,
-    supervisor::worker::{self, Order, Orders, Report, Reports, Start},
+    supervisor::{
+        Instances,
+        lending::Borrower,
+        worker::{self, Order, Orders, Report, Reports, Start},
+    },
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -18,7 +22,7 @@ use crate::{
     edition::Edition,
     exit::{Exit, Refused},
     hosting::{self, Hosting},
-    log, printed, serve, signals, sockets, told,
+    log, serve, signals, sockets, told,
 };
 
 /// Serves, if this process was started to.
@@ -51,24 +55,26 @@ fn work() -> Result<Exit, Refused> {
     })?;
     let config = edition.config()?;
     log::start_on(&config.log, log)?;
-    // Of the instances that this worker starts.
-    printed::keep(&config);
-    let hosting = Hosting::new(&edition, config.clone(), start.part)?;
     let reports = Arc::new(reports);
+    let borrower = Borrower::new({
+        let reports = Arc::clone(&reports);
+        move |report| reports.send(report)
+    });
+    let instances = Instances::lent(borrower.clone());
+    let hosting = Hosting::new(&edition, config.clone(), start.part, &instances)?;
     let (sender, told) = unbounded_channel();
     // A thread of its own: whatever applications do to the others, this one notices the supervisor's end.
     std::thread::Builder::new()
         .name("cohost-orders".to_owned())
         .spawn({
             let (applications, reports) = (hosting.told(), Arc::clone(&reports));
-            move || listen(orders, &sender, &applications, &reports)
+            move || listen(orders, &borrower, &sender, &applications, &reports)
         })
         .map_err(|error| Exit::Failed.because(format!("no thread to hear orders with: {error}")))?;
     let runtime = hosting::runtime(&config)?;
     let exit = runtime.block_on(run(hosting, start, told, reports));
     // An application may have left work behind, which must not keep the process.
     runtime.shutdown_background();
-    printed::finish();
     exit
 }
 
@@ -83,14 +89,21 @@ fn first(orders: &mut Orders) -> Option<Told> {
     orders.next()
 }
 
-fn listen(orders: Orders, told: &UnboundedSender<Told>, applications: &told::Told, reports: &Reports) {
-    for order in orders {
+fn listen(
+    orders: Orders,
+    borrower: &Borrower,
+    told: &UnboundedSender<Told>,
+    applications: &told::Told,
+    reports: &Reports,
+) {
+    for (order, descriptor) in orders {
         // Answered here, so that it is answered also while applications hold all other threads.
-        if let (Order::Ask { id }, _) = order {
+        if let Order::Ask { id } = order {
             reports.send(&Report::Told { id, status: applications.now() });
             continue;
         }
-        if told.send(order).is_err() {
+        let Some(order) = borrower.heard(order) else { continue };
+        if told.send((order, descriptor)).is_err() {
             // It is ending by itself.
             return;
         }

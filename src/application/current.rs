@@ -221,14 +221,12 @@ impl Shared {
     }
 
     fn started(self: &Arc<Self>, dispatcher: Dispatcher, backing: Backing, began: Instant) {
-        tracing::info!(
-            application = %self.definition.name,
-            hosting_model = %self.definition.hosting_model,
-            generation = backing.generation(),
-            pid = backing.pid(),
-            took_ms = began.elapsed().as_millis() as u64,
-            "application started"
-        );
+        if backing.ran_already() {
+            let (application, pid) = (&*self.definition.name, backing.pid());
+            tracing::info!(application, pid, "application goes on in the instance that runs already");
+        } else {
+            self.tell_start(&backing, began);
+        }
         self.watch(&backing);
         // First the state: whoever hears from the life that it is ready must find it so.
         *self.backing() = Some(backing);
@@ -241,6 +239,17 @@ impl Shared {
             let shared = Arc::clone(self);
             tokio::spawn(async move { shared.stop().await });
         }
+    }
+
+    fn tell_start(&self, backing: &Backing, began: Instant) {
+        tracing::info!(
+            application = %self.definition.name,
+            hosting_model = %self.definition.hosting_model,
+            generation = backing.generation(),
+            pid = backing.pid(),
+            took_ms = began.elapsed().as_millis() as u64,
+            "application started"
+        );
     }
 
     fn note(&self, failure: &Failure) {

@@ -85,6 +85,15 @@ impl Backing {
         }
     }
 
+    /// Whether its process ran already, for a worker before this one.
+    pub(super) fn ran_already(&self) -> bool {
+        match self {
+            Self::InProcess(_) => false,
+            #[cfg(feature = "out-of-process")]
+            Self::OutOfProcess(process) => process.ran_already(),
+        }
+    }
+
     /// Waits for an end that nobody asked for.
     pub(super) fn exited(&self) -> Option<Boxed<String>> {
         match self {
@@ -147,7 +156,7 @@ mod process {
             out_of_process::{Forwarder, Limits, Peer, Protocol, Target},
         },
         options,
-        supervisor::{Environment, Held, Launch, Listen, Precedence, Program, Ready, Stamp},
+        supervisor::{Environment, Held, Launch, Listen, Precedence, Program, Ready, Stamp, lending::Found},
     };
 
     /// A process, and whether it is one of our runners.
@@ -242,6 +251,10 @@ mod process {
     }
 
     impl Process {
+        pub(super) fn ran_already(&self) -> bool {
+            self.instance.found() == Found::Running
+        }
+
         /// Only our own runner understands the notice; other programs hear of their end when it comes.
         pub(super) fn drain_notice(&self) -> impl Future<Output = ()> + Send + 'static {
             let notice = matches!(self.peer, Peer::Runner).then(|| self.instance.drain_notice());

@@ -5,7 +5,12 @@
 
 use std::sync::Arc;
 
-use super::{End, Endpoint, Exit, Instance, Launch, Runner};
+use futures_util::future::Either;
+
+use super::{
+    End, Endpoint, Exit, Instance, Launch, Runner,
+    lending::{Borrower, Found, Lent},
+};
 use crate::Failure;
 
 /// Where an application's processes come from.
@@ -15,6 +20,7 @@ pub struct Instances(Source);
 #[derive(Clone, Debug)]
 enum Source {
     Own(Runner),
+    Lent(Borrower),
 }
 
 impl Instances {
@@ -24,12 +30,20 @@ impl Instances {
         Self(Source::Own(runner))
     }
 
+    /// The supervisor starts them, and they outlive this process.
+    #[must_use]
+    pub fn lent(borrower: Borrower) -> Self {
+        Self(Source::Lent(borrower))
+    }
+
     /// An instance that is ready for requests, and for nobody else in this process.
     pub(crate) async fn start(&self, launch: Launch) -> Result<Held, Failure> {
         match &self.0 {
             Source::Own(runner) => {
-                Ok(Held(Hold::Own(Instance::start(&launch, runner).await.map_err(Failure::from)?)))
+                let instance = Instance::start(&launch, runner).await.map_err(Failure::from)?;
+                Ok(Held(Hold::Own(instance)))
             }
+            Source::Lent(borrower) => Ok(Held(Hold::Lent(borrower.want(launch).await?))),
         }
     }
 }
@@ -41,18 +55,21 @@ pub(crate) struct Held(Hold);
 #[derive(Debug)]
 enum Hold {
     Own(Instance),
+    Lent(Lent),
 }
 
 impl Held {
     pub(crate) fn pid(&self) -> u32 {
         match &self.0 {
             Hold::Own(instance) => instance.pid(),
+            Hold::Lent(lent) => lent.pid(),
         }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
         match &self.0 {
             Hold::Own(instance) => instance.endpoint(),
+            Hold::Lent(lent) => lent.endpoint(),
         }
     }
 
@@ -60,6 +77,15 @@ impl Held {
     pub(crate) fn token(&self) -> &Arc<str> {
         match &self.0 {
             Hold::Own(instance) => instance.token(),
+            Hold::Lent(lent) => lent.token(),
+        }
+    }
+
+    /// Whether it ran already, for a worker before this one.
+    pub(crate) fn found(&self) -> Found {
+        match &self.0 {
+            Hold::Own(_) => Found::Started,
+            Hold::Lent(lent) => lent.found(),
         }
     }
 
@@ -67,13 +93,15 @@ impl Held {
     pub(crate) fn exit(&self) -> Option<Exit> {
         match &self.0 {
             Hold::Own(instance) => instance.exit(),
+            Hold::Lent(lent) => lent.exit(),
         }
     }
 
     /// Waits until it has ended. The future holds nothing of the instance.
     pub(crate) fn exited(&self) -> impl Future<Output = Exit> + Send + 'static + use<> {
         match &self.0 {
-            Hold::Own(instance) => instance.exited(),
+            Hold::Own(instance) => Either::Left(instance.exited()),
+            Hold::Lent(lent) => Either::Right(lent.exited()),
         }
     }
 
@@ -81,20 +109,23 @@ impl Held {
     pub(crate) fn output(&self) -> Arc<str> {
         match &self.0 {
             Hold::Own(instance) => instance.output_tail(),
+            Hold::Lent(lent) => lent.output(),
         }
     }
 
-    /// Tells a runner of ours that its end is near.
+    /// Tells a runner of ours that its end is near; not one that goes on for another worker.
     pub(crate) fn drain_notice(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         match &self.0 {
-            Hold::Own(instance) => instance.drain_notice(),
+            Hold::Own(instance) => Either::Left(instance.drain_notice()),
+            Hold::Lent(lent) => Either::Right(lent.drain_notice()),
         }
     }
 
-    /// Lets go of it: asks it to stop, and has it killed when it does not in time.
+    /// Lets go of it. If it is to end, it is asked to stop, and killed when it does not in time.
     pub(crate) async fn stop(self) -> End {
-        match &self.0 {
+        match self.0 {
             Hold::Own(instance) => instance.stop().await,
+            Hold::Lent(lent) => lent.stop().await,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Processes: how workers and instances are started, watched and ended, and when to try again.
 //!
 //! ```text
-//! supervisor ── worker ── guard (a process of our own, tiny) ── instance ── whatever it starts
+//! supervisor ── worker
+//!            └─ guard (a process of our own, tiny) ── instance ── whatever it starts
 //! ```
 //!
-//! [`Launch`] says what to start, [`Instance`] is one that runs, [`life::Life`] decides when a start is due. Between
-//! worker and instance stands the [`guard`], so that nothing survives the host, however it ends. [`worker`] is the other
-//! half: how the process that serves is replaced while it serves.
+//! [`Launch`] says what to start, [`Instance`] is one that runs, [`life::Life`] decides when a start is due. Before each
+//! instance stands the [`guard`], so that nothing survives the host, however it ends. [`worker`] is the other half: how
+//! the process that serves is replaced while it serves; [`lending`] has the instances stay meanwhile.
 
 #[cfg(feature = "out-of-process")]
 mod environment;
@@ -20,6 +21,8 @@ mod instance;
 mod instances;
 #[cfg(feature = "out-of-process")]
 mod launch;
+#[cfg(feature = "out-of-process")]
+pub mod lending;
 pub mod life;
 mod patience;
 #[cfg(feature = "out-of-process")]

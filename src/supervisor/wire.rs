@@ -71,3 +71,33 @@ pub(super) mod written {
         String::deserialize(from)?.parse().map_err(D::Error::custom)
     }
 }
+
+/// A socket's path need not be text either.
+pub(super) mod endpoint {
+    use std::{ffi::OsString, net::SocketAddr};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::endpoint::Endpoint;
+
+    #[derive(Serialize, Deserialize)]
+    enum Written {
+        Unix(OsString),
+        Tcp(SocketAddr),
+    }
+
+    pub(in super::super) fn serialize<S: Serializer>(endpoint: &Endpoint, to: S) -> Result<S::Ok, S::Error> {
+        let written = match endpoint {
+            Endpoint::Unix(path) => Written::Unix(path.clone().into()),
+            Endpoint::Tcp(address) => Written::Tcp(*address),
+        };
+        written.serialize(to)
+    }
+
+    pub(in super::super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Endpoint, D::Error> {
+        Ok(match Written::deserialize(from)? {
+            Written::Unix(path) => Endpoint::Unix(path.into()),
+            Written::Tcp(address) => Endpoint::Tcp(address),
+        })
+    }
+}

@@ -53,22 +53,29 @@ both_models! {
         let mut busy = host.wire().await;
         busy.send("POST /slow-reader HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
         busy.send_chunk(b"first").await;
-        let client = host.client();
-        let request: Request<Empty<bytes::Bytes>> =
-            client.request(Method::GET, "/until-drain").body(Empty::new()).unwrap();
-        let mut endless = client.begin(request).await.unwrap();
-        endless.frame().await.unwrap().unwrap();
-
         host.signal("HUP");
         served_by(&host, 2).await;
         assert_eq!(host.get("/").await.text(), "ok\n");
-        // It is told that its end is near, so it ends by itself.
-        assert!(Answer::of(endless).await.unwrap().text().ends_with("drained\n"));
         busy.send("0\r\n\r\n").await;
         assert!(busy.rest().await.contains("5 bytes"));
         host.log.message("worker ended").await;
         assert!(host.stop().await.success());
     }
+}
+
+#[tokio::test]
+async fn what_would_go_on_for_ever_is_told_that_its_worker_ends() {
+    // One out of process is not told: it goes on for the next worker.
+    let host = Setup::broken(Model::InProcess, "none").server("shutdown_timeout = \"60s\"").start().await;
+    let client = host.client();
+    let request: Request<Empty<bytes::Bytes>> =
+        client.request(Method::GET, "/until-drain").body(Empty::new()).unwrap();
+    let mut endless = client.begin(request).await.unwrap();
+    endless.frame().await.unwrap().unwrap();
+    host.signal("HUP");
+    assert!(Answer::of(endless).await.unwrap().text().ends_with("drained\n"));
+    host.log.message("worker ended").await;
+    assert!(host.stop().await.success());
 }
 
 #[tokio::test]

@@ -12,19 +12,26 @@ use std::{
 use cohost::{
     config::Config,
     supervisor::{
+        lending::{Lender, UNCLAIMED},
         life::Policy,
         worker::{self, Event, Generation, Order, Part, Plan, Process, Settled},
     },
 };
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::{End, MARGIN, Stop, Supervisor, Worker, commands::Waiting, survey::Surveys, terms, watch};
+use super::{
+    End, Stop, Supervisor, Worker,
+    commands::Waiting,
+    survey::Surveys,
+    terms::{MARGIN, terms},
+    watch,
+};
 use crate::{
     carried::{Carried, Luggage, Packing},
     door::Door,
     edition::Edition,
     exit::{Exit, Refused},
-    printed,
+    hosting, printed,
     runtime_dir::RuntimeDir,
     sockets::Sockets,
     upgrade::{self, Upgrade},
@@ -52,10 +59,12 @@ impl Supervisor {
         let (now, terms) = (Instant::now(), terms(&config));
         let mut plan = Plan::resume(now, (before, terms), Policy::default(), server, &told);
         let (hear, heard) = unbounded_channel();
+        let mut lender = Lender::resume(hosting::runner(), UNCLAIMED, carried.instances()?)?;
         let mut workers = BTreeMap::new();
         printed::keep(&config);
         for (generation, process) in draining.into_iter().chain([(server, process)]) {
             let process = Process::resume(process, generation, hear.clone())?;
+            lender.came(generation, process.voice());
             let end = if generation == server { End::Untold } else { End::Told };
             let (part, since) = (Part::Everything, SystemTime::now());
             process.prints_for(printed::only(&config, &part));
@@ -88,6 +97,7 @@ impl Supervisor {
             since: SystemTime::now(),
             waiting: Waiting::default(),
             surveys: Surveys::default(),
+            lender,
         })
     }
 
@@ -96,17 +106,28 @@ impl Supervisor {
         if let Some(why) = self.upgrade.overdue(Instant::now()) {
             upgrade::refused(&why);
         }
-        let Some(settled) = self.plan.settled().filter(|_| self.upgrade.waits()) else { return };
+        let Some(settled) = self.plan.settled().filter(|_| self.upgrade.waits() && self.rests()) else {
+            return;
+        };
         let edition = self.editions[&self.plan.edition()].0.clone();
         let step = match std::mem::take(&mut self.upgrade) {
             Upgrade::Wanted(_) => self.ask_successor(&edition, &settled),
-            Upgrade::Due { program, .. } => Err(self.give_way(&program, &edition, &settled).await),
+            Upgrade::Due { program, until } => {
+                let error = self.give_way(&program, &edition, &settled).await;
+                // Something was said meanwhile, which the next program would not hear.
+                if self.rests() { Err(error) } else { Ok(Upgrade::Due { program, until }) }
+            }
             other => Ok(other),
         };
         match step {
             Ok(next) => self.upgrade = next,
             Err(error) => upgrade::refused(&error.to_string()),
         }
+    }
+
+    /// Whether no process of an application is being started or ended, and nothing waits to be heard.
+    fn rests(&self) -> bool {
+        self.lender.is_settled() && self.heard.is_empty()
     }
 
     /// Asks the program that stands at our own path whether it can take over.
@@ -128,6 +149,9 @@ impl Supervisor {
         if tokio::time::timeout(MARGIN, heard).await.is_err() {
             return std::io::Error::other("a worker does not listen");
         }
+        if !self.rests() {
+            return std::io::ErrorKind::ResourceBusy.into();
+        }
         match self.luggage(edition, settled) {
             Ok(luggage) => {
                 printed::finish();
@@ -145,6 +169,7 @@ impl Supervisor {
         let server = process(&settled.server).ok_or(std::io::ErrorKind::NotFound)?;
         let draining = settled.draining.iter().chain(&settled.waiting).filter_map(process).collect();
         let sockets = sockets.iter().map(|socket| socket.try_clone()).collect::<Result<_, _>>()?;
-        Packing { edition, number, sockets, server, draining }.pack()
+        let instances = self.lender.carry()?;
+        Packing { edition, number, sockets, server, draining, instances }.pack()
     }
 }

@@ -115,7 +115,7 @@ fn number<N: FromStr>(text: &str) -> Result<N, Unintelligible> {
 pub(crate) struct Unintelligible;
 
 /// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Exit {
     /// By itself, with this code.
     Code(i32),

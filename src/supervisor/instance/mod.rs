@@ -3,6 +3,7 @@
 //! In: a launch. Out: an instance that is ready, or why there is none; later, how it ended. Never: decides when to start
 //! another ([`life`](super::life) does), or leaves a process behind.
 
+mod carried;
 mod error;
 mod output;
 mod ownership;
@@ -16,9 +17,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{net::unix::OwnedWriteHalf, sync::watch::Receiver, time::timeout};
 
+pub(super) use self::carried::Carried;
 pub use self::error::StartError;
 pub(crate) use self::probe::DRAIN_FIELD;
-use self::{output::Tail, probe::Probe};
+use self::{carried::Kept, output::Tail, probe::Probe};
 use super::{Endpoint, Exit, Launch, Runner, Shutdown, guard::Order};
 
 /// A process of an application, ready for requests.
@@ -36,6 +38,8 @@ pub struct Instance {
     exit: Receiver<Option<Exit>>,
     /// Closing it is the order to kill.
     orders: OwnedWriteHalf,
+    /// Beside those who use it, for whoever goes on with the instance.
+    kept: Kept,
 }
 
 /// How an instance was stopped.
@@ -99,13 +103,7 @@ impl Instance {
     /// Tells a runner of ours that its end is near, so that its application ends what would otherwise go on for ever.
     /// The future holds nothing of the instance.
     pub fn drain_notice(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let (endpoint, token) = (self.endpoint.clone(), Arc::clone(&self.token));
-        async move {
-            let probe = Probe::new(&endpoint, &token);
-            if timeout(ANNOUNCEMENT, probe.announce_drain()).await != Ok(true) {
-                tracing::debug!(%endpoint, "instance did not take the notice of its end");
-            }
-        }
+        drain_notice(&self.endpoint, &self.token)
     }
 
     /// Asks it to stop, and kills it when `shutdown_timeout` has passed.
@@ -163,6 +161,20 @@ impl fmt::Debug for Instance {
             .field("endpoint", &self.endpoint)
             .field("exit", &self.exit())
             .finish_non_exhaustive()
+    }
+}
+
+/// Tells the runner that listens there that its end is near.
+pub(super) fn drain_notice(
+    endpoint: &Endpoint,
+    token: &Arc<str>,
+) -> impl Future<Output = ()> + Send + 'static + use<> {
+    let (endpoint, token) = (endpoint.clone(), Arc::clone(token));
+    async move {
+        let probe = Probe::new(&endpoint, &token);
+        if timeout(ANNOUNCEMENT, probe.announce_drain()).await != Ok(true) {
+            tracing::debug!(%endpoint, "instance did not take the notice of its end");
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use tokio::{
     io::AsyncWriteExt,
     net::{UnixDatagram, UnixStream, unix::OwnedWriteHalf},
-    process::{Child, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
     sync::watch,
     time::{Instant, timeout, timeout_at},
 };
@@ -23,13 +23,15 @@ use super::{
         guard::{Description, Report},
         runner,
     },
-    Instance, UNKILLABLE, ended,
+    Instance, UNKILLABLE,
+    carried::{Descriptors, Kept},
+    ended,
     error::StartError,
     output::{Printer, Tail, capture},
     ownership::{Owner, listens_on, owner},
     prepared::{Prepared, refused},
     ready::{NotOurs, STRANGER, Seen, Signs},
-    watch::{Handle, Reports, Watch, next, reap, reports},
+    watch::{Guard, Handle, Reports, Watch, next, reports},
 };
 
 /// Starts an instance; with another port, if somebody was quicker with the first.
@@ -82,6 +84,7 @@ struct Guarded {
     pid: u32,
     reports: Reports,
     orders: OwnedWriteHalf,
+    descriptors: Descriptors,
 }
 
 impl Guarded {
@@ -89,6 +92,7 @@ impl Guarded {
         let start = || {
             let (ours, theirs) = StdUnixStream::pair()?;
             ours.set_nonblocking(true)?;
+            let kept = OwnedFd::from(ours.try_clone()?);
             let (read, orders) = UnixStream::from_std(ours)?.into_split();
             // Nothing that would need code between fork and exec: other threads of the host go on meanwhile.
             let process = Command::new(&runner.program)
@@ -100,7 +104,8 @@ impl Guarded {
                 .process_group(0)
                 .spawn()?;
             let pid = process.id().unwrap_or_default();
-            Ok(Self { process, pid, reports: reports(read), orders })
+            let descriptors = Descriptors::of(kept, process.stdout.as_ref(), process.stderr.as_ref())?;
+            Ok(Self { process, pid, reports: reports(read), orders, descriptors })
         };
         start().map_err(|source| refused(&runner.program, "the runner cannot be started", source))
     }
@@ -132,44 +137,72 @@ impl Guarded {
 
     /// Ends a guard that will not be used, and what it may have started.
     async fn end(self) {
-        let Self { mut process, orders, reports, .. } = self;
-        drop((orders, reports));
-        reap(&mut process).await;
+        let Self { process, orders, mut reports, descriptors, .. } = self;
+        drop((orders, descriptors));
+        Guard::Child(process).reap(&mut reports).await;
     }
 
     /// From here on somebody watches, and the instance is there to be dropped.
     fn watched(mut self, pid: u32, launch: &Launch, prepared: Prepared) -> (Instance, Option<UnixDatagram>) {
-        let application = Arc::clone(&launch.application);
+        let notify = prepared.notify.and_then(|socket| UnixDatagram::from_std(socket).ok());
+        let process = Watched {
+            pid,
+            endpoint: prepared.endpoint,
+            token: prepared.token,
+            streams: (self.process.stdout.take(), self.process.stderr.take()),
+            guard: Guard::Child(self.process),
+            reports: self.reports,
+            orders: self.orders,
+            kept: Kept { guard: self.pid, private: prepared.private.keep(), descriptors: self.descriptors },
+        };
+        (process.instance(launch), notify)
+    }
+}
+
+/// A process that runs, and whatever belongs to it.
+pub(super) struct Watched {
+    pub(super) pid: u32,
+    pub(super) endpoint: Endpoint,
+    pub(super) token: Arc<str>,
+    pub(super) streams: (Option<ChildStdout>, Option<ChildStderr>),
+    pub(super) guard: Guard,
+    pub(super) reports: Reports,
+    pub(super) orders: OwnedWriteHalf,
+    pub(super) kept: Kept,
+}
+
+impl Watched {
+    /// Has somebody watch it.
+    pub(super) fn instance(self, launch: &Launch) -> Instance {
+        let (application, pid) = (Arc::clone(&launch.application), self.pid);
         let tail = Tail::default();
-        let streams = (self.process.stdout.take(), self.process.stderr.take());
         let output =
-            tokio::spawn(capture(Arc::clone(&application), pid, printer(launch), streams, tail.clone()));
+            tokio::spawn(capture(Arc::clone(&application), pid, printer(launch), self.streams, tail.clone()));
         let (sender, exit) = watch::channel(None);
         let watch = Watch {
             reports: self.reports,
-            guard: self.process,
+            guard: self.guard,
             instance: Handle::new(pid),
             output,
-            private: prepared.private,
+            private: self.kept.private.clone(),
             exit: sender,
             application: Arc::clone(&application),
         };
         // Its parent is the instance's exit: whoever stops the instance awaits that.
         tokio::spawn(watch.run());
-        let notify = prepared.notify.and_then(|socket| UnixDatagram::from_std(socket).ok());
-        let instance = Instance {
+        Instance {
             application,
             pid,
-            endpoint: prepared.endpoint,
-            token: prepared.token,
+            endpoint: self.endpoint,
+            token: self.token,
             path_base: Arc::clone(&launch.path_base),
             shutdown: launch.shutdown,
             shutdown_timeout: launch.shutdown_timeout,
             tail,
             exit,
             orders: self.orders,
-        };
-        (instance, notify)
+            kept: self.kept,
+        }
     }
 }
 

@@ -3,10 +3,9 @@
 //! In: the guard's reports, the guard's process. Out: how the instance ended. Never: forgets the instance when its guard
 //! is killed.
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     net::unix::OwnedReadHalf,
@@ -35,10 +34,10 @@ pub(super) fn reports(socket: OwnedReadHalf) -> Reports {
 /// What has to be seen through to the end.
 pub(super) struct Watch {
     pub(super) reports: Reports,
-    pub(super) guard: Child,
+    pub(super) guard: Guard,
     pub(super) instance: Handle,
     pub(super) output: JoinHandle<()>,
-    pub(super) private: TempDir,
+    pub(super) private: PathBuf,
     pub(super) exit: Sender<Option<Exit>>,
     pub(super) application: std::sync::Arc<str>,
 }
@@ -50,13 +49,14 @@ impl Watch {
             Some(Report::Ended(exit)) => exit,
             _ => self.orphaned(),
         };
-        reap(&mut self.guard).await;
+        self.guard.reap(&mut self.reports).await;
         // Nobody can write any more, unless something could not be killed.
         if timeout(PATIENCE, &mut self.output).await.is_err() {
             self.output.abort();
         }
         tracing::info!(application = %self.application, pid = self.instance.pid, %exit, "instance ended");
-        drop(self.private);
+        // Usually its guard has done it.
+        let _gone = std::fs::remove_dir_all(&self.private);
         self.exit.send_replace(Some(exit));
     }
 
@@ -71,10 +71,32 @@ impl Watch {
     }
 }
 
-/// Waits for a guard that has nothing left to do, and ends one that nevertheless stays.
-pub(super) async fn reap(guard: &mut Child) {
-    if timeout(PATIENCE, guard.wait()).await.is_err() {
-        let _gone = guard.start_kill();
+/// The guard's process.
+pub(super) enum Guard {
+    /// One that was started here.
+    Child(Child),
+    /// One that the program before this one has started in this very process. Whoever reaps the children of a supervisor
+    /// reaps it.
+    Resumed(Handle),
+}
+
+impl Guard {
+    /// Waits for a guard that has nothing left to do, and ends one that nevertheless stays.
+    pub(super) async fn reap(&mut self, reports: &mut Reports) {
+        match self {
+            Self::Child(guard) => {
+                if timeout(PATIENCE, guard.wait()).await.is_err() {
+                    let _gone = guard.start_kill();
+                }
+            }
+            Self::Resumed(guard) => {
+                // Its end of the socket closes with it.
+                let closed = async { while next(reports).await.is_some() {} };
+                if timeout(PATIENCE, closed).await.is_err() {
+                    guard.kill();
+                }
+            }
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Orders {
     descriptors: VecDeque<OwnedFd>,
 }
 
-/// Reports to the supervisor.
+/// Reports to the supervisor, from any thread.
 #[derive(Debug)]
 pub struct Reports(Mutex<UnixStream>);
 

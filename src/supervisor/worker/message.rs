@@ -8,7 +8,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::terms::{Edition, Generation, Part, Preload};
+use super::{
+    super::lending::{Ended, Kept, Lending, NotLent, Release, Want},
+    terms::{Edition, Generation, Part, Preload},
+};
 
 /// What the first message begins with. A worker that speaks another version ends, and says so.
 pub const VERSION: u32 = 1;
@@ -38,6 +41,14 @@ pub enum Order {
     Drain,
     /// End at once.
     Hurry,
+    /// An instance that it wanted.
+    Lent(Lending),
+    /// Why it does not get one.
+    NotLent(NotLent),
+    /// An instance that it has, or let go of for good, has ended.
+    Ended(Ended),
+    /// An instance that it let go of for good goes on.
+    Kept(Kept),
 }
 
 /// What a worker is to serve.
@@ -100,6 +111,10 @@ pub enum Report {
         /// Why not.
         failed: Vec<Failed>,
     },
+    /// It wants an instance.
+    Want(Box<Want>),
+    /// It has no more use for one.
+    Release(Release),
 }
 
 /// An application that did not start.
@@ -148,7 +163,7 @@ mod tests {
             version: VERSION,
             generation: Generation(7),
             part: Part::Safe { why: Why::FailFast, retry_after: Duration::from_millis(1500) },
-            preload: Preload::Beside,
+            preload: Preload::All,
             edition: serde_json::json!({ "text": "two\nlines" }),
         };
         let change = Change { number: Edition(3), edition: serde_json::json!({}) };

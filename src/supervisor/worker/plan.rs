@@ -381,8 +381,7 @@ impl Plan {
 
     /// Starts whoever is missing.
     fn fill(&mut self) {
-        let served = self.workers.values().any(Worker::accepts);
-        let preload = if served { Preload::Beside } else { Preload::All };
+        let preload = Preload::All;
         if let Some(Candidate { edition, terms, way: Way::Replace }) = self.candidate
             && !self.workers.values().any(|worker| worker.edition == edition)
         {

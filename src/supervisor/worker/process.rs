@@ -214,6 +214,12 @@ impl Process {
         self.output.iter().for_each(|stream| stream.last_words());
     }
 
+    /// Tells it what to do, from wherever this is taken to.
+    pub fn voice(&self) -> impl Fn(&Order) + Send + 'static + use<> {
+        let (orders, conversation) = (self.orders.clone(), Arc::clone(&self.conversation));
+        move |order| conversation.say(&orders, (line(order), None))
+    }
+
     /// Hands it a socket to accept on.
     pub fn hand(&self, socket: Arc<OwnedFd>) {
         self.hand_over(&Order::Socket, socket);
@@ -231,8 +237,7 @@ impl Process {
     }
 
     fn say(&self, said: Said) {
-        self.conversation.unsent.send_modify(|unsent| *unsent += 1);
-        let _gone = self.orders.send(said);
+        self.conversation.say(&self.orders, said);
     }
 
     /// Kills it, and what it has started in its own group. Also right after its end, before it is reaped.
@@ -242,6 +247,11 @@ impl Process {
 }
 
 impl Conversation {
+    fn say(&self, orders: &UnboundedSender<Said>, said: Said) {
+        self.unsent.send_modify(|unsent| *unsent += 1);
+        let _gone = orders.send(said);
+    }
+
     fn unread(&self) -> MutexGuard<'_, Vec<u8>> {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -61,8 +61,6 @@ pub enum Part {
 pub enum Preload {
     /// All of them.
     All,
-    /// Those that can run twice: the same one runs in the worker that still serves.
-    Beside,
     /// Those in process: the worker may wait for long, and processes that nobody needs cost memory.
     InProcess,
 }

@@ -63,7 +63,7 @@ fn a_worker_that_never_gets_ready_makes_room_for_a_safe_one_and_is_tried_again()
 
     world.now += retry_after;
     let actions = world.tell(Event::Tick);
-    assert_eq!(starts(&actions), [(3, 1, Part::Everything, Preload::Beside)]);
+    assert_eq!(starts(&actions), [(3, 1, Part::Everything, Preload::All)]);
     world.cooperate(Generation(3));
     assert!(!world.living[&Generation(3)].told, "somebody serves, so it has to be ready first");
     world.calm_down();
@@ -92,7 +92,7 @@ fn too_many_crashes_within_a_minute_leave_a_safe_worker_until_it_is_over() {
 fn a_replacement_serves_before_the_old_one_is_told_to_drain() {
     let mut world = served(Standby::None);
     let actions = world.replace();
-    assert_eq!(starts(&actions), [(2, 2, Part::Everything, Preload::Beside)]);
+    assert_eq!(starts(&actions), [(2, 2, Part::Everything, Preload::All)]);
     assert_eq!(world.cooperate(Generation(2)).unwrap(), []);
     assert_eq!(world.cooperate(Generation(2)).unwrap(), [Action::Serve(Generation(2))]);
     let actions = world.cooperate(Generation(2)).unwrap();

@@ -58,7 +58,7 @@ fn a_worker_that_is_late_with_a_change_serves_until_another_one_does() {
     world.now = world.plan.due().unwrap();
     let actions = world.tell(Event::Tick);
     assert_eq!(actions[0], Action::Refuse(Edition(2), Refusal::TimedOut));
-    assert_eq!(starts(&actions), [(2, 1, Part::Everything, Preload::Beside)]);
+    assert_eq!(starts(&actions), [(2, 1, Part::Everything, Preload::All)]);
     // What it says after all comes too late to count.
     assert_eq!(world.changed(Generation(1)), []);
     world.calm_down();
@@ -75,7 +75,7 @@ fn where_no_worker_serves_everything_a_change_is_a_replacement() {
     full.change();
     full.changed(Generation(1));
     // Number 2 waits for a crash.
-    assert_eq!(starts(&full.change()), [(3, 3, Part::Everything, Preload::Beside)]);
+    assert_eq!(starts(&full.change()), [(3, 3, Part::Everything, Preload::All)]);
     full.calm_down();
     assert!(full.living[&Generation(3)].serving);
 }

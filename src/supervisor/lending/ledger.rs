@@ -1,0 +1,343 @@
+//! Who has which instance: decisions, and nothing else.
+//!
+//! In: what workers want and let go of, what became of starts, and the time. Out: what to do about it, in this order.
+//! Never: starts, asks or stops anything, or looks at a clock.
+//!
+//! Each [`Action::Start`] is answered by one of [`Event::Started`], [`Event::NotStarted`], unless it was called off; each
+//! instance that has started, by [`Event::Ended`] at last. Whatever runs is held by a worker that lives, or has a time at
+//! which it is stopped.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    super::{Launch, Listen, worker::Generation},
+    message::{Ask, Found, Parting},
+};
+
+/// An instance, counted from the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Number(pub(super) u64);
+
+/// A wish of one of the workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Loan {
+    pub(super) worker: Generation,
+    pub(super) ask: Ask,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// A worker was started.
+    Came(Generation),
+    /// A worker has ended, however it did.
+    Gone(Generation),
+    /// A worker wants an instance.
+    Wanted(Loan, Arc<Launch>),
+    /// A worker has no more use for one.
+    Released(Loan, Parting),
+    /// An instance is ready.
+    Started(Number),
+    /// There is no instance.
+    NotStarted(Number),
+    /// An instance has ended.
+    Ended(Number),
+    /// The host stops: nothing stays that no worker has.
+    Stop,
+    /// Time went by.
+    Tick,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Start an instance.
+    Start(Number, Arc<Launch>),
+    /// Tell the worker that it has this one.
+    Lend(Loan, Number, Found),
+    /// Tell the worker that the start failed which it waited for.
+    Fail(Loan),
+    /// Tell the worker that the port it wants is that of another instance, and stays so.
+    PortHeld(Loan, u16),
+    /// Tell the worker that its instance has ended.
+    TellEnd(Loan),
+    /// Tell the worker that the instance it let go of goes on.
+    TellKept(Loan),
+    /// Tell the instance that its end is near.
+    Announce(Number),
+    /// Stop the instance.
+    Stop(Number),
+    /// Give up a start, and what it has started.
+    CallOff(Number),
+}
+
+/// Who has which instance.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    instances: BTreeMap<Number, Entry>,
+    /// Wishes for a port that another instance has.
+    waiting: Vec<Waiting>,
+    workers: BTreeSet<Generation>,
+    last: Number,
+    /// How long an instance is kept that no worker has.
+    unclaimed: Duration,
+    stopping: bool,
+    /// The latest that was heard of.
+    now: Instant,
+    actions: Vec<Action>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    launch: Arc<Launch>,
+    phase: Phase,
+    /// Those who have it, or wait for its start or its end.
+    loans: BTreeSet<Loan>,
+    /// When it is stopped, if nobody wants it before.
+    until: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Running,
+    Stopping,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    loan: Loan,
+    launch: Arc<Launch>,
+    until: Instant,
+}
+
+impl Ledger {
+    pub(super) fn new(now: Instant, unclaimed: Duration) -> Self {
+        Self {
+            instances: BTreeMap::new(),
+            waiting: Vec::new(),
+            workers: BTreeSet::new(),
+            last: Number(0),
+            unclaimed,
+            stopping: false,
+            now,
+            actions: Vec::new(),
+        }
+    }
+
+    /// What to do about an event.
+    pub(super) fn on(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        self.now = self.now.max(now);
+        match event {
+            Event::Came(worker) => drop(self.workers.insert(worker)),
+            Event::Gone(worker) => self.gone(worker),
+            Event::Wanted(loan, launch) => {
+                let until = self.now + launch.startup_timeout;
+                self.wanted(loan, launch, until);
+            }
+            Event::Released(loan, parting) => self.released(loan, parting),
+            Event::Started(number) => self.started(number),
+            Event::NotStarted(number) => self.over(number, Action::Fail),
+            Event::Ended(number) => self.over(number, Action::TellEnd),
+            Event::Stop => self.stop(),
+            Event::Tick => {}
+        }
+        self.settle();
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When to tell that time went by, if nothing else happens before.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let unclaimed = self.instances.values().filter_map(|entry| entry.until);
+        unclaimed.chain(self.waiting.iter().map(|waiting| waiting.until)).min()
+    }
+
+    /// Whether nothing runs.
+    pub(super) fn is_empty(&self) -> bool {
+        self.instances.is_empty()
+    }
+
+    /// Whether nothing starts or ends, and nobody waits.
+    pub(super) fn is_settled(&self) -> bool {
+        self.waiting.is_empty() && self.instances.values().all(|entry| entry.phase == Phase::Running)
+    }
+
+    /// Who has it.
+    pub(super) fn loans(&self, number: Number) -> impl Iterator<Item = Loan> {
+        self.instances.get(&number).into_iter().flat_map(|entry| entry.loans.iter().copied())
+    }
+
+    /// An instance that runs, with those who have it: from the ledger before this one.
+    pub(super) fn resume(&mut self, number: Number, launch: Arc<Launch>, loans: impl Iterator<Item = Loan>) {
+        let loans: BTreeSet<_> = loans.collect();
+        self.workers.extend(loans.iter().map(|loan| loan.worker));
+        self.last = self.last.max(number);
+        // Its time begins anew; the next event sees to it.
+        let until = Some(self.now + self.unclaimed).filter(|_| loans.is_empty());
+        self.instances.insert(number, Entry { launch, phase: Phase::Running, loans, until });
+    }
+
+    /// Whether the host stops.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Whether it runs, and no worker has it.
+    pub(super) fn is_unclaimed(&self, number: Number) -> bool {
+        let unclaimed = |entry: &Entry| entry.phase == Phase::Running && entry.loans.is_empty();
+        self.instances.get(&number).is_some_and(unclaimed)
+    }
+
+    fn wanted(&mut self, loan: Loan, launch: Arc<Launch>, until: Instant) {
+        // Said by one that has ended meanwhile, it would be held for ever.
+        if !self.workers.contains(&loan.worker) {
+            return;
+        }
+        // Never the same one twice to one worker: one that it has and wants again is to be replaced.
+        let fits = |entry: &Entry| {
+            entry.launch == launch
+                && entry.phase != Phase::Stopping
+                && entry.loans.iter().all(|other| other.worker != loan.worker)
+        };
+        // The newest, if there are several.
+        if let Some((number, entry)) = self.instances.iter_mut().rev().find(|(_, entry)| fits(entry)) {
+            entry.loans.insert(loan);
+            entry.until = None;
+            if entry.phase == Phase::Running {
+                self.actions.push(Action::Lend(loan, *number, Found::Running));
+            }
+            return;
+        }
+        if self.has_holder(&launch) {
+            self.waiting.push(Waiting { loan, launch, until });
+        } else {
+            self.start(loan, launch);
+        }
+    }
+
+    fn start(&mut self, loan: Loan, launch: Arc<Launch>) {
+        self.last = Number(self.last.0 + 1);
+        let loans = BTreeSet::from([loan]);
+        let entry = Entry { launch: Arc::clone(&launch), phase: Phase::Starting, loans, until: None };
+        self.instances.insert(self.last, entry);
+        self.actions.push(Action::Start(self.last, launch));
+    }
+
+    /// Whether an instance has the one port that this may listen on.
+    fn has_holder(&self, launch: &Launch) -> bool {
+        let wanted = port(launch);
+        wanted.is_some() && self.instances.values().any(|entry| port(&entry.launch) == wanted)
+    }
+
+    fn started(&mut self, number: Number) {
+        let Some(entry) = self.instances.get_mut(&number) else { return };
+        entry.phase = Phase::Running;
+        // The first is the one for whom it was started; it may have ended meanwhile, which makes no difference.
+        let mut found = Found::Started;
+        for loan in &entry.loans {
+            self.actions.push(Action::Lend(*loan, number, found));
+            found = Found::Running;
+        }
+    }
+
+    /// Nothing of it is left.
+    fn over(&mut self, number: Number, tell: impl Fn(Loan) -> Action) {
+        let Some(entry) = self.instances.remove(&number) else { return };
+        self.actions.extend(entry.loans.into_iter().map(tell));
+        self.retry();
+    }
+
+    /// Who waited for a port may have it now, or waits for the next one.
+    fn retry(&mut self) {
+        for Waiting { loan, launch, until } in std::mem::take(&mut self.waiting) {
+            self.wanted(loan, launch, until);
+        }
+    }
+
+    fn released(&mut self, loan: Loan, parting: Parting) {
+        self.waiting.retain(|waiting| waiting.loan != loan);
+        let Some((number, entry)) = self.instances.iter_mut().find(|(_, entry)| entry.loans.contains(&loan))
+        else {
+            return;
+        };
+        let number = *number;
+        match (entry.phase, parting) {
+            // It is told of the end, as it waits for that.
+            (Phase::Running, Parting::ForGood) if entry.loans.len() == 1 => self.end(number),
+            (Phase::Stopping, Parting::ForGood) => {}
+            (Phase::Starting, Parting::ForGood) if entry.loans.len() == 1 => self.call_off(number),
+            (phase, _) => {
+                entry.loans.remove(&loan);
+                if phase == Phase::Running && parting == Parting::ForGood {
+                    self.actions.push(Action::TellKept(loan));
+                }
+            }
+        }
+    }
+
+    fn gone(&mut self, worker: Generation) {
+        self.workers.remove(&worker);
+        self.waiting.retain(|waiting| waiting.loan.worker != worker);
+        for entry in self.instances.values_mut() {
+            entry.loans.retain(|loan| loan.worker != worker);
+        }
+    }
+
+    fn stop(&mut self) {
+        if !self.stopping {
+            self.stopping = true;
+            let running = self.those(|entry| entry.phase == Phase::Running);
+            self.actions.extend(running.into_iter().map(Action::Announce));
+        }
+    }
+
+    /// Sees to those that no worker has, and to those who wait for too long.
+    fn settle(&mut self) {
+        let (now, until) = (self.now, self.now + self.unclaimed);
+        let wanted_ports: Vec<_> = self.waiting.iter().map(|waiting| port(&waiting.launch)).collect();
+        for number in self.those(|entry| entry.loans.is_empty()) {
+            let Some(entry) = self.instances.get_mut(&number) else { continue };
+            match entry.phase {
+                Phase::Running if self.stopping => self.end(number),
+                Phase::Starting if self.stopping => self.call_off(number),
+                Phase::Running if wanted_ports.contains(&port(&entry.launch)) => self.end(number),
+                Phase::Running if *entry.until.get_or_insert(until) <= now => self.end(number),
+                // The next worker may want just this; and when it has started, its time runs.
+                Phase::Running | Phase::Starting | Phase::Stopping => {}
+            }
+        }
+        for waiting in self.waiting.extract_if(.., |waiting| waiting.until <= now) {
+            let port = port(&waiting.launch).unwrap_or_default();
+            self.actions.push(Action::PortHeld(waiting.loan, port));
+        }
+    }
+
+    fn end(&mut self, number: Number) {
+        let Some(entry) = self.instances.get_mut(&number) else { return };
+        entry.phase = Phase::Stopping;
+        entry.until = None;
+        self.actions.push(Action::Stop(number));
+    }
+
+    fn call_off(&mut self, number: Number) {
+        self.instances.remove(&number);
+        self.actions.push(Action::CallOff(number));
+        self.retry();
+    }
+
+    fn those(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Number> {
+        let those = self.instances.iter().filter(|(_, entry)| wanted(entry));
+        those.map(|(number, _)| *number).collect()
+    }
+}
+
+fn port(launch: &Launch) -> Option<u16> {
+    match launch.listen() {
+        Listen::FixedPort(port) => Some(port),
+        Listen::Port | Listen::Socket => None,
+    }
+}
