@@ -21,6 +21,7 @@ use tokio::{runtime::Runtime, task::JoinSet};
 use crate::{
     edition::Edition,
     exit::{Exit, Refused},
+    gate,
     mounted::{Mounted, Refusal},
     standing::{Described, Offline},
     told::{Found, Told},
@@ -133,9 +134,10 @@ impl Hosting {
 impl Member {
     fn mounted(&self) -> (Arc<str>, Mounted) {
         match self {
-            Self::Application { application, .. } => {
-                (Arc::clone(application.path_base()), Mounted::Hosted(application.hosted()))
-            }
+            Self::Application { application, .. } => (
+                Arc::clone(application.path_base()),
+                Mounted::Hosted(application.hosted(), gate::of(application.name())),
+            ),
             Self::Refused { path_base, refusal } => {
                 (Arc::clone(path_base), Mounted::Refused(refusal.clone()))
             }
@@ -179,6 +181,10 @@ pub(crate) fn runtime(config: &Config) -> Result<Runtime, Refused> {
 pub(crate) async fn start(applications: Vec<Application>) -> Vec<String> {
     let mut starting = JoinSet::new();
     for application in applications {
+        // The first request after that will start it.
+        if gate::of(application.name()).closed(Instant::now()).is_some() {
+            continue;
+        }
         starting.spawn(async move {
             let failure = application.start().await.err()?;
             Some(format!("{}: {}: {}", application.name(), failure.code, failure.detail))

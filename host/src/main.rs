@@ -22,6 +22,7 @@ mod door;
 mod edition;
 mod exit;
 mod explain;
+mod gate;
 mod greeting;
 mod hosting;
 mod inspect;

@@ -16,12 +16,15 @@ use futures_util::future::{Either, Ready, ready};
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use tower_service::Service;
 
-use crate::standing::Offline;
+use crate::{
+    gate::{Closed, Gate},
+    standing::Offline,
+};
 
 /// An application, or the reason why there is none here.
 #[derive(Clone, Debug)]
 pub(crate) enum Mounted {
-    Hosted(Hosted),
+    Hosted(Hosted, Gate),
     Refused(Refusal),
     Offline(Arc<Offline>),
 }
@@ -33,14 +36,17 @@ impl Service<Request<Body>> for Mounted {
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         match self {
-            Self::Hosted(hosted) => hosted.poll_ready(cx),
+            Self::Hosted(hosted, _) => hosted.poll_ready(cx),
             Self::Refused(_) | Self::Offline(_) => Poll::Ready(Ok(())),
         }
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         match self {
-            Self::Hosted(hosted) => Either::Left(hosted.call(request)),
+            Self::Hosted(hosted, gate) => match gate.refusal() {
+                None => Either::Left(hosted.call(request)),
+                Some(failure) => Either::Right(ready(Err(failure))),
+            },
             Self::Refused(refusal) => Either::Right(ready(Err(refusal.failure(Instant::now())))),
             Self::Offline(offline) => Either::Right(ready(offline.answer(request.headers()))),
         }
@@ -96,9 +102,14 @@ impl Refusal {
         Some(Self { detail: detail.into(), since: SystemTime::now(), until: now + retry_after })
     }
 
+    /// The same, as gates have it.
+    pub(crate) fn closed(&self) -> Closed {
+        let (code, detail) = (Code::WorkerCrashed, self.detail.to_string());
+        Closed { code, detail, since: self.since, until: self.until }
+    }
+
     fn failure(&self, now: Instant) -> Failure {
         // When it is over, the next worker may be about to take over, or to fail as the last one did.
-        let after = self.until.saturating_duration_since(now).max(Duration::from_secs(1));
-        Failure::new(Code::WorkerCrashed).detail(&*self.detail).retry_after(after)
+        self.closed().failure(now)
     }
 }

@@ -5,6 +5,7 @@
 //! decides anything itself: [`Plan`] does that.
 
 mod commands;
+mod justice;
 pub(crate) mod succession;
 mod survey;
 mod terms;
@@ -24,17 +25,16 @@ use cohost::{
         lending::{Lender, UNCLAIMED},
         life::Policy,
         worker::{
-            self, Action, Blame, Change, Children, Event, Failed, Generation, Heard, Order, Outcome, Overdue,
-            Part, Plan, Preload, Preloaded, Process, Report, Start,
+            self, Action, Change, Children, Event, Failed, Generation, Heard, Order, Outcome, Overdue, Part,
+            Plan, Preload, Preloaded, Process, Report, Start,
         },
     },
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 pub(crate) use self::terms::check;
-use self::{commands::Waiting, survey::Surveys, terms::terms};
+use self::{commands::Waiting, justice::Justice, survey::Surveys, terms::terms};
 use crate::{
-    crash,
     door::Door,
     edition::Edition,
     exit::{Exit, Refused},
@@ -103,6 +103,7 @@ struct Supervisor {
     since: SystemTime,
     waiting: Waiting,
     surveys: Surveys,
+    justice: Justice,
     lender: Lender,
 }
 
@@ -111,6 +112,8 @@ struct Worker {
     edition: worker::Edition,
     part: Part,
     since: SystemTime,
+    /// Applications that it refuses from its start.
+    refused: Vec<String>,
     end: End,
 }
 
@@ -149,6 +152,7 @@ impl Supervisor {
             since: SystemTime::now(),
             waiting: Waiting::default(),
             surveys: Surveys::default(),
+            justice: Justice::default(),
             lender: Lender::new(hosting::runner(), UNCLAIMED),
         }
     }
@@ -330,10 +334,7 @@ impl Supervisor {
         self.lender.gone(generation);
         match worker.end {
             End::Told => tracing::info!(worker = generation.0, pid, %exit, "worker ended"),
-            End::Untold => {
-                let blame = Blame::of(&worker.process.recording(), exit);
-                crash::report(generation, pid, exit, &blame);
-            }
+            End::Untold => return Some(self.crashed(generation, &worker, exit)),
         }
         Some(Event::Exited(generation, exit))
     }
@@ -357,6 +358,7 @@ impl Supervisor {
                     printed::keep(&self.editions[&edition].1);
                     tracing::info!(edition = edition.0, "configuration in force");
                     systemd::ready();
+                    self.forgive();
                     self.waiting.adopted(edition);
                 }
                 Action::Refuse(edition, why) => {
@@ -408,12 +410,13 @@ impl Supervisor {
                 "workers crash; starting one without the applications in process until the next try"
             ),
         }
+        let refused = if edition == self.plan.edition() { self.tell_refused(&process) } else { Vec::new() };
         let version = worker::VERSION;
         process.begin(Start { version, generation, part, preload, edition: written }, Arc::new(log));
         self.lender.came(generation, process.voice());
         self.workers.insert(
             generation,
-            Worker { process, edition, part, since: SystemTime::now(), end: End::Untold },
+            Worker { process, edition, part, since: SystemTime::now(), refused, end: End::Untold },
         );
         Ok(())
     }

@@ -8,10 +8,12 @@ use std::time::{Instant, SystemTime};
 use cohost::{
     admin::{self, Failed, State, When},
     config::{self, Artifact},
-    failure::Code,
 };
 
-use crate::mounted::Refusal;
+use crate::{
+    gate::{self, Closed},
+    mounted::Refusal,
+};
 
 /// The applications of a worker, each by its description.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +33,11 @@ impl Told {
     /// How they are at this moment, as it is sent.
     pub(crate) fn now(&self) -> serde_json::Value {
         let told = self.applications.iter().map(|(described, found)| match found {
-            Found::Application(application) => untold(described).told(&application.status()),
-            Found::Refused(refusal) => refused(untold(described), refusal),
+            Found::Application(application) => match gate::of(application.name()).closed(Instant::now()) {
+                None => untold(described).told(&application.status()),
+                Some(closed) => refused(untold(described), &closed),
+            },
+            Found::Refused(refusal) => refused(untold(described), &refusal.closed()),
             Found::Offline => admin::Application { state: State::Offline, ..untold(described) },
         });
         serde_json::to_value(told.collect::<Vec<_>>()).unwrap_or_default()
@@ -48,12 +53,12 @@ pub(crate) fn untold(described: &config::Application) -> admin::Application {
     admin::Application::untold(&described.name, &described.path, artifact, described.hosting_model)
 }
 
-fn refused(mut application: admin::Application, refusal: &Refusal) -> admin::Application {
+fn refused(mut application: admin::Application, refusal: &Closed) -> admin::Application {
     let wait = refusal.until.saturating_duration_since(Instant::now());
     application.state = State::Failed;
     application.failed = Some(Failed {
-        code: Code::WorkerCrashed.to_string(),
-        detail: refusal.detail.to_string(),
+        code: refusal.code.to_string(),
+        detail: refusal.detail.clone(),
         at: When(refusal.since),
         retry_at: Some(When(SystemTime::now() + wait)),
     });

@@ -3,7 +3,7 @@
 //! In: orders of the supervisor. Out: answers to clients, reports to the supervisor. Never: outlives the supervisor,
 //! opens a listening socket of its own, or obeys signals.
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{os::fd::OwnedFd, sync::Arc, time::Instant};
 
 use cohost::{
     Application,
@@ -21,6 +21,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::{
     edition::Edition,
     exit::{Exit, Refused},
+    gate,
     hosting::{self, Hosting},
     log, serve, signals, sockets, told,
 };
@@ -78,15 +79,20 @@ fn work() -> Result<Exit, Refused> {
     exit
 }
 
-/// The first order, once there is a place to record into.
+/// The first order that is about more than one application, or the process itself.
 fn first(orders: &mut Orders) -> Option<Told> {
-    let told = orders.next()?;
-    let (Order::Recorder, Some(page)) = &told else { return Some(told) };
-    // Before anything of an application is loaded. Without it, only crashes have no name.
-    if let Err(error) = recorder::record_into(page).and_then(|()| recorder::note_crashes()) {
-        eprintln!("the flight recorder does not work: {error}");
+    loop {
+        match orders.next()? {
+            // Before anything of an application is loaded. Without it, only crashes have no name.
+            (Order::Recorder, Some(page)) => {
+                if let Err(error) = recorder::record_into(&page).and_then(|()| recorder::note_crashes()) {
+                    eprintln!("the flight recorder does not work: {error}");
+                }
+            }
+            (Order::Refuse(refuse), _) => gate::close(&refuse, Instant::now()),
+            told => return Some(told),
+        }
     }
-    orders.next()
 }
 
 fn listen(
@@ -101,6 +107,17 @@ fn listen(
         if let Order::Ask { id } = order {
             reports.send(&Report::Told { id, status: applications.now() });
             continue;
+        }
+        match &order {
+            Order::Refuse(refuse) => {
+                gate::close(refuse, Instant::now());
+                continue;
+            }
+            Order::Allow => {
+                gate::open();
+                continue;
+            }
+            _ => {}
         }
         let Some(order) = borrower.heard(order) else { continue };
         if told.send((order, descriptor)).is_err() {

@@ -14,9 +14,10 @@ mod text;
 
 pub(crate) use self::{
     page::{Registered, slots},
-    slot::{About, Doing, Slot},
+    slot::{About, Slot},
 };
 pub use self::{
     page::{note_crashes, record_into},
     recording::{Application, Inside, Note, Recorder, Recording},
+    slot::Doing,
 };

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use super::{served_by, started, try_get};
 use crate::host::{Model, Setup, Watched, kill, library};
 
+const REFUSED: &str = "application refused until then, because of its crashes; the others are served";
 const CRASHED: &str = "worker crashed, and with it the requests that it had; the next one takes over";
 
 #[tokio::test]
@@ -90,26 +91,67 @@ async fn a_standby_that_is_killed_is_replaced_and_nobody_notices() {
 }
 
 #[tokio::test]
-async fn workers_that_never_get_ready_leave_a_reason_to_read_and_everybody_else_served() {
+async fn an_application_that_ends_workers_when_it_starts_is_refused_with_a_reason_and_tried_again() {
     let host = Setup::broken(Model::InProcess, "constructor-segfault")
         .application("preload = true")
-        .beside(&library("sample_app"), Model::OutOfProcess)
+        .beside(&library("sample_app"), Model::InProcess)
         .start()
         .await;
-    host.log
-        .message("workers crash; starting one without the applications in process until the next try")
-        .await;
+    // The next worker does not even start it.
     served_by(&host, 2).await;
     let answer = host.get("/").await;
     assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (503, "worker_crashed"));
     assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
+    let told = &host.log.of(REFUSED)[0];
+    assert_eq!((&told["application"], &told["why"]), (&"app".into(), &"BackingOff".into()), "{told}");
     assert_eq!(host.get("/healthy/plaintext").await.text(), "Hello, World!");
 
-    // It is tried again, later and later, and meanwhile nothing changes for clients.
-    host.log.wait(|_| host.log.of(CRASHED).len() >= 3).await;
-    assert_eq!(host.get("/").await.header("cohost-failure"), "worker_crashed");
+    // It is tried again by the requests that come later, and meanwhile everybody else is served.
+    let again = async {
+        while host.log.of(CRASHED).len() < 2 {
+            let _refused_or_lost = try_get(&host.client(), "/").await;
+            let _lost_at_most_once = try_get(&host.client(), "/healthy/plaintext").await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), again).await.expect("it is tried again");
+    host.log.times(REFUSED, 2).await;
     assert_eq!(host.get("/healthy/plaintext").await.text(), "Hello, World!");
-    assert_eq!(host.log.of("worker serves").len(), 2);
+    assert_eq!(host.get("/").await.header("cohost-failure"), "worker_crashed");
     let ended = tokio::time::timeout(Duration::from_secs(20), host.stop()).await.expect("in time");
     assert!(ended.success());
+}
+
+#[tokio::test]
+async fn an_application_that_crashes_too_often_is_refused_and_the_others_are_served_throughout() {
+    let host = Setup::broken(Model::InProcess, "none")
+        .application("rapid_fails_per_minute = 2")
+        .beside(&library("sample_app"), Model::InProcess)
+        .server("standby = true\ndetailed_errors = true")
+        .start()
+        .await;
+    for crash in 1..=3 {
+        served_by(&host, crash).await;
+        assert_eq!(host.get("/healthy/plaintext").await.text(), "Hello, World!");
+        assert_eq!(host.get("/").await.text(), "ok\n");
+        assert!(try_get(&host.client(), "/segfault").await.is_none());
+        host.log.wait(|_| host.log.of(CRASHED).len() >= crash).await;
+    }
+    let worker = served_by(&host, 4).await;
+    for path in ["/", "/segfault", "/"] {
+        let answer = host.get(path).await;
+        assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (503, "fail_fast"));
+        let seconds: u64 = answer.header("retry-after").parse().unwrap();
+        assert!((1..=60).contains(&seconds), "{seconds}");
+        let detail = answer.json()["detail"].to_string();
+        assert!(detail.contains("SIGSEGV") && detail.contains("GET /segfault"), "{detail}");
+        assert_eq!(host.get("/healthy/plaintext").await.text(), "Hello, World!");
+    }
+    assert_eq!(host.log.of("worker serves").last().unwrap()["pid"], worker);
+
+    // A new configuration is a new chance.
+    host.signal("HUP");
+    host.log.message("configuration in force").await;
+    let open = async { while host.get("/").await.text() != "ok\n" {} };
+    tokio::time::timeout(Duration::from_secs(10), open).await.expect("it is served again");
+    assert!(host.stop().await.success());
 }

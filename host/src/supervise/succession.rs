@@ -22,6 +22,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::{
     End, Stop, Supervisor, Worker,
     commands::Waiting,
+    justice::Justice,
     survey::Surveys,
     terms::{MARGIN, terms},
     watch,
@@ -68,7 +69,10 @@ impl Supervisor {
             let end = if generation == server { End::Untold } else { End::Told };
             let (part, since) = (Part::Everything, SystemTime::now());
             process.prints_for(printed::only(&config, &part));
-            workers.insert(generation, Worker { process, edition: before, part, since, end });
+            workers.insert(
+                generation,
+                Worker { process, edition: before, part, since, refused: Vec::new(), end },
+            );
         }
         tracing::info!(
             from = carried.version,
@@ -97,6 +101,7 @@ impl Supervisor {
             since: SystemTime::now(),
             waiting: Waiting::default(),
             surveys: Surveys::default(),
+            justice: Justice::default(),
             lender,
         })
     }

@@ -6,7 +6,7 @@
 use super::super::Exit;
 use crate::{
     facts::RequestId,
-    recorder::{Application, Inside, Note, Recording},
+    recorder::{Application, Doing, Inside, Note, Recording},
 };
 
 /// What is known of the end of a worker.
@@ -33,6 +33,8 @@ pub struct Culprit {
     pub evidence: Evidence,
     /// What it was doing, if that is known.
     pub request: Option<Request>,
+    /// Whether it was being started.
+    pub starting: bool,
 }
 
 /// A request that ended a worker.
@@ -154,7 +156,9 @@ impl Case<'_> {
         let application = self.recording.applications.get(inside.application)?;
         let request =
             inside.request.map(|id| Request { id, method: inside.method.clone(), path: inside.path.clone() });
-        Some(culprit(application, evidence, request))
+        // What is not done for a request is a start: one that ends is told to, and no crash.
+        let starting = request.is_none() && inside.doing == Doing::Waiting;
+        Some(Culprit { starting, ..culprit(application, evidence, request) })
     }
 
     fn suspects(&self) -> Vec<String> {
@@ -173,7 +177,8 @@ impl Case<'_> {
 }
 
 fn culprit(application: &Application, evidence: Evidence, request: Option<Request>) -> Culprit {
-    Culprit { application: application.name.clone(), generation: application.generation, evidence, request }
+    let name = application.name.clone();
+    Culprit { application: name, generation: application.generation, evidence, request, starting: false }
 }
 
 const SIGKILL: i32 = 9;
@@ -181,7 +186,6 @@ const SIGKILL: i32 = 9;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recorder::Doing;
 
     const SIGSEGV: Exit = Exit::Signal(11);
 

@@ -16,6 +16,9 @@ pub enum Event {
     Serving(Generation),
     /// A worker has ended, and was reaped.
     Exited(Generation, Exit),
+    /// A worker has ended and was reaped, and an application did it, which is dealt with by itself: workers as such may
+    /// be trusted as before.
+    Felled(Generation, Exit),
     /// The system refused to start a worker.
     NotStarted(Generation),
     /// A worker has closed its end of the conversation. Usually it is ending.

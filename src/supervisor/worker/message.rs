@@ -4,12 +4,15 @@
 //! known is skipped, a message that is not known is ignored, and a change that an older build must not ignore raises
 //! [`VERSION`].
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::lending::{Ended, Kept, Lending, NotLent, Release, Want},
+    super::{
+        lending::{Ended, Kept, Lending, NotLent, Release, Want},
+        life::Why,
+    },
     terms::{Edition, Generation, Part, Preload},
 };
 
@@ -37,6 +40,11 @@ pub enum Order {
         /// What the answer is to name.
         id: u64,
     },
+    /// Do not start this application, and answer its requests with the reason, until the time is over. Also before the
+    /// start.
+    Refuse(Refuse),
+    /// Refuse nobody any more.
+    Allow,
     /// Finish what is in flight, and end.
     Drain,
     /// End at once.
@@ -64,6 +72,19 @@ pub struct Start {
     pub preload: Preload,
     /// The configuration, as the program wrote it for itself.
     pub edition: serde_json::Value,
+}
+
+/// An application that has ended workers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refuse {
+    /// Its name.
+    pub application: String,
+    /// Why.
+    pub why: Why,
+    /// What it did, for the operator.
+    pub detail: String,
+    /// How long it is refused.
+    pub retry_after: Duration,
 }
 
 /// What a worker is to serve in place of what it serves.
@@ -153,9 +174,7 @@ pub(super) fn read<'a, M: Deserialize<'a>>(line: &'a [u8]) -> Option<M> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::{super::super::life::Why, *};
+    use super::*;
 
     #[test]
     fn a_message_is_one_line_and_comes_back_as_it_was() {
@@ -167,8 +186,16 @@ mod tests {
             edition: serde_json::json!({ "text": "two\nlines" }),
         };
         let change = Change { number: Edition(3), edition: serde_json::json!({}) };
+        let refuse = Refuse {
+            application: "shop".to_owned(),
+            why: Why::FailFast,
+            detail: "it crashed".to_owned(),
+            retry_after: Duration::from_secs(9),
+        };
         let orders = [
             Order::Recorder,
+            Order::Refuse(refuse),
+            Order::Allow,
             Order::Start(start),
             Order::Socket,
             Order::Serve,

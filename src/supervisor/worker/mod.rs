@@ -18,17 +18,19 @@ mod reap;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 pub use self::{
     blame::{Blame, Culprit, Evidence, Request},
     conversation::{Orders, Reports, end_at_once, inherited},
     event::{Action, Event, Outcome, Overdue, Refusal},
-    message::{Change, Failed, Order, Report, Start, VERSION},
+    message::{Change, Failed, Order, Refuse, Report, Start, VERSION},
     output::Pipe,
     plan::{Plan, State, resume::Settled},
     process::{Carried, Heard, Process},
     reap::Children,
     terms::{Edition, Generation, Part, Preload, Preloaded, Standby, Terms},
+    verdicts::{Leniency, Refused, Stage, Verdict, Verdicts},
 };
 
 /// Whether this process was started as a worker; then [`inherited`] is the next thing to call.

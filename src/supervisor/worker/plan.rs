@@ -159,6 +159,12 @@ impl Plan {
         limits.chain(pauses).chain(self.change_due()).min()
     }
 
+    /// Whether a worker has started what it was to preload.
+    #[must_use]
+    pub fn is_ready(&self, generation: Generation) -> bool {
+        self.workers.get(&generation).is_some_and(|worker| worker.ready == Ready::Ready)
+    }
+
     /// The configuration in force.
     #[must_use]
     pub fn edition(&self) -> Edition {
@@ -178,6 +184,7 @@ impl Plan {
             Event::Serving(generation) => self.serving(generation),
             Event::Exited(generation, exit) => self.exited(generation, Some(exit)),
             Event::NotStarted(generation) => self.exited(generation, None),
+            Event::Felled(generation, exit) => drop(self.gone(generation, Some(exit))),
             Event::Hung(generation) => self.hung(generation),
             Event::Changed(generation, edition, left) => self.changed(generation, edition, left),
             Event::NotChanged(generation, edition) => self.not_changed(generation, edition),
@@ -228,8 +235,18 @@ impl Plan {
     }
 
     fn exited(&mut self, generation: Generation, exit: Option<Exit>) {
+        let Some(worker) = self.gone(generation, exit) else { return };
+        let patience = if worker.is_for_everything() { &mut self.patience } else { &mut self.patience_safe };
+        match worker.ready {
+            Ready::Ready => patience.crashed(self.now),
+            Ready::NotYet => patience.start_failed(self.now),
+        }
+    }
+
+    /// A worker is no more; returned, if that was neither wanted nor to be expected of a new configuration.
+    fn gone(&mut self, generation: Generation, exit: Option<Exit>) -> Option<Worker> {
         let candidate = self.is_candidate(generation);
-        let Some(worker) = self.workers.remove(&generation) else { return };
+        let worker = self.workers.remove(&generation)?;
         if self.is_changing(generation) {
             self.refuse(exit.map_or(Refusal::NotStarted, Refusal::Crashed));
         }
@@ -238,17 +255,13 @@ impl Plan {
             if matches!(self.stopping, Stopping::Yes(_)) && !gracefully {
                 self.stopping = Stopping::Yes(Outcome::Forced);
             }
-            return;
+            return None;
         }
         if candidate {
             self.refuse(exit.map_or(Refusal::NotStarted, Refusal::Crashed));
-            return;
+            return None;
         }
-        let patience = if worker.is_for_everything() { &mut self.patience } else { &mut self.patience_safe };
-        match worker.ready {
-            Ready::Ready => patience.crashed(self.now),
-            Ready::NotYet => patience.start_failed(self.now),
-        }
+        Some(worker)
     }
 
     fn hung(&mut self, generation: Generation) {

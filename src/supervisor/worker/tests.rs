@@ -71,6 +71,19 @@ fn a_worker_that_never_gets_ready_makes_room_for_a_safe_one_and_is_tried_again()
 }
 
 #[test]
+fn workers_that_an_application_ends_are_replaced_without_a_pause_and_by_whole_ones() {
+    let mut world = served(Standby::None);
+    for _ in 0..30 {
+        let server = world.nth(0).unwrap();
+        let actions = world.fell(server);
+        assert!(matches!(starts(&actions)[..], [(_, 1, Part::Everything, Preload::All)]), "{actions:?}");
+        for _ in 0..3 {
+            world.cooperate(world.nth(0).unwrap());
+        }
+    }
+}
+
+#[test]
 fn too_many_crashes_within_a_minute_leave_a_safe_worker_until_it_is_over() {
     let mut world = served(Standby::None);
     for _ in 0..11 {
@@ -159,6 +172,7 @@ enum Move {
     Cooperate(usize),
     PreloadFails(usize),
     Exit(usize, Exit),
+    Felled(usize),
     Hung(usize),
     Stale(u64),
     Replace,
@@ -175,6 +189,7 @@ fn a_move() -> impl Strategy<Value = Move> {
         12 => any::<usize>().prop_map(Move::Cooperate),
         1 => any::<usize>().prop_map(Move::PreloadFails),
         3 => (any::<usize>(), exit).prop_map(|(n, exit)| Move::Exit(n, exit)),
+        2 => any::<usize>().prop_map(Move::Felled),
         1 => any::<usize>().prop_map(Move::Hung),
         1 => (0_u64..20).prop_map(Move::Stale),
         2 => Just(Move::Replace),
@@ -205,6 +220,11 @@ fn make(world: &mut World, a_move: Move) {
         Move::Exit(n, exit) => {
             if let Some(generation) = world.nth(n) {
                 world.exit(generation, exit);
+            }
+        }
+        Move::Felled(n) => {
+            if let Some(generation) = world.nth(n) {
+                world.fell(generation);
             }
         }
         Move::Hung(n) => {

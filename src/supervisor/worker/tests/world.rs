@@ -155,6 +155,13 @@ impl World {
         self.tell(Event::Exited(generation, exit))
     }
 
+    /// The same, by the hand of an application.
+    pub(super) fn fell(&mut self, generation: Generation) -> Vec<Action> {
+        self.living.remove(&generation).expect("it lives");
+        self.forced |= self.stopped;
+        self.tell(Event::Felled(generation, SIGSEGV))
+    }
+
     pub(super) fn replace(&mut self) -> Vec<Action> {
         self.latest += 1;
         self.pending.push(self.latest);

@@ -1,0 +1,129 @@
+//! What the supervisor does about applications that end workers.
+//!
+//! In: how a worker ended, and what its flight recorder says. Out: a line in the log, orders to refuse an application,
+//! and an event for the plan, which need not be patient with workers if an application is known to be the cause.
+
+use std::time::Instant;
+
+use cohost::{
+    config::Application,
+    supervisor::{
+        Exit,
+        life::{Policy, Why},
+        worker::{
+            Blame, Culprit, Event, Generation, Leniency, Order, Process, Refuse, Refused, Stage, Verdict,
+            Verdicts,
+        },
+    },
+};
+
+use super::{Supervisor, Worker};
+use crate::crash;
+
+/// What is known of applications that have ended workers, and which workers refuse which of them from their start.
+#[derive(Default)]
+pub(super) struct Justice {
+    verdicts: Verdicts,
+}
+
+impl Supervisor {
+    /// A worker has ended, and nobody had told it to.
+    pub(super) fn crashed(&mut self, generation: Generation, worker: &Worker, exit: Exit) -> Event {
+        let blame = Blame::of(&worker.process.recording(), exit);
+        crash::report(generation, worker.process.pid(), exit, &blame);
+        let Some(culprit) = blame.culprit else { return Event::Exited(generation, exit) };
+        // What was not even started there cannot have done it: the evidence misleads.
+        if worker.refused.contains(&culprit.application) {
+            return Event::Exited(generation, exit);
+        }
+        // Of a configuration that is not in force, and will not be.
+        if worker.edition != self.plan.edition() {
+            return Event::Exited(generation, exit);
+        }
+        let ready = self.plan.is_ready(generation);
+        let stage = if ready && !culprit.starting { Stage::Running } else { Stage::Starting };
+        self.judge(&culprit, stage, format!("{exit}{}", at(&culprit)));
+        Event::Felled(generation, exit)
+    }
+
+    fn judge(&mut self, culprit: &Culprit, stage: Stage, what: String) {
+        let application = &*culprit.application;
+        let leniency = self.written(application).map(leniency).unwrap_or_default();
+        let now = Instant::now();
+        match self.justice.verdicts.ended(now, application, stage, leniency, what) {
+            Verdict::GoesOn | Verdict::Demoted => {}
+            Verdict::Refused(until, why) => {
+                let told = self.justice.verdicts.refused(now).find(|it| it.application == application);
+                let retry_after = until.saturating_duration_since(now);
+                tracing::error!(
+                    application,
+                    ?why,
+                    ?retry_after,
+                    "application refused until then, because of its crashes; the others are served"
+                );
+                if let Some(refused) = told {
+                    let order = Order::Refuse(refuse(&refused, now));
+                    self.workers.values().for_each(|worker| worker.process.order(&order));
+                }
+            }
+        }
+    }
+
+    /// Tells a worker that is starting whom to refuse. Returns their names.
+    pub(super) fn tell_refused(&self, process: &Process) -> Vec<String> {
+        let now = Instant::now();
+        let refused = self.justice.verdicts.refused(now);
+        refused
+            .map(|refused| {
+                process.order(&Order::Refuse(refuse(&refused, now)));
+                refused.application
+            })
+            .collect()
+    }
+
+    /// What was done before does not count any more.
+    pub(super) fn forgive(&mut self) {
+        self.justice.verdicts.forget();
+        for worker in self.workers.values_mut() {
+            worker.refused.clear();
+            worker.process.order(&Order::Allow);
+        }
+    }
+
+    fn written(&self, application: &str) -> Option<&Application> {
+        let config = &self.editions.get(&self.plan.edition())?.1;
+        let mut all = config.sites.iter().flat_map(|site| &site.applications);
+        all.find(|written| &*written.name == application)
+    }
+}
+
+fn leniency(application: &Application) -> Leniency {
+    let rapid_fails_per_minute = application.options.rapid_fails_per_minute;
+    Leniency { policy: Policy { rapid_fails_per_minute, ..Policy::default() }, demote_after: None }
+}
+
+/// As a worker is told.
+fn refuse(refused: &Refused, now: Instant) -> Refuse {
+    let detail = match refused.why {
+        Why::FailFast => {
+            format!("it ended too many workers within a minute; the last time: {}", refused.last)
+        }
+        Why::BackingOff => format!("it ended a worker when it was started: {}", refused.last),
+    };
+    Refuse {
+        application: refused.application.clone(),
+        why: refused.why,
+        detail,
+        retry_after: refused.until.saturating_duration_since(now),
+    }
+}
+
+fn at(culprit: &Culprit) -> String {
+    match &culprit.request {
+        Some(request) if !request.path.is_empty() => {
+            format!(" at {} {} (request {})", request.method, request.path, request.id)
+        }
+        _ if culprit.starting => " while it started".to_owned(),
+        _ => String::new(),
+    }
+}
