@@ -6,6 +6,8 @@ mod crashes;
 
 // Who ended a worker.
 mod attribution;
+// One application in place of another, in a worker that goes on.
+mod changes;
 
 // The end of a worker that somebody wanted, while the next one serves.
 mod replacement;
@@ -36,6 +38,15 @@ pub fn rewrite(host: &Host, text: &str) {
     let (new, file) = (host.directory.path().join("new.toml"), host.directory.path().join("cohost.toml"));
     std::fs::write(&new, text).unwrap();
     std::fs::rename(new, file).unwrap();
+}
+
+/// Has the host read a configuration that only another worker can serve, though all its applications are the same.
+fn replace_worker(host: &Host, round: usize) {
+    let text = std::fs::read_to_string(host.directory.path().join("cohost.toml")).unwrap();
+    let kept: String =
+        text.split_inclusive('\n').filter(|line| !line.starts_with("max_connections")).collect();
+    rewrite(host, &kept.replace("[server]\n", &format!("[server]\nmax_connections = {}\n", 1000 + round)));
+    host.signal("HUP");
 }
 
 /// The number of the worker that serves as the `nth`, once it does.

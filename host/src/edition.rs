@@ -19,7 +19,7 @@ use crate::{
     cli::{Cli, Command, Run},
     exit::{Exit, Refused},
     run,
-    standing::{Described, Identity, Standing},
+    standing::{self, Described, Standing},
 };
 
 /// What is to be served.
@@ -72,8 +72,7 @@ impl Edition {
     /// Looks at the files of the applications in `config`, which is what this means: one that has changed is another.
     pub(crate) fn look(&mut self, config: &Config) {
         for application in config.sites.iter().flat_map(|site| &site.applications) {
-            let file = self.described(application).path().and_then(Identity::of);
-            self.standing(&application.name).file = file;
+            self.standing(&application.name).file = standing::look(application);
         }
     }
 
@@ -110,6 +109,18 @@ impl Edition {
         }
         Ok(config)
     }
+}
+
+/// Whether a worker that serves `old` can go on to serve `new`: everything but what it was started with.
+pub(crate) fn changes_in_place(old: &Config, new: &Config) -> bool {
+    let server = config::Server {
+        standby: old.server.standby,
+        unknown_authority: old.server.unknown_authority,
+        ..new.server.clone()
+    };
+    let log =
+        config::Log { output: old.log.output.clone(), outputs: old.log.outputs.clone(), ..new.log.clone() };
+    server == old.server && log == old.log
 }
 
 impl Source {

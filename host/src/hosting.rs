@@ -7,13 +7,13 @@ use cohost::{
     config::{self, Artifact, Config, Listen},
     dispatcher::{in_process::Ended, out_of_process::Trust},
     http::ErrorPage,
-    listener::Listener,
+    listener::{Address, Listener},
     options::ProcessListen,
     router::{Authority, Binding, Router, Site, Unknown},
     server::Options,
     supervisor::{
         Instances, Runner,
-        worker::{Part, Preload},
+        worker::{Failed, Part, Preload},
     },
 };
 use tokio::{runtime::Runtime, task::JoinSet};
@@ -32,7 +32,11 @@ pub(crate) struct Hosting {
     config: Config,
     /// In the order of the configuration, site by site.
     members: Vec<Vec<Member>>,
+    instances: Instances,
 }
+
+/// What became of the things to listen on.
+pub(crate) type Addresses = HashMap<Listen, Address>;
 
 /// An application, or what is in its place.
 enum Member {
@@ -49,6 +53,21 @@ impl Hosting {
         part: Part,
         instances: &Instances,
     ) -> Result<Self, Refused> {
+        Self::beside(None, edition, config, part, instances)
+    }
+
+    /// What `edition` hosts, with the applications of this that are the same there.
+    pub(crate) fn next(&self, edition: &Edition, config: Config) -> Result<Self, Refused> {
+        Self::beside(Some(self), edition, config, Part::Everything, &self.instances)
+    }
+
+    fn beside(
+        old: Option<&Self>,
+        edition: &Edition,
+        config: Config,
+        part: Part,
+        instances: &Instances,
+    ) -> Result<Self, Refused> {
         let refusal = Refusal::of(part, Instant::now());
         let member = |written: &config::Application| {
             let described = edition.described(written);
@@ -60,15 +79,22 @@ impl Hosting {
                 Some(refusal) if described.application.hosting_model == HostingModel::InProcess => {
                     Ok(Member::Refused { path_base, refusal: refusal.clone() })
                 }
-                _ => application(&config, &described.application, instances)
-                    .map(|application| Member::Application { application, described: Box::new(described) }),
+                _ => {
+                    let same =
+                        old.and_then(|old| old.find(described.name())).filter(|(_, was)| **was == described);
+                    let application = match same {
+                        Some((application, _)) => application.clone(),
+                        None => application(&config, &described, instances)?,
+                    };
+                    Ok(Member::Application { application, described: Box::new(described) })
+                }
             }
         };
         let members = config.sites.iter().map(|site| site.applications.iter().map(member).collect());
         let members = members
             .collect::<Result<_, cohost::application::BuildError>>()
             .map_err(|error| Exit::Configuration.because(error.to_string()))?;
-        Ok(Self { config, members })
+        Ok(Self { config, members, instances: instances.clone() })
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -98,7 +124,8 @@ impl Hosting {
             Preload::InProcess => described.hosting_model == HostingModel::InProcess,
             Preload::All => true,
         };
-        let all = self.all().filter(|(_, described)| described.options.preload);
+        let all = self.all().map(|(application, described)| (application, &described.application));
+        let all = all.filter(|(_, described)| described.options.preload);
         let (first, later): (Vec<_>, Vec<_>) = all.partition(|(_, described)| now(described));
         let applications = |members: Vec<(&Application, _)>| {
             members.into_iter().map(|(application, _)| application.clone()).collect()
@@ -106,25 +133,54 @@ impl Hosting {
         (applications(first), applications(later))
     }
 
-    /// A server for all of it on these listeners, which are those of [`listens`], in that order.
-    pub(crate) fn server(&self, listeners: Vec<Listener>) -> Server<Router<Mounted>> {
-        let names = listens(&self.config).into_iter().cloned().zip(listeners.iter().map(name)).collect();
-        let router = Router::new(self.sites(&names), unknown(&self.config));
+    /// A server on these listeners, which are those of [`listens`], in that order.
+    pub(crate) fn server(
+        &self,
+        router: Router<Mounted>,
+        listeners: Vec<Listener>,
+    ) -> Server<Router<Mounted>> {
         let server = Server::new(router).options(options(&self.config));
         listeners.into_iter().fold(server, Server::listener)
     }
 
-    fn all(&self) -> impl Iterator<Item = (&Application, &config::Application)> {
+    /// Where these listeners are, which are those of [`listens`], in that order.
+    pub(crate) fn addresses(&self, listeners: &[Listener]) -> Addresses {
+        let addresses = listeners.iter().map(|listener| listener.address().clone());
+        listens(&self.config).into_iter().cloned().zip(addresses).collect()
+    }
+
+    /// A router to all of it.
+    pub(crate) fn router(&self, addresses: &Addresses) -> Router<Mounted> {
+        Router::new(self.sites(addresses), self.unknown())
+    }
+
+    pub(crate) fn unknown(&self) -> Unknown {
+        unknown(&self.config)
+    }
+
+    /// How many libraries run in this process.
+    pub(crate) fn in_process(&self) -> usize {
+        let here = |(application, _): &(&Application, _)| {
+            application.hosting_model() == HostingModel::InProcess && application.is_running()
+        };
+        self.all().filter(here).count()
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<(&Application, &Described)> {
+        self.all().find(|(_, described)| described.name() == name)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Application, &Described)> {
         self.members.iter().flatten().filter_map(|member| match member {
-            Member::Application { application, described } => Some((application, &described.application)),
+            Member::Application { application, described } => Some((application, &**described)),
             Member::Refused { .. } | Member::Offline { .. } => None,
         })
     }
 
-    fn sites(&self, names: &HashMap<Listen, Arc<str>>) -> Vec<Site<Mounted>> {
+    pub(crate) fn sites(&self, addresses: &Addresses) -> Vec<Site<Mounted>> {
         let site = |(site, members): (&config::Site, &Vec<Member>)| Site {
             name: Arc::clone(&site.name),
-            bindings: site.bindings.iter().map(|binding| routed(binding, names)).collect(),
+            bindings: site.bindings.iter().map(|binding| routed(binding, addresses)).collect(),
             applications: members.iter().map(Member::mounted).collect(),
         };
         self.config.sites.iter().zip(&self.members).map(site).collect()
@@ -177,8 +233,8 @@ pub(crate) fn runtime(config: &Config) -> Result<Runtime, Refused> {
         .map_err(|error| Exit::Failed.because(format!("no threads to serve with: {error}")))
 }
 
-/// Starts all of `applications` side by side. Returns those that did not start, each with the reason.
-pub(crate) async fn start(applications: Vec<Application>) -> Vec<String> {
+/// Starts all of `applications` side by side. Returns those that did not start.
+pub(crate) async fn start(applications: Vec<Application>) -> Vec<Failed> {
     let mut starting = JoinSet::new();
     for application in applications {
         // The first request after that will start it.
@@ -187,7 +243,8 @@ pub(crate) async fn start(applications: Vec<Application>) -> Vec<String> {
         }
         starting.spawn(async move {
             let failure = application.start().await.err()?;
-            Some(format!("{}: {}: {}", application.name(), failure.code, failure.detail))
+            let (name, code) = (application.name().to_string(), failure.code.to_string());
+            Some(Failed { application: name, code, detail: failure.detail })
         });
     }
     starting.join_all().await.into_iter().flatten().collect()
@@ -208,13 +265,17 @@ pub(crate) async fn stop(applications: Vec<Application>) -> Ended {
 
 fn application(
     config: &Config,
-    described: &config::Application,
+    described: &Described,
     instances: &Instances,
 ) -> Result<Application, cohost::application::BuildError> {
-    let builder = match &described.artifact {
+    let Described { application: described, pinned, .. } = described;
+    let mut builder = match &described.artifact {
         Artifact::Library(path) => Application::builder().library(path),
         Artifact::Command(words) => Application::builder().command(words),
     };
+    if let Some(copy) = pinned {
+        builder = builder.pinned(copy);
+    }
     builder
         .name(Arc::clone(&described.name))
         .path_base(described.path.as_str())
@@ -229,14 +290,10 @@ fn application(
         .build()
 }
 
-/// A listener as connections on it name it.
-fn name(listener: &Listener) -> Arc<str> {
-    listener.address().to_string().into()
-}
-
-fn routed(binding: &config::Binding, names: &HashMap<Listen, Arc<str>>) -> Binding {
+fn routed(binding: &config::Binding, addresses: &Addresses) -> Binding {
     Binding {
-        listener: Arc::clone(&names[&binding.listen]),
+        // As connections name it.
+        listener: addresses[&binding.listen].to_string().into(),
         authority: match &binding.authority {
             config::Authority::Any => Authority::Any,
             config::Authority::Exact(name) => Authority::Exact(Arc::clone(name)),

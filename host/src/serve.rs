@@ -48,7 +48,8 @@ async fn run(edition: &Edition, config: Config, greeting: &Greeting) -> Result<E
         listeners.push(listener);
     }
     let stopping = Stopping::new();
-    let server = hosting.server(listeners);
+    let router = hosting.router(&hosting.addresses(&listeners));
+    let server = hosting.server(router, listeners);
     greeting.say(|listen| addresses.get(listen).copied());
     let (preloaded, _) = hosting.preloaded(Preload::All);
     // What comes of it is logged where it happens; requests will try again.

@@ -5,13 +5,13 @@
 
 use std::{
     ffi::OsString,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 use cohost::{
     HostingModel,
     config::{Application, Artifact},
+    supervisor::Stamp,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -30,7 +30,7 @@ pub(crate) struct Standing {
     /// It is not served at all.
     pub(crate) offline: Option<Offline>,
     /// Its file as it was when somebody last looked.
-    pub(crate) file: Option<Identity>,
+    pub(crate) file: Option<Stamp>,
 }
 
 /// An application that is not served for a while.
@@ -53,24 +53,16 @@ pub(crate) enum By {
     File,
 }
 
-/// Which file it is, and in which state: what a build or a deployment changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Identity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    /// In nanoseconds.
-    modified: i128,
-}
-
 /// An application as it is to be hosted. If it is equal to what it was, it is the same.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Described {
-    /// As written, but for what was decided otherwise.
+    /// As written, but for where it runs.
     pub(crate) application: Application,
+    /// The copy to open in place of its library.
+    pub(crate) pinned: Option<PathBuf>,
     pub(crate) round: u64,
     pub(crate) offline: Option<Offline>,
-    pub(crate) file: Option<Identity>,
+    pub(crate) file: Option<Stamp>,
 }
 
 impl Standing {
@@ -78,35 +70,31 @@ impl Standing {
     pub(crate) fn of(&self, application: &Application) -> Described {
         let mut application = application.clone();
         // A command has no library, and no choice where it runs.
-        if let Artifact::Library(path) = &mut application.artifact {
-            if let Some(library) = &self.library {
-                path.clone_from(library);
-            }
-            if let Some(model) = self.hosting_model {
-                application.hosting_model = model;
-            }
+        let is_library = matches!(application.artifact, Artifact::Library(_));
+        if let Some(model) = self.hosting_model.filter(|_| is_library) {
+            application.hosting_model = model;
         }
-        Described { application, round: self.round, offline: self.offline.clone(), file: self.file }
+        let pinned = self.library.clone().filter(|_| is_library);
+        // A copy stays as it is, whatever becomes of the file.
+        let file = self.file.filter(|_| pinned.is_none());
+        Described { application, pinned, round: self.round, offline: self.offline.clone(), file }
     }
 }
 
 impl Described {
-    /// The application's file, if it names one.
-    pub(crate) fn path(&self) -> Option<&Path> {
-        match &self.application.artifact {
-            Artifact::Library(path) => Some(path),
-            // What has no slash is looked up in another place for every process.
-            Artifact::Command(words) => words.first().map(Path::new).filter(|path| path.is_absolute()),
-        }
+    /// Its name, unlike any other's.
+    pub(crate) fn name(&self) -> &str {
+        &self.application.name
     }
 }
 
-impl Identity {
-    /// `None` where there is no such file, or it cannot be looked at.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
-        let found = std::fs::metadata(path).ok()?;
-        let modified = i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec());
-        Some(Self { device: found.dev(), inode: found.ino(), size: found.size(), modified })
+/// The file of an application as it is now. A program without a slash is looked up elsewhere by every process.
+pub(crate) fn look(application: &Application) -> Option<Stamp> {
+    match &application.artifact {
+        Artifact::Library(path) => Stamp::of(path),
+        Artifact::Command(words) => {
+            words.first().map(Path::new).filter(|it| it.is_absolute()).and_then(Stamp::of)
+        }
     }
 }
 
@@ -144,11 +132,10 @@ mod tests {
             ..Standing::default()
         };
         let described = standing.of(&shop());
-        assert_eq!(described.path(), Some(Path::new("/pins/libshop.so")));
+        assert_eq!(described.pinned.as_deref(), Some(Path::new("/pins/libshop.so")));
         assert_eq!(described.application.hosting_model, HostingModel::OutOfProcess);
         let command = Application::new("api", Artifact::Command(vec!["node".to_owned()]));
-        assert_eq!(standing.of(&command).application, command);
-        assert_eq!(standing.of(&command).path(), None);
+        assert_eq!(standing.of(&command), Standing::default().of(&command));
     }
 
     #[test]
@@ -159,7 +146,7 @@ mod tests {
         for standing in [
             Standing { round: 1, ..Standing::default() },
             Standing { offline, ..Standing::default() },
-            Standing { file: Identity::of(Path::new("/")), ..Standing::default() },
+            Standing { file: Stamp::of(Path::new("/")), ..Standing::default() },
         ] {
             assert_ne!(standing.of(&shop()), as_written, "{standing:?}");
         }
@@ -173,23 +160,11 @@ mod tests {
             library: Some(OsString::from_vec(vec![b'/', 0xff]).into()),
             hosting_model: Some(HostingModel::InProcess),
             offline: Some(Offline { by: By::File, page: Some("<p>later".to_owned()) }),
-            file: Identity::of(Path::new("/")),
+            file: Stamp::of(Path::new("/")),
         };
         let text = serde_json::to_string(&standing).unwrap();
         assert_eq!(serde_json::from_str::<Standing>(&text).unwrap(), standing);
         let later = r#"{"round":2,"mood":"good"}"#;
         assert_eq!(serde_json::from_str::<Standing>(later).unwrap().round, 2);
-    }
-
-    #[test]
-    fn a_file_that_is_replaced_or_written_to_is_another_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("a");
-        std::fs::write(&file, "one").unwrap();
-        let first = Identity::of(&file);
-        assert_eq!(Identity::of(&file), first);
-        std::fs::write(&file, "three").unwrap();
-        assert_ne!(Identity::of(&file), first);
-        assert_eq!(Identity::of(&folder.path().join("b")), None);
     }
 }

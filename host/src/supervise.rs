@@ -36,7 +36,7 @@ pub(crate) use self::terms::check;
 use self::{commands::Waiting, justice::Justice, survey::Surveys, terms::terms};
 use crate::{
     door::Door,
-    edition::Edition,
+    edition::{self, Edition},
     exit::{Exit, Refused},
     greeting::Greeting,
     hosting, printed,
@@ -229,21 +229,8 @@ impl Supervisor {
     fn reload(&mut self) -> Result<Event, Refused> {
         systemd::reloading();
         tracing::info!("reading the configuration again");
-        let current = &self.editions[&self.plan.edition()].0;
-        let read = current.again().and_then(|mut edition| {
-            let config = edition.config()?;
-            check(&edition, &config)?;
-            edition.look(&config);
-            self.sockets.open(&config)?;
-            Ok((edition, config))
-        });
-        match read {
-            Ok((edition, config)) => {
-                self.last = worker::Edition(self.last.0 + 1);
-                let terms = terms(&config);
-                self.editions.insert(self.last, (edition, config));
-                Ok(Event::Replace(self.last, terms))
-            }
+        match self.newest().again().and_then(|edition| self.propose(edition)) {
+            Ok(event) => Ok(event),
             Err(refused) => {
                 for fault in refused.to_string().lines() {
                     tracing::error!(fault, "configuration refused; the one in force stays");
@@ -252,6 +239,29 @@ impl Supervisor {
                 Err(refused)
             }
         }
+    }
+
+    /// What everything that is decided anew has to begin with: nothing that was decided before is lost by it.
+    fn newest(&self) -> &Edition {
+        let newest = self.editions.values().next_back();
+        &newest.expect("the one in force is always there").0
+    }
+
+    /// A new edition for the plan; nothing has changed if it is refused.
+    fn propose(&mut self, mut edition: Edition) -> Result<Event, Refused> {
+        let config = edition.config()?;
+        check(&edition, &config)?;
+        edition.look(&config);
+        self.sockets.open(&config)?;
+        self.last = worker::Edition(self.last.0 + 1);
+        let terms = terms(&config);
+        let in_force = &self.editions[&self.plan.edition()].1;
+        let event = match edition::changes_in_place(in_force, &config) {
+            true => Event::Change(self.last, terms),
+            false => Event::Replace(self.last, terms),
+        };
+        self.editions.insert(self.last, (edition, config));
+        Ok(event)
     }
 
     fn heard(&mut self, generation: Generation, heard: Heard) -> Vec<Event> {
@@ -289,7 +299,7 @@ impl Supervisor {
                 }
                 vec![Event::Changed(generation, edition, left)]
             }
-            Heard::Report(Report::Refused { edition, failed }) => {
+            Heard::Report(Report::Refused { edition, failed, left }) => {
                 self.waiting.failed(edition, failed.iter().map(ToString::to_string).collect());
                 for Failed { application, code, detail } in failed {
                     tracing::error!(
@@ -300,7 +310,7 @@ impl Supervisor {
                         "application did not change"
                     );
                 }
-                vec![Event::NotChanged(generation, edition)]
+                vec![Event::NotChanged(generation, edition, left)]
             }
             // Of a later build.
             Heard::Report(_) => Vec::new(),

@@ -3,10 +3,13 @@
 //! In: orders of the supervisor. Out: answers to clients, reports to the supervisor. Never: outlives the supervisor,
 //! opens a listening socket of its own, or obeys signals.
 
-use std::{os::fd::OwnedFd, sync::Arc, time::Instant};
+use std::{
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use cohost::{
-    Application,
     listener::{Bound, Listener},
     recorder,
     server::Stopping,
@@ -23,7 +26,9 @@ use crate::{
     exit::{Exit, Refused},
     gate,
     hosting::{self, Hosting},
-    log, serve, signals, sockets, told,
+    log, serve,
+    serving::Serving,
+    signals, sockets, told,
 };
 
 /// Serves, if this process was started to.
@@ -33,6 +38,9 @@ pub(crate) fn enter_if_asked() -> Option<Result<Exit, Refused>> {
 
 /// An order, with the descriptor that came with it.
 type Told = (Order, Option<OwnedFd>);
+
+/// What the thread that hears orders tells of the applications.
+pub(crate) type Shown = Mutex<told::Told>;
 
 fn work() -> Result<Exit, Refused> {
     let (mut orders, reports) = worker::inherited()
@@ -64,16 +72,17 @@ fn work() -> Result<Exit, Refused> {
     let instances = Instances::lent(borrower.clone());
     let hosting = Hosting::new(&edition, config.clone(), start.part, &instances)?;
     let (sender, told) = unbounded_channel();
+    let applications = Arc::new(Mutex::new(hosting.told()));
     // A thread of its own: whatever applications do to the others, this one notices the supervisor's end.
     std::thread::Builder::new()
         .name("cohost-orders".to_owned())
         .spawn({
-            let (applications, reports) = (hosting.told(), Arc::clone(&reports));
+            let (applications, reports) = (Arc::clone(&applications), Arc::clone(&reports));
             move || listen(orders, &borrower, &sender, &applications, &reports)
         })
         .map_err(|error| Exit::Failed.because(format!("no thread to hear orders with: {error}")))?;
     let runtime = hosting::runtime(&config)?;
-    let exit = runtime.block_on(run(hosting, start, told, reports));
+    let exit = runtime.block_on(run(hosting, start, told, (reports, applications)));
     // An application may have left work behind, which must not keep the process.
     runtime.shutdown_background();
     exit
@@ -99,12 +108,13 @@ fn listen(
     orders: Orders,
     borrower: &Borrower,
     told: &UnboundedSender<Told>,
-    applications: &told::Told,
+    applications: &Shown,
     reports: &Reports,
 ) {
     for (order, descriptor) in orders {
         // Answered here, so that it is answered also while applications hold all other threads.
         if let Order::Ask { id } = order {
+            let applications = applications.lock().unwrap_or_else(PoisonError::into_inner).clone();
             reports.send(&Report::Told { id, status: applications.now() });
             continue;
         }
@@ -132,7 +142,7 @@ async fn run(
     hosting: Hosting,
     start: Start,
     mut told: UnboundedReceiver<Told>,
-    reports: Arc<Reports>,
+    (reports, shown): (Arc<Reports>, Arc<Shown>),
 ) -> Result<Exit, Refused> {
     let _deaf = signals::deafen()?;
     reports.send(&Report::Configured);
@@ -141,6 +151,7 @@ async fn run(
         let reports = Arc::clone(&reports);
         async move {
             let failed = hosting::start(first).await;
+            let failed = failed.iter().map(ToString::to_string).collect();
             reports.send(&Report::Ready { failed });
         }
     });
@@ -153,14 +164,35 @@ async fn run(
             Exit::Failed.because("the supervisor handed over other sockets than the configuration names")
         );
     }
-    let server = hosting.server(listeners);
+    let (mut serving, server) = Serving::new(hosting, listeners, Arc::clone(&reports), shown);
     // What comes of it is logged where it happens; requests will try again.
     tokio::spawn(hosting::start(later));
     let stopping = Stopping::new();
-    tokio::spawn(obey(told, stopping.clone(), applications.clone()));
     // Whoever connects from here on is served: the sockets are watched.
     reports.send(&Report::Serving);
-    Ok(serve::end(server.serve(stopping).await, applications).await)
+    let mut server = std::pin::pin!(server.serve(stopping.clone()));
+    let stopped = loop {
+        tokio::select! {
+            stopped = server.as_mut() => break stopped,
+            () = serving.go_on() => {}
+            Some(told) = told.recv() => obey(told, &mut serving, &stopping),
+        }
+    };
+    Ok(serving.end(stopped).await)
+}
+
+fn obey((order, socket): Told, serving: &mut Serving, stopping: &Stopping) {
+    match (order, socket) {
+        (Order::Socket, Some(socket)) => serving.socket(socket),
+        (Order::Change(change), _) => serving.change(&change),
+        (Order::Drain, _) => {
+            stopping.stop();
+            serving.drain();
+        }
+        (Order::Hurry, _) => stopping.stop(),
+        // What makes no sense here.
+        _ => {}
+    }
 }
 
 /// The listeners to serve on; `None` if it has to end instead.
@@ -177,19 +209,6 @@ async fn until_served(told: &mut UnboundedReceiver<Told>) -> Result<Option<Vec<L
             Some((Order::Drain | Order::Hurry, _)) | None => return Ok(None),
             // What makes no sense here.
             Some(_) => {}
-        }
-    }
-}
-
-async fn obey(mut told: UnboundedReceiver<Told>, stopping: Stopping, applications: Vec<Application>) {
-    while let Some((order, _)) = told.recv().await {
-        match order {
-            Order::Drain => {
-                stopping.stop();
-                tokio::spawn(hosting::notify_drain(applications.clone()));
-            }
-            Order::Hurry => stopping.stop(),
-            _ => {}
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -44,6 +44,12 @@ pub(super) struct Shared {
     waiting: AtomicUsize,
     /// Counts changes of the state; what waits looks again.
     changed: watch::Sender<u64>,
+    /// Set when it is retired: who answers from then on, if there is anybody.
+    pub(super) successor: OnceLock<Option<Arc<Self>>>,
+    /// Whose end has to come before its start.
+    pub(super) predecessor: Mutex<Option<Weak<Self>>>,
+    /// Whether it has been stopped, to the end.
+    pub(super) over: watch::Sender<bool>,
 }
 
 /// What requests find.
@@ -83,6 +89,9 @@ impl Shared {
             last: Mutex::new(None),
             waiting: AtomicUsize::new(0),
             changed: watch::Sender::new(0),
+            successor: OnceLock::new(),
+            predecessor: Mutex::new(None),
+            over: watch::Sender::new(false),
         }
     }
 
@@ -116,6 +125,17 @@ impl Shared {
             }
             // The start itself is bounded, so this is, too. The sender is in `self`.
             let _ = changed.changed().await;
+        }
+    }
+
+    /// The slow way: through a start, or to the one who answers in its place.
+    async fn answer(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Failure> {
+        let mut shared = self;
+        loop {
+            match shared.dispatcher().await {
+                Ok(dispatcher) => return dispatcher.call(request, &shared).await,
+                Err(failure) => shared = shared.next().ok_or(failure)?,
+            }
         }
     }
 
@@ -204,7 +224,10 @@ impl Shared {
         // In a task of its own, so that a panic in it is a failed start and not a start without end.
         let starting = tokio::spawn({
             let shared = Arc::clone(&self);
-            async move { start::start(&shared.definition).await }
+            async move {
+                shared.wait_for_predecessor().await?;
+                start::start(&shared.definition).await
+            }
         });
         let started =
             starting.await.unwrap_or_else(|panic| Err(Failure::new(Code::StartFailed).source(panic)));
@@ -289,6 +312,11 @@ impl Shared {
         });
     }
 
+    /// Whether it runs, or is about to.
+    pub(super) fn is_running(&self) -> bool {
+        self.life().is_running()
+    }
+
     pub(super) async fn notify_drain(&self) {
         let notice = self.backing().as_ref().map(Backing::drain_notice);
         if let Some(notice) = notice {
@@ -299,12 +327,16 @@ impl Shared {
     pub(super) async fn stop(&self) -> Ended {
         self.life().stop();
         self.state.store(Arc::new(State::Absent));
+        self.changed.send_modify(|changes| *changes += 1);
         let backing = self.backing().take();
+        let limit = self.definition.options.shutdown_timeout;
         let ended = match backing {
-            Some(backing) => backing.stop(self.definition.options.shutdown_timeout).await,
+            Some(backing) if self.is_retired() => backing.retire(limit).await,
+            Some(backing) => backing.stop(limit).await,
             None => Ended::Gracefully,
         };
         self.life().ended();
+        self.over.send_replace(true);
         self.changed.send_modify(|changes| *changes += 1);
         tracing::debug!(application = %self.definition.name, ?ended, "application stopped");
         ended
@@ -368,9 +400,7 @@ impl Service<Request<Body>> for Current {
             State::Running(dispatcher) => dispatcher.call(request, &self.shared),
             State::Absent => {
                 let shared = Arc::clone(&self.shared);
-                Answering::Boxed(Box::pin(
-                    async move { shared.dispatcher().await?.call(request, &shared).await },
-                ))
+                Answering::Boxed(Box::pin(shared.answer(request)))
             }
         }
     }

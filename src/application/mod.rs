@@ -16,6 +16,7 @@
 
 mod builder;
 mod current;
+mod retire;
 mod start;
 mod status;
 

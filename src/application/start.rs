@@ -132,6 +132,19 @@ impl Backing {
         }
     }
 
+    /// Ends it after its last request, or when `limit` is over. Others answer new requests.
+    pub(super) async fn retire(self, limit: Duration) -> Ended {
+        #[cfg(feature = "out-of-process")]
+        if let Self::OutOfProcess(mut process) = self {
+            let told = process.drain_notice();
+            let last = async { tokio::join!(told, &mut process.unused).1 };
+            // The error is the end that is waited for.
+            let _late = tokio::time::timeout(limit, last).await;
+            return Self::OutOfProcess(process).stop(limit).await;
+        }
+        self.stop(limit).await
+    }
+
     pub(super) async fn stop(self, limit: Duration) -> Ended {
         match self {
             Self::InProcess(running) => running.end(limit).await,
@@ -147,7 +160,9 @@ impl Backing {
 /// Applications in processes of their own.
 #[cfg(feature = "out-of-process")]
 mod process {
-    use std::ffi::OsString;
+    use std::{convert::Infallible, ffi::OsString};
+
+    use tokio::sync::oneshot;
 
     use super::{Artifact, Backing, Definition, Dispatcher, Failure};
     use crate::{
@@ -163,6 +178,8 @@ mod process {
     pub(in crate::application) struct Process {
         pub(super) instance: Held,
         peer: Peer,
+        /// Ends when no request is on its way to it, or back.
+        pub(super) unused: oneshot::Receiver<Infallible>,
     }
 
     pub(super) async fn start(definition: &Definition) -> Result<(Dispatcher, Backing), Failure> {
@@ -179,8 +196,9 @@ mod process {
             Artifact::Library(_) => Peer::Runner,
             Artifact::Command(_) => Peer::Foreign { token: Some(instance.token().to_string()) },
         };
-        let forwarder = Forwarder::new(target(definition, &instance, peer.clone()));
-        Ok((Dispatcher::OutOfProcess(forwarder), Backing::OutOfProcess(Process { instance, peer })))
+        let (forwarder, unused) = Forwarder::watched(target(definition, &instance, peer.clone()));
+        let process = Process { instance, peer, unused };
+        Ok((Dispatcher::OutOfProcess(forwarder), Backing::OutOfProcess(process)))
     }
 
     fn launch(definition: &Definition) -> Launch {

@@ -58,7 +58,6 @@ pub(crate) struct Connections<S> {
     service: S,
     around: Around,
     protocols: Arc<Protocols>,
-    stop: watch::Receiver<Stop>,
 }
 
 /// How the versions of HTTP are spoken; the same for all connections.
@@ -110,23 +109,27 @@ impl<S> Handler for S where
 }
 
 impl<S: Handler> Connections<S> {
-    pub(crate) fn new(service: S, around: Around, limits: &Limits, stop: watch::Receiver<Stop>) -> Self {
-        Self { service, around, protocols: Arc::new(Protocols::new(limits)), stop }
+    pub(crate) fn new(service: S, around: Around, limits: &Limits) -> Self {
+        Self { service, around, protocols: Arc::new(Protocols::new(limits)) }
     }
 
-    /// Serves one connection to its end.
-    pub(crate) async fn serve<I>(mut self, mut stream: I, connection: Connection)
-    where
+    /// Serves one connection to its end, which `stop` hastens.
+    pub(crate) async fn serve<I>(
+        mut self,
+        mut stream: I,
+        connection: Connection,
+        mut stop: watch::Receiver<Stop>,
+    ) where
         I: Read + Write + Unpin + Send + 'static,
     {
-        let Some((version, first)) = self.version(&mut stream).await else { return };
+        let Some((version, first)) = self.version(&mut stream, &mut stop).await else { return };
         let pipeline = Arc::<Pipeline>::default();
         let socket = Socket::new(stream, first, Arc::clone(&pipeline));
         let connection = Arc::new(connection);
         let (shared, known) = (Arc::clone(&connection), Arc::clone(&pipeline));
         let service = Requests::new(self.service, self.around, shared, known);
         let protocols = Arc::clone(&self.protocols);
-        let serving = Serving { protocols: self.protocols, connection, stop: self.stop };
+        let serving = Serving { protocols: self.protocols, connection, stop };
         match version {
             version::Version::Http1 => {
                 let mut http1 = protocols.http1.clone();
@@ -145,7 +148,11 @@ impl<S: Handler> Connections<S> {
     }
 
     /// What the client speaks, and its first bytes; `None` when it says nothing in time, or has left.
-    async fn version<I: Read + Unpin>(&mut self, stream: &mut I) -> Option<(version::Version, Vec<u8>)> {
+    async fn version<I: Read + Unpin>(
+        &mut self,
+        stream: &mut I,
+        stop: &mut watch::Receiver<Stop>,
+    ) -> Option<(version::Version, Vec<u8>)> {
         let limit = self.protocols.header_timeout;
         let mut finding = pin!(async {
             let found = version::find_out(stream);
@@ -154,8 +161,8 @@ impl<S: Handler> Connections<S> {
                 None => found.await.ok(),
             }
         });
-        let order = self.stop.clone();
-        match until(finding.as_mut(), &order, self.stop.wait_for(is_ordered)).await {
+        let order = stop.clone();
+        match until(finding.as_mut(), &order, stop.wait_for(is_ordered)).await {
             Some(found) => found,
             None => tokio::time::timeout(self.protocols.linger, finding).await.ok()?,
         }

@@ -5,12 +5,14 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
+use arc_swap::{ArcSwap, Cache};
 use http::{Request, Response, header};
 use tower_service::Service;
 
@@ -64,20 +66,33 @@ pub enum Unknown {
     NotFound,
 }
 
-/// Hands requests to the applications of sites.
-#[derive(Debug)]
+/// Hands requests to the applications of sites. Clones are the same router.
 pub struct Router<S> {
-    table: Arc<Table<S>>,
+    /// A copy of the pointer to the table, which is looked at for each request, and whether it is still the same.
+    table: Cache<Arc<ArcSwap<Table<S>>>, Arc<Table<S>>>,
 }
 
 impl<S> Clone for Router<S> {
     fn clone(&self) -> Self {
-        Self { table: Arc::clone(&self.table) }
+        Self { table: self.table.clone() }
+    }
+}
+
+impl<S> fmt::Debug for Router<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router").finish_non_exhaustive()
     }
 }
 
 #[derive(Debug)]
 struct Table<S> {
+    routes: Arc<Routes<S>>,
+    /// What was before, for connections on listeners that nobody is reached on any more.
+    before: Option<Arc<Routes<S>>>,
+}
+
+#[derive(Debug)]
+struct Routes<S> {
     sites: Vec<Applications<S>>,
     listeners: Vec<(Arc<str>, Sites)>,
     unknown: Unknown,
@@ -101,6 +116,22 @@ impl<S> Router<S> {
     /// A router to `sites`.
     #[must_use]
     pub fn new(sites: Vec<Site<S>>, unknown: Unknown) -> Self {
+        let table = Table { routes: Arc::new(Routes::new(sites, unknown)), before: None };
+        Self { table: Cache::new(Arc::new(ArcSwap::from_pointee(table))) }
+    }
+
+    /// Routes to `sites` from now on, also the next requests of connections that are open. Those that came in where no
+    /// site is reached any more are routed as before, until they end.
+    pub fn replace(&self, sites: Vec<Site<S>>, unknown: Unknown) {
+        let routes = Arc::new(Routes::new(sites, unknown));
+        let current = self.table.arc_swap();
+        let before = Some(Arc::clone(&current.load().routes));
+        current.store(Arc::new(Table { routes, before }));
+    }
+}
+
+impl<S> Routes<S> {
+    fn new(sites: Vec<Site<S>>, unknown: Unknown) -> Self {
         let mut listeners: Vec<(Arc<str>, Sites)> = Vec::new();
         for (place, site) in sites.iter().enumerate() {
             for binding in &site.bindings {
@@ -114,7 +145,7 @@ impl<S> Router<S> {
             }
         }
         let sites = sites.into_iter().map(|site| Applications::new(site.applications)).collect();
-        Self { table: Arc::new(Table { sites, listeners, unknown }) }
+        Self { sites, listeners, unknown }
     }
 }
 
@@ -181,14 +212,36 @@ impl<S> Applications<S> {
 
 impl<S> Table<S> {
     fn find(&self, request: &Request<Body>) -> Result<&(Arc<str>, S), Failure> {
-        let listener = match request.extensions().get::<Facts>() {
-            Some(facts) if self.listeners.len() > 1 => {
-                let binding = &facts.connection.binding;
-                self.listeners.iter().find(|(listener, _)| listener == binding)
-            }
-            _ => self.listeners.first(),
+        let Some(before) = &self.before else {
+            return self.routes.find(request, self.routes.listener(request));
         };
-        let (_, sites) = listener.ok_or_else(|| Failure::new(Code::UnknownAuthority))?;
+        // Also where there is one listener only: the connection may have come in on another, which is no more.
+        match self.routes.named(request) {
+            Some(sites) => self.routes.find(request, Some(sites)),
+            None => before.find(request, before.listener(request)),
+        }
+    }
+}
+
+impl<S> Routes<S> {
+    /// The sites where a request came in. Where there is one listener only, nobody asks for its name.
+    fn listener(&self, request: &Request<Body>) -> Option<&Sites> {
+        match &self.listeners[..] {
+            [(_, only)] => Some(only),
+            _ => self.named(request),
+        }
+    }
+
+    fn named(&self, request: &Request<Body>) -> Option<&Sites> {
+        let Some(facts) = request.extensions().get::<Facts>() else {
+            return self.listeners.first().map(|(_, sites)| sites);
+        };
+        let binding = &facts.connection.binding;
+        self.listeners.iter().find(|(listener, _)| listener == binding).map(|(_, sites)| sites)
+    }
+
+    fn find(&self, request: &Request<Body>, sites: Option<&Sites>) -> Result<&(Arc<str>, S), Failure> {
+        let sites = sites.ok_or_else(|| Failure::new(Code::UnknownAuthority))?;
         let site =
             sites.find(request).or_else(|| (self.unknown == Unknown::FirstSite).then_some(sites.first));
         let unknown = || match self.unknown {
@@ -213,7 +266,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Routing<S::Future> {
-        match self.table.find(&request) {
+        match self.table.load().find(&request) {
             Ok((base, application)) => {
                 if !base.is_empty()
                     && let Some(facts) = request.extensions_mut().get_mut::<Facts>()
@@ -256,6 +309,7 @@ impl<F: Future<Output = Result<Response<Body>, Failure>>> Future for Routing<F> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::{Connection, End};
 
     /// Says its own name.
     #[derive(Clone, Debug)]
@@ -326,6 +380,31 @@ mod tests {
         assert_eq!(route(&router, "a.b.example.com.", "/").await.as_deref(), Ok("wild@"));
         assert_eq!(route(&router, "example.com", "/").await.as_deref(), Ok("default@"));
         assert_eq!(route(&router, "notexample.com", "/").await.as_deref(), Ok("default@"));
+    }
+
+    #[tokio::test]
+    async fn a_request_on_an_open_connection_goes_where_routes_lead_by_now() {
+        let sites = |name| vec![site("s", &[Authority::Any], &[("", name)])];
+        let router = Router::new(sites("old"), Unknown::default());
+        let mut connection = router.clone();
+        let ask = || {
+            let mut request = Request::builder().uri("/").body(Body::empty()).expect("valid");
+            let connection = Connection::new(End::Unknown, End::Unknown, "http://a".into(), None);
+            request.extensions_mut().insert(Facts::new(Arc::new(connection)));
+            request
+        };
+        let name = |answer: Response<Body>| answer.headers()["name"].clone();
+        assert_eq!(name(connection.call(ask()).await.unwrap()), "old");
+        router.replace(sites("new"), Unknown::default());
+        assert_eq!(name(connection.call(ask()).await.unwrap()), "new");
+
+        // Nobody is reached any more where it came in.
+        let elsewhere = Binding { listener: "http://b".into(), authority: Authority::Any };
+        router.replace(
+            vec![Site { bindings: vec![elsewhere], ..sites("other").remove(0) }],
+            Unknown::default(),
+        );
+        assert_eq!(name(connection.call(ask()).await.unwrap()), "new");
     }
 
     #[tokio::test]

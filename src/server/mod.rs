@@ -2,19 +2,21 @@
 //!
 //! [`Server`] is for any service. It puts around it what `http` does for every connection and every request.
 
-use std::{sync::Arc, time::Duration};
+mod listening;
+
+use std::time::Duration;
 
 use http::{Request, Response};
-use hyper_util::rt::TokioIo;
-use tokio::task::JoinSet;
 use tower_service::Service;
+
+pub use self::listening::Listening;
+use self::listening::{Changes, Open};
 
 pub use crate::stop::{Stop, Stopping};
 use crate::{
     Body, Failure,
-    facts::Connection,
-    http::{Around, Connections, ErrorPage, Handler, Limits},
-    listener::{Accepted, Address, ListenError, Listener},
+    http::{Around, Connections, ErrorPage, Limits},
+    listener::{Address, ListenError, Listener},
 };
 
 /// What a server does besides handing on requests.
@@ -65,6 +67,7 @@ pub struct Server<S> {
     service: S,
     options: Options,
     listeners: Vec<Listener>,
+    changes: Option<Changes>,
 }
 
 impl<S> Server<S>
@@ -75,7 +78,7 @@ where
 {
     /// A server for `service` that listens nowhere yet.
     pub fn new(service: S) -> Self {
-        Self { service, options: Options::default(), listeners: Vec::new() }
+        Self { service, options: Options::default(), listeners: Vec::new(), changes: None }
     }
 
     /// Changes what it does besides.
@@ -105,74 +108,29 @@ where
         self.listeners.iter().map(Listener::address)
     }
 
+    /// A way to listen on more or fewer addresses while it serves.
+    pub fn listening(&mut self) -> Listening {
+        let (listening, changes) = listening::channel();
+        self.changes = Some(changes);
+        listening
+    }
+
     /// Serves until `stopping` says otherwise, then finishes what is in flight.
     pub async fn serve(self, stopping: Stopping) -> Stopped {
         let Options { header_timeout, max_fields, .. } = self.options;
         let linger = (self.options.shutdown_timeout / 5).min(LONGEST_LINGER);
         let limits = Limits { header_timeout, max_fields, linger, ..Limits::default() };
         let around = Around::new(self.options.error_page, self.options.access);
-        let connections = Connections::new(self.service, around, &limits, stopping.watch());
-        let places = Arc::new(tokio::sync::Semaphore::new(self.options.max_connections));
-        let mut accepting = JoinSet::new();
+        let connections = Connections::new(self.service, around, &limits);
+        let mut open = Open::new(connections, self.options.max_connections);
         for listener in self.listeners {
-            accepting.spawn(accept(listener, connections.clone(), Arc::clone(&places), stopping.clone()));
+            open.listen(listener);
         }
-        drop(connections);
-        let mut open = JoinSet::new();
-        while let Some(ended) = accepting.join_next().await {
-            // One that panicked has lost its connections with it; the others go on.
-            let connections: JoinSet<()> = ended.unwrap_or_default();
-            open.spawn(finish(connections));
-        }
-        let mut all = std::pin::pin!(async { while open.join_next().await.is_some() {} });
+        open.until(stopping.asked(), self.changes).await;
         tokio::select! {
-            () = all.as_mut() => Stopped::Gracefully,
+            () = open.finish() => Stopped::Gracefully,
             () = stopping.now() => Stopped::Forced,
             () = tokio::time::sleep(self.options.shutdown_timeout) => Stopped::Forced,
         }
     }
-}
-
-/// Accepts connections until the stop; gives back those that are open then.
-async fn accept<S: Handler>(
-    listener: Listener,
-    connections: Connections<S>,
-    places: Arc<tokio::sync::Semaphore>,
-    stopping: Stopping,
-) -> JoinSet<()> {
-    let binding: Arc<str> = listener.address().to_string().into();
-    let mut open = JoinSet::new();
-    let serve = move |accepted: Accepted| {
-        let Accepted { stream, peer, local } = accepted;
-        let connection = Connection::new(peer, local, Arc::clone(&binding), None);
-        // Boxed, since it is large, and moved several times on its way into a task.
-        Box::pin(connections.clone().serve(TokioIo::new(stream), connection))
-    };
-    let mut stopped = std::pin::pin!(stopping.asked());
-    loop {
-        let place = tokio::select! {
-            place = Arc::clone(&places).acquire_owned() => place.expect("never closed"),
-            () = stopped.as_mut() => break,
-        };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stopped.as_mut() => break,
-        };
-        // Those that have ended; otherwise the set grows for as long as the listener lives.
-        while open.try_join_next().is_some() {}
-        let serving = serve(accepted);
-        open.spawn(async move {
-            serving.await;
-            drop(place);
-        });
-    }
-    // They came before the stop, though nobody had the time to accept them.
-    for accepted in listener.close() {
-        open.spawn(serve(accepted));
-    }
-    open
-}
-
-async fn finish(mut connections: JoinSet<()>) {
-    while connections.join_next().await.is_some() {}
 }

@@ -141,6 +141,12 @@ impl Life {
         due.then(|| self.patience.refused(now).map_or(now, |(until, _)| until))
     }
 
+    /// Whether it is there, or being started.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.phase != Phase::Idle && self.gate == Gate::Open
+    }
+
     /// How often it failed within the last minute, as far as the policy counts.
     #[must_use]
     pub fn failures(&self, now: Instant) -> usize {

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use rustix::process::Signal;
 
-use super::{rewrite, served_by, try_get};
+use super::{replace_worker, rewrite, served_by, try_get};
 use crate::{
     foreign::echo,
     host::{Host, Model, Setup, Watched, kill, library},
@@ -33,7 +33,7 @@ async fn a_replacement_of_the_worker_leaves_processes_as_they_are() {
     let host = Setup::sample(Model::OutOfProcess).start_preloaded().await;
     let instance = pid(&host, "/info").await;
     for round in 1..=3 {
-        host.signal("HUP");
+        replace_worker(&host, round);
         served_by(&host, round + 1).await;
         host.log.wait(|_| host.log.of("worker ended").len() == round).await;
         assert_eq!(pid(&host, "/info").await, instance);
@@ -53,8 +53,7 @@ async fn a_new_library_at_the_same_path_is_a_new_process() {
     std::fs::copy(library("sample_app"), &next).unwrap();
     std::fs::rename(next, path).unwrap();
     host.signal("HUP");
-    served_by(&host, 2).await;
-    host.log.message("worker ended").await;
+    host.log.message("configuration in force").await;
     assert_ne!(pid(&host, "/info").await, instance);
     assert!(host.stop().await.success());
 }
@@ -72,13 +71,13 @@ async fn a_fixed_port_is_kept_through_a_crash_and_replacements_without_a_failed_
     assert_eq!(pid(&host, "/").await, instance);
     let second = served_by(&host, 2).await;
 
-    host.signal("HUP");
+    replace_worker(&host, 1);
     answered_until_ended(&host, second).await;
     assert_eq!(pid(&host, "/").await, instance);
     let third = served_by(&host, 3).await;
 
     // One with another environment cannot run beside it: it gets the port when the other has ended.
-    rewrite(&host, &setup("two").text());
+    rewrite(&host, &setup("two").server("threads = 3").text());
     host.signal("HUP");
     answered_until_ended(&host, third).await;
     let told = host.get("/").await.json();

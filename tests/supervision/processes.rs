@@ -4,7 +4,7 @@ use std::{net::TcpListener, os::unix::net::UnixDatagram, time::Duration};
 
 use rustix::process::{Signal, getpgid};
 
-use super::{served_by, started};
+use super::started;
 use crate::host::{Model, PATIENCE, Setup, Watched, kill, status_of};
 
 #[tokio::test]
@@ -128,7 +128,6 @@ async fn a_service_manager_hears_of_readiness_reloads_life_and_the_end() {
     host.signal("HUP");
     assert!(hears("RELOADING=1").contains("MONOTONIC_USEC="));
     hears("READY=1");
-    served_by(&host, 2).await;
     host.signal("TERM");
     hears("STOPPING=1");
     let mut host = host;

@@ -9,7 +9,7 @@ use tokio::{
     net::UnixStream,
 };
 
-use super::{rewrite, served_by};
+use super::{replace_worker, rewrite, served_by};
 use crate::{
     both_models,
     host::{Answer, Ask, Load, Model, OK, Setup},
@@ -18,13 +18,13 @@ use crate::{
 const REFUSED: &str = "configuration refused; the one in force stays";
 
 both_models! {
-    async fn a_reload_puts_a_new_configuration_in_force(model: Model) {
+    async fn what_a_worker_is_started_with_needs_another_worker(model: Model) {
         let setup = |value: &str| Setup::broken(model, "none").settings(&format!("value = {value:?}"));
         let host = setup("old").start().await;
         let old = served_by(&host, 1).await;
         assert_eq!(host.get("/setting/value").await.text(), "old");
 
-        rewrite(&host, &setup("new").text());
+        rewrite(&host, &setup("new").server("threads = 3").text());
         host.signal("HUP");
         host.log.message("configuration in force").await;
         assert_ne!(served_by(&host, 2).await, old);
@@ -39,7 +39,7 @@ both_models! {
         let mut load = Load::start(&host, Ask { path: "/plaintext", right: |body| body == "Hello, World!" });
         for round in 1..=5 {
             load.answers(20).await;
-            host.signal("HUP");
+            replace_worker(&host, round);
             served_by(&host, round + 1).await;
         }
         load.answers(20).await;
@@ -53,7 +53,7 @@ both_models! {
         let mut busy = host.wire().await;
         busy.send("POST /slow-reader HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
         busy.send_chunk(b"first").await;
-        host.signal("HUP");
+        replace_worker(&host, 1);
         served_by(&host, 2).await;
         assert_eq!(host.get("/").await.text(), "ok\n");
         busy.send("0\r\n\r\n").await;
@@ -72,7 +72,7 @@ async fn what_would_go_on_for_ever_is_told_that_its_worker_ends() {
         client.request(Method::GET, "/until-drain").body(Empty::new()).unwrap();
     let mut endless = client.begin(request).await.unwrap();
     endless.frame().await.unwrap().unwrap();
-    host.signal("HUP");
+    replace_worker(&host, 1);
     assert!(Answer::of(endless).await.unwrap().text().ends_with("drained\n"));
     host.log.message("worker ended").await;
     assert!(host.stop().await.success());
@@ -120,7 +120,8 @@ async fn a_worker_that_does_not_get_ready_is_refused_once_and_the_old_one_goes_o
     for (fault, why) in [("constructor-error", "PreloadFailed"), ("constructor-abort", "Crashed")] {
         let host = Setup::broken(Model::InProcess, "none").start_preloaded().await;
         let worker = host.worker();
-        rewrite(&host, &Setup::broken(Model::InProcess, fault).application("preload = true").text());
+        let broken = Setup::broken(Model::InProcess, fault).application("preload = true");
+        rewrite(&host, &broken.server("threads = 3").text());
         host.signal("HUP");
         let told = host.log.message(REFUSED).await;
         assert!(told["why"].as_str().unwrap().contains(why), "{told}");

@@ -36,8 +36,8 @@ impl Supervisor {
         if worker.refused.contains(&culprit.application) {
             return Event::Exited(generation, exit);
         }
-        // Of a configuration that is not in force, and will not be.
-        if worker.edition != self.plan.edition() {
+        // Of a configuration that is not in force, and will not be; or perhaps of one that it was changing to.
+        if worker.edition != self.plan.edition() || self.plan.is_changing(generation) {
             return Event::Exited(generation, exit);
         }
         let ready = self.plan.is_ready(generation);

@@ -32,7 +32,8 @@ pub(super) fn terms(config: &Config) -> Terms {
     Terms {
         start_limit: preloaded.max().unwrap_or_default() + MARGIN,
         change_limit: starting.max().unwrap_or_default() + MARGIN,
-        stop_limit: config.server.shutdown_timeout + ending + MARGIN,
+        // Twice, for what has been replaced and finishes what it has.
+        stop_limit: config.server.shutdown_timeout + 2 * ending + MARGIN,
         standby: if config.server.standby { Standby::Kept } else { Standby::None },
     }
 }

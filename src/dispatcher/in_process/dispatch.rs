@@ -95,7 +95,8 @@ impl Dispatch {
     fn begin(&mut self, cx: &mut Context<'_>) -> Result<Next, Failure> {
         let exchange = self.exchange();
         let generation = exchange.lease().generation();
-        if !generation.is_ready() {
+        // One that drains gets what was on its way to it; whoever comes later is sent elsewhere.
+        if !generation.is_ready() && !generation.is_draining() {
             let failure = Failure::new(failure::Code::ApplicationUnavailable);
             return Err(failure.detail("the application says that it is not ready"));
         }

@@ -25,6 +25,15 @@ use super::{
 };
 use crate::{facts::RequestId, recorder::Registered};
 
+/// How many generations this process has made. All of them are still there.
+#[must_use]
+pub fn made() -> usize {
+    NUMBER.load(Ordering::Relaxed) as usize - 1
+}
+
+/// The number of the next one.
+static NUMBER: AtomicU32 = AtomicU32::new(1);
+
 /// What an application is told about itself, and how long it may take.
 #[derive(Clone, Debug)]
 pub struct Start {
@@ -179,7 +188,6 @@ impl Generation {
     }
 
     fn new(start: Start, code: Option<Range<usize>>) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self {
             number,

@@ -24,7 +24,7 @@ pub use dispatch::Dispatch;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub use ffi::hostile::answer as read_hostile_answer;
-pub use generation::{Ended, Generation, Lease, Running, Start};
+pub use generation::{Ended, Generation, Lease, Running, Start, made};
 pub use library::Library;
 #[cfg(feature = "out-of-process")]
 pub use pins::{Pins, Unpinned};

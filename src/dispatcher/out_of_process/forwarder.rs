@@ -5,6 +5,7 @@
 //! body, closes the instance's stream.
 
 use std::{
+    convert::Infallible,
     future::poll_fn,
     pin::{Pin, pin},
     sync::Arc,
@@ -20,7 +21,7 @@ use http::{
 use http_body::Body as _;
 use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     answer::{self, Exchange},
@@ -54,12 +55,18 @@ impl Forwarder {
     /// A forwarder to `target`. It connects with the first request.
     #[must_use]
     pub fn new(target: Target) -> Self {
+        Self::watched(target).0
+    }
+
+    /// A forwarder, and what ends when nobody has a clone of it, and all that went through it has ended: requests,
+    /// answers with their bodies, upgraded streams.
+    pub(crate) fn watched(target: Target) -> (Self, oneshot::Receiver<Infallible>) {
         let token = match &target.peer {
             Peer::Foreign { token: Some(token) } => secret(token),
             Peer::Foreign { token: None } | Peer::Runner => None,
         };
-        let pool = Arc::new(Pool::new(&target));
-        Self(Arc::new(Inner { target, token, pool }))
+        let (pool, over) = Pool::new(&target);
+        (Self(Arc::new(Inner { target, token, pool: Arc::new(pool) })), over)
     }
 
     /// Carries one request.

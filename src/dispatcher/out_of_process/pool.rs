@@ -7,6 +7,7 @@
 //! requests share a connection, up to a number of streams, and then open another.
 
 use std::{
+    convert::Infallible,
     io,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     task::{Context, Poll},
@@ -17,7 +18,11 @@ use futures_util::future::Either;
 use http::Request;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{sync::Notify, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+    time::Instant,
+};
 
 use super::{
     connection::{Condition, Connection, Sent, Timer},
@@ -51,6 +56,8 @@ pub(super) struct Pool {
     /// Hears what happens on kept connections.
     news: Arc<Notify>,
     sweeper: OnceLock<JoinHandle<()>>,
+    /// Goes with the pool: when nobody has a lease, and nobody could ask for one.
+    _in_use: oneshot::Sender<Infallible>,
 }
 
 /// The HTTP/1.1 connections that wait for their next request, the oldest first.
@@ -75,12 +82,14 @@ struct Shared {
 }
 
 impl Pool {
-    pub(super) fn new(target: &Target) -> Self {
+    /// A pool, and what ends with it.
+    pub(super) fn new(target: &Target) -> (Self, oneshot::Receiver<Infallible>) {
+        let (in_use, over) = oneshot::channel();
         let keep_for = match target.peer {
             Peer::Runner => None,
             Peer::Foreign { .. } => Some(FOREIGN_PATIENCE),
         };
-        Self {
+        let pool = Self {
             endpoint: target.endpoint.clone(),
             connect: target.limits.connect,
             keep_for,
@@ -88,7 +97,9 @@ impl Pool {
             shared: tokio::sync::Mutex::default(),
             news: Arc::default(),
             sweeper: OnceLock::new(),
-        }
+            _in_use: in_use,
+        };
+        (pool, over)
     }
 
     /// A connection for one exchange.

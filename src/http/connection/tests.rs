@@ -83,9 +83,13 @@ fn client(pipe: usize) -> (DuplexStream, Arc<AtomicUsize>, Stopping) {
     let (client, server) = tokio::io::duplex(pipe);
     let (stopping, writes) = (Stopping::new(), Arc::<AtomicUsize>::default());
     let around = Around::new(crate::http::ErrorPage::default(), false);
-    let connections = Connections::new(Paths, around, &Limits::default(), stopping.watch());
+    let connections = Connections::new(Paths, around, &Limits::default());
     let connection = Connection::new(End::Unknown, End::Unknown, empty_base(), None);
-    tokio::spawn(connections.serve(TokioIo::new(Counted(server, Arc::clone(&writes))), connection));
+    tokio::spawn(connections.serve(
+        TokioIo::new(Counted(server, Arc::clone(&writes))),
+        connection,
+        stopping.watch(),
+    ));
     (client, writes, stopping)
 }
 

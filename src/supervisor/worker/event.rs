@@ -27,7 +27,7 @@ pub enum Event {
     /// uses no more.
     Changed(Generation, Edition, usize),
     /// A worker goes on with the edition that it had: an application of the new one does not start.
-    NotChanged(Generation, Edition),
+    NotChanged(Generation, Edition, usize),
     /// There is a new edition, which another worker has to serve.
     Replace(Edition, Terms),
     /// There is a new edition, to which the worker that serves can change.

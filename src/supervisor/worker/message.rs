@@ -131,6 +131,9 @@ pub enum Report {
         edition: Edition,
         /// Why not.
         failed: Vec<Failed>,
+        /// As in `Changed`: what was loaded in vain stays, too.
+        #[serde(default)]
+        left: usize,
     },
     /// It wants an instance.
     Want(Box<Want>),
@@ -214,7 +217,7 @@ mod tests {
         for report in [
             Report::Ready { failed: vec!["shop".to_owned()] },
             Report::Changed { edition: Edition(2), left: 4 },
-            Report::Refused { edition: Edition(2), failed: vec![failed] },
+            Report::Refused { edition: Edition(2), failed: vec![failed], left: 5 },
         ] {
             assert_eq!(read(&line(&report)), Some(report));
         }

@@ -187,7 +187,7 @@ impl Plan {
             Event::Felled(generation, exit) => drop(self.gone(generation, Some(exit))),
             Event::Hung(generation) => self.hung(generation),
             Event::Changed(generation, edition, left) => self.changed(generation, edition, left),
-            Event::NotChanged(generation, edition) => self.not_changed(generation, edition),
+            Event::NotChanged(generation, edition, left) => self.not_changed(generation, edition, left),
             Event::Replace(edition, terms) => self.want(edition, terms, Wanted::Replace),
             Event::Change(edition, terms) => self.want(edition, terms, Wanted::Change),
             Event::Stop => self.stop(),

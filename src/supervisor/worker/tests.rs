@@ -239,7 +239,7 @@ fn make(world: &mut World, a_move: Move) {
                     Event::Configured(generation),
                     Event::Serving(generation),
                     Event::Changed(generation, Edition(number), 0),
-                    Event::NotChanged(generation, Edition(number)),
+                    Event::NotChanged(generation, Edition(number), 0),
                     Event::Hung(generation),
                 ] {
                     assert_eq!(world.tell(event), []);

@@ -102,10 +102,12 @@ impl Plan {
         self.adopt(candidate);
     }
 
-    pub(super) fn not_changed(&mut self, generation: Generation, edition: Edition) {
-        if let Some(candidate) = self.take_change(generation, edition) {
-            self.actions.push(Action::Refuse(candidate.edition, Refusal::NotChanged));
+    pub(super) fn not_changed(&mut self, generation: Generation, edition: Edition, left: usize) {
+        let Some(candidate) = self.take_change(generation, edition) else { return };
+        if let Some(worker) = self.workers.get_mut(&generation) {
+            worker.left = left;
         }
+        self.actions.push(Action::Refuse(candidate.edition, Refusal::NotChanged));
     }
 
     /// The candidate, if it is this change of this worker.
@@ -141,7 +143,9 @@ impl Plan {
         edition.is_some() && edition == self.candidate.map(|candidate| candidate.edition)
     }
 
-    pub(super) fn is_changing(&self, generation: Generation) -> bool {
+    /// Whether it was told to change, and has not said yet what came of it.
+    #[must_use]
+    pub fn is_changing(&self, generation: Generation) -> bool {
         matches!(self.candidate, Some(Candidate { way: Way::Change(it, _), .. }) if it == generation)
     }
 }

@@ -195,8 +195,11 @@ impl World {
     }
 
     pub(super) fn not_changed(&mut self, generation: Generation) -> Vec<Action> {
-        let edition = self.living.get_mut(&generation).expect("it lives").changing.take();
-        self.tell(Event::NotChanged(generation, Edition(edition.expect("it was told to change"))))
+        let known = self.living.get_mut(&generation).expect("it lives");
+        let edition = known.changing.take().expect("it was told to change");
+        known.left += 1;
+        let left = known.left;
+        self.tell(Event::NotChanged(generation, Edition(edition), left))
     }
 
     /// One worker does the next thing that it has to do, and does it well.

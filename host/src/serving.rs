@@ -1,0 +1,223 @@
+//! What a worker serves, and how it changes to another edition while it serves.
+//!
+//! In: orders to change, with the sockets that are new. Out: a report that it has changed, or why not. Never: touches an
+//! application that is the same in both editions, or takes one away before the one in its place runs.
+
+use std::{
+    os::fd::OwnedFd,
+    sync::{Arc, PoisonError},
+};
+
+use cohost::{
+    Application, Server,
+    config::Listen,
+    dispatcher::in_process::{self, Ended},
+    failure::Code,
+    listener::{Bound, Listener},
+    router::Router,
+    server::{Listening, Stopped},
+    supervisor::worker::{Change, Edition as Number, Failed, Report, Reports},
+};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::{
+    edition::Edition,
+    exit::{Exit, Refused},
+    hosting::{self, Addresses, Hosting},
+    mounted::Mounted,
+    printed,
+    replaced::Replaced,
+    serve, sockets,
+    worker::Shown,
+};
+
+/// What a worker serves.
+pub(crate) struct Serving {
+    hosting: Hosting,
+    router: Router<Mounted>,
+    listening: Listening,
+    addresses: Addresses,
+    /// That came for the next change.
+    sockets: Vec<OwnedFd>,
+    changing: Option<Changing>,
+    retiring: JoinSet<Ended>,
+    reports: Arc<Reports>,
+    shown: Arc<Shown>,
+}
+
+/// A change that is under way.
+struct Changing {
+    number: Number,
+    hosting: Hosting,
+    replaced: Vec<Replaced>,
+    listeners: Vec<(Listen, Listener)>,
+    starting: JoinHandle<Vec<Failed>>,
+}
+
+impl Serving {
+    /// Serves `hosting` on these listeners, which are those of [`hosting::listens`], in that order.
+    pub(crate) fn new(
+        hosting: Hosting,
+        listeners: Vec<Listener>,
+        reports: Arc<Reports>,
+        shown: Arc<Shown>,
+    ) -> (Self, Server<Router<Mounted>>) {
+        let addresses = hosting.addresses(&listeners);
+        let router = hosting.router(&addresses);
+        let mut server = hosting.server(router.clone(), listeners);
+        let listening = server.listening();
+        let (sockets, retiring) = (Vec::new(), JoinSet::new());
+        let changing = None;
+        let serving =
+            Self { hosting, router, listening, addresses, sockets, changing, retiring, reports, shown };
+        (serving, server)
+    }
+
+    pub(crate) fn applications(&self) -> Vec<Application> {
+        self.hosting.applications()
+    }
+
+    /// Keeps a socket for the change that comes after it.
+    pub(crate) fn socket(&mut self, socket: OwnedFd) {
+        self.sockets.push(socket);
+    }
+
+    /// Begins a change. The supervisor waits for the report before it orders another one.
+    pub(crate) fn change(&mut self, change: &Change) {
+        let sockets = std::mem::take(&mut self.sockets);
+        match self.begin(change, sockets) {
+            Ok(changing) => self.changing = Some(changing),
+            Err(refused) => {
+                let code = "configuration".to_owned();
+                let failed = Failed { application: String::new(), code, detail: refused.to_string() };
+                self.refuse(change.number, vec![failed]);
+            }
+        }
+    }
+
+    fn begin(&self, change: &Change, sockets: Vec<OwnedFd>) -> Result<Changing, Refused> {
+        let edition: Edition = serde_json::from_value(change.edition.clone())
+            .map_err(|error| Exit::Failed.because(format!("the edition is unreadable: {error}")))?;
+        let hosting = self.hosting.next(&edition, edition.config()?)?;
+        let listeners = self.listeners(&hosting, sockets)?;
+        let replaced = hosting.in_place_of(&self.hosting);
+        // What the new ones print as they start is theirs already.
+        printed::keep(hosting.config());
+        let first: Vec<_> = replaced.iter().filter_map(Replaced::to_start_first).collect();
+        let starting = tokio::spawn(hosting::start(first));
+        Ok(Changing { number: change.number, hosting, replaced, listeners, starting })
+    }
+
+    fn listeners(&self, next: &Hosting, sockets: Vec<OwnedFd>) -> Result<Vec<(Listen, Listener)>, Refused> {
+        let listens = hosting::listens(next.config()).into_iter();
+        let new: Vec<_> = listens.filter(|listen| !self.addresses.contains_key(listen)).collect();
+        if new.len() != sockets.len() {
+            return Err(Exit::Failed.because("other sockets came than the configuration names"));
+        }
+        let listener = |(listen, socket): (&Listen, OwnedFd)| {
+            let bound = Bound::inherited(socket)
+                .map_err(|error| Exit::Failed.because(format!("cannot take over a socket: {error}")))?;
+            Ok((listen.clone(), Listener::new(bound).map_err(|error| sockets::refused(&error))?))
+        };
+        new.into_iter().zip(sockets).map(listener).collect()
+    }
+
+    /// Goes on with what is under way. Dropping the future leaves it under way.
+    pub(crate) async fn go_on(&mut self) {
+        tokio::select! {
+            failed = started(&mut self.changing) => self.decide(failed),
+            Some(_) = self.retiring.join_next() => {}
+        }
+    }
+
+    fn decide(&mut self, failed: Vec<Failed>) {
+        let Some(changing) = self.changing.take() else { return };
+        let number = changing.number;
+        if failed.is_empty() {
+            self.apply(changing);
+            self.reports.send(&Report::Changed { edition: number, left: self.left() });
+        } else {
+            self.give_up(changing);
+            self.refuse(number, failed);
+        }
+    }
+
+    fn refuse(&self, edition: Number, failed: Vec<Failed>) {
+        self.reports.send(&Report::Refused { edition, failed, left: self.left() });
+    }
+
+    /// Generations of libraries that nobody uses any more.
+    fn left(&self) -> usize {
+        in_process::made().saturating_sub(self.hosting.in_process())
+    }
+
+    fn apply(&mut self, changing: Changing) {
+        let Changing { hosting, replaced, listeners, .. } = changing;
+        for (listen, listener) in &listeners {
+            self.addresses.insert(listen.clone(), listener.address().clone());
+        }
+        // Before anybody is told of an end: who asks from now on is answered by the new ones.
+        self.router.replace(hosting.sites(&self.addresses), hosting.unknown());
+        for (_, listener) in listeners {
+            self.listening.begin(listener);
+        }
+        let kept = hosting::listens(hosting.config());
+        for (_, address) in self.addresses.extract_if(|listen, _| !kept.contains(&listen)) {
+            self.listening.end(&address);
+        }
+        for replaced in replaced {
+            self.retire(replaced);
+        }
+        self.hosting = hosting;
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = self.hosting.told();
+    }
+
+    fn retire(&mut self, replaced: Replaced) {
+        let later = replaced.to_start_later();
+        if let Some(old) = replaced.old {
+            let name = Arc::clone(old.name());
+            tracing::info!(application = %name, "application changes; the one before finishes what it has");
+            self.retiring.spawn(async move { old.retire(replaced.new.as_ref()).await });
+        }
+        // What comes of it is logged where it happens; requests will try again.
+        tokio::spawn(hosting::start(later.into_iter().collect()));
+    }
+
+    /// Ends what was begun for a change that does not come.
+    fn give_up(&mut self, changing: Changing) {
+        printed::keep(self.hosting.config());
+        changing.starting.abort();
+        for new in changing.replaced.into_iter().filter_map(|replaced| replaced.new) {
+            self.retiring.spawn(async move { new.stop().await });
+        }
+    }
+
+    /// Tells the applications that their end is near; what was to come does not.
+    pub(crate) fn drain(&mut self) {
+        if let Some(changing) = self.changing.take() {
+            self.give_up(changing);
+        }
+        tokio::spawn(hosting::notify_drain(self.applications()));
+    }
+
+    /// Ends everything after serving has ended.
+    pub(crate) async fn end(mut self, stopped: Stopped) -> Exit {
+        if let Some(changing) = self.changing.take() {
+            self.give_up(changing);
+        }
+        let exit = serve::end(stopped, self.applications()).await;
+        let left = self.retiring.join_all().await;
+        if left.iter().all(|ended| *ended == Ended::Gracefully) { exit } else { Exit::Forced }
+    }
+}
+
+/// Waits until all that a change needs has started, or not. For ever, if there is none.
+async fn started(changing: &mut Option<Changing>) -> Vec<Failed> {
+    match changing {
+        Some(changing) => (&mut changing.starting).await.unwrap_or_else(|panic| {
+            let code = Code::StartFailed.to_string();
+            vec![Failed { application: String::new(), code, detail: panic.to_string() }]
+        }),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,181 @@
+//! The listeners of a server that serves, and the connections that came in there.
+//!
+//! In: listeners to begin and to end with, while others go on. Out: every connection served to its end. Never: ends a
+//! connection because another listener ended.
+
+use std::sync::Arc;
+
+use hyper_util::rt::TokioIo;
+use tokio::{
+    sync::{
+        Semaphore,
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    },
+    task::JoinSet,
+};
+
+use super::Stopping;
+use crate::{
+    facts::Connection,
+    http::{Connections, Handler},
+    listener::{Accepted, Address, Listener},
+};
+
+/// Has a server listen on more or fewer addresses while it serves.
+#[derive(Clone, Debug)]
+pub struct Listening(UnboundedSender<Change>);
+
+pub(super) type Changes = UnboundedReceiver<Change>;
+
+#[derive(Debug)]
+pub(super) enum Change {
+    Begin(Listener),
+    End(Address),
+}
+
+pub(super) fn channel() -> (Listening, Changes) {
+    let (sender, receiver) = unbounded_channel();
+    (Listening(sender), receiver)
+}
+
+impl Listening {
+    /// Accepts on one more listener. After the server has stopped: closes it.
+    pub fn begin(&self, listener: Listener) {
+        let _stopped = self.0.send(Change::Begin(listener));
+    }
+
+    /// Accepts there no more. Requests of connections that came in there are finished, and clients hear that they were
+    /// the last.
+    pub fn end(&self, address: &Address) {
+        let _stopped = self.0.send(Change::End(address.clone()));
+    }
+}
+
+/// The connections that were open when their listener ended.
+#[derive(Default)]
+struct Left {
+    connections: JoinSet<()>,
+    /// Without it they would take the order for the more urgent one.
+    _stopping: Option<Stopping>,
+}
+
+/// What is open: listeners, and connections.
+pub(super) struct Open<S> {
+    connections: Connections<S>,
+    places: Arc<Semaphore>,
+    listeners: Vec<(Address, Stopping)>,
+    accepting: JoinSet<Left>,
+    /// Those of listeners that have ended.
+    left: JoinSet<()>,
+}
+
+impl<S: Handler> Open<S> {
+    pub(super) fn new(connections: Connections<S>, most: usize) -> Self {
+        let (accepting, left) = (JoinSet::new(), JoinSet::new());
+        Self { connections, places: Arc::new(Semaphore::new(most)), listeners: Vec::new(), accepting, left }
+    }
+
+    pub(super) fn listen(&mut self, listener: Listener) {
+        let stopping = Stopping::new();
+        self.listeners.push((listener.address().clone(), stopping.clone()));
+        let (connections, places) = (self.connections.clone(), Arc::clone(&self.places));
+        self.accepting.spawn(accept(listener, connections, places, stopping));
+    }
+
+    fn end(&mut self, address: &Address) {
+        if let Some(place) = self.listeners.iter().position(|(other, _)| other == address) {
+            self.listeners.swap_remove(place).1.stop();
+        }
+    }
+
+    /// Goes on until `stopped`; then nothing is accepted any more.
+    pub(super) async fn until(&mut self, stopped: impl Future<Output = ()>, mut changes: Option<Changes>) {
+        let mut stopped = std::pin::pin!(stopped);
+        loop {
+            tokio::select! {
+                change = next(&mut changes) => match change {
+                    Change::Begin(listener) => self.listen(listener),
+                    Change::End(address) => self.end(&address),
+                },
+                Some(ended) = self.accepting.join_next() => self.leave(ended.unwrap_or_default()),
+                Some(_) = self.left.join_next() => {}
+                () = stopped.as_mut() => break,
+            }
+        }
+        for (_, stopping) in self.listeners.drain(..) {
+            stopping.stop();
+        }
+    }
+
+    /// Waits until all connections have ended.
+    pub(super) async fn finish(mut self) {
+        while let Some(ended) = self.accepting.join_next().await {
+            // One that panicked has lost its connections with it; the others go on.
+            self.leave(ended.unwrap_or_default());
+        }
+        while self.left.join_next().await.is_some() {}
+    }
+
+    fn leave(&mut self, left: Left) {
+        self.left.spawn(left.finish());
+    }
+}
+
+impl Left {
+    async fn finish(mut self) {
+        while self.connections.join_next().await.is_some() {}
+    }
+}
+
+/// Waits for ever, if nobody is going to change anything.
+async fn next(changes: &mut Option<Changes>) -> Change {
+    if let Some(open) = changes {
+        if let Some(change) = open.recv().await {
+            return change;
+        }
+        *changes = None;
+    }
+    std::future::pending().await
+}
+
+/// Accepts connections until the stop; gives back those that are open then.
+async fn accept<S: Handler>(
+    listener: Listener,
+    connections: Connections<S>,
+    places: Arc<Semaphore>,
+    stopping: Stopping,
+) -> Left {
+    let binding: Arc<str> = listener.address().to_string().into();
+    let mut open = JoinSet::new();
+    let stop = stopping.watch();
+    let serve = move |accepted: Accepted| {
+        let Accepted { stream, peer, local } = accepted;
+        let connection = Connection::new(peer, local, Arc::clone(&binding), None);
+        // Boxed, since it is large, and moved several times on its way into a task.
+        Box::pin(connections.clone().serve(TokioIo::new(stream), connection, stop.clone()))
+    };
+    let mut stopped = Box::pin(stopping.asked());
+    loop {
+        let place = tokio::select! {
+            place = Arc::clone(&places).acquire_owned() => place.expect("never closed"),
+            () = stopped.as_mut() => break,
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stopped.as_mut() => break,
+        };
+        // Those that have ended; otherwise the set grows for as long as the listener lives.
+        while open.try_join_next().is_some() {}
+        let serving = serve(accepted);
+        open.spawn(async move {
+            serving.await;
+            drop(place);
+        });
+    }
+    // They came before the stop, though nobody had the time to accept them.
+    for accepted in listener.close() {
+        open.spawn(serve(accepted));
+    }
+    drop(stopped);
+    Left { connections: open, _stopping: Some(stopping) }
+}
