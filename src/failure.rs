@@ -109,6 +109,8 @@ codes! {
     StartPanicked = "start_panicked", SERVICE_UNAVAILABLE, Application, "The application could not be started.";
     /// It was not ready within `startup_timeout`.
     StartTimeout = "start_timeout", SERVICE_UNAVAILABLE, Application, "The application is still starting.";
+    /// One of its paths in `warmup` was not answered well.
+    WarmupFailed = "warmup_failed", SERVICE_UNAVAILABLE, Application, "The application could not be started.";
     /// The process ended before it was ready.
     InstanceExited = "instance_exited", SERVICE_UNAVAILABLE, Application, "The application could not be started.";
     /// The process could not be started at all.

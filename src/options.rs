@@ -11,6 +11,11 @@ use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf, time::Duration}
 pub struct Options {
     /// Starts the application with the host instead of with its first request.
     pub preload: bool,
+    /// Paths that are asked for after a start, one after the other, before anybody else's requests; below the
+    /// application's own path. An answer of 500 or above, or none in time, fails the start.
+    pub warmup: Vec<String>,
+    /// The authority that they are asked with; `localhost` by default.
+    pub warmup_authority: Option<String>,
     /// How long a start may take until the requests that wait for it get 503.
     pub startup_timeout: Duration,
     /// How long requests in flight may go on when the application stops; then they are cancelled.
@@ -39,6 +44,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             preload: false,
+            warmup: Vec::new(),
+            warmup_authority: None,
             startup_timeout: Duration::from_secs(120),
             shutdown_timeout: Duration::from_secs(10),
             request_timeout: None,

@@ -1,4 +1,4 @@
-//! Behaviours 1, 2, 4, 5, 6, 9 and 15: when an application is started, how often, and what requests hear of it.
+//! Behaviours 1, 2, 4, 5, 6, 9, 10 and 15: when an application is started, how often, and what requests hear of it.
 
 use std::time::Duration;
 
@@ -40,6 +40,28 @@ both_models! {
         }
         host.log.times(SAMPLE_STARTS, 1).await;
         host.log.times("application started", 1).await;
+    }
+}
+
+// ---- 10: the first requests are the host's own
+
+both_models! {
+    async fn paths_to_warm_up_are_asked_for_before_anybody_elses_requests(model: Model) {
+        let warmup = "warmup = [\"/counter\", \"/counter?again\"]\nwarmup_authority = \"shop.example\"";
+        let host = Setup::sample(model).application("path = \"/shop\"").application(warmup).start().await;
+        assert_eq!(host.get("/shop/counter").await.text(), "3\n");
+        assert_eq!(host.get("/shop/counter").await.text(), "4\n");
+    }
+
+    async fn a_path_to_warm_up_that_fails_or_hangs_fails_the_start(model: Model) {
+        for (path, said) in [("/status/503", "503"), ("/hang", "startup_timeout")] {
+            let warmup = format!("warmup = [\"/\", {path:?}]\nstartup_timeout = \"1s\"");
+            let host = Setup::broken(model, "none").application(&warmup).start().await;
+            let answer = host.get("/").await;
+            assert_eq!(answer.header("cohost-failure"), "warmup_failed");
+            let told = host.log.message("application did not start").await["detail"].to_string();
+            assert!(told.contains(path) && told.contains(said), "{told}");
+        }
     }
 }
 

@@ -113,3 +113,26 @@ impl Refusal {
         self.closed().failure(now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::standing::By;
+
+    #[test]
+    fn an_offline_application_shows_its_page_to_whoever_can_see_one() {
+        let offline = Offline { by: By::Operator, page: Some("<p>back at noon".to_owned()) };
+        let answer = offline.answer(&HeaderMap::new()).unwrap();
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        assert!(answer.headers().contains_key(header::RETRY_AFTER));
+        assert_eq!(answer.headers()["cohost-failure"], "offline");
+
+        let grpc =
+            HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))]);
+        assert_eq!(offline.answer(&grpc).unwrap_err().code, Code::Offline);
+        let without = Offline { page: None, ..offline };
+        let failure = without.answer(&HeaderMap::new()).unwrap_err();
+        assert_eq!((failure.code, failure.retry_after), (Code::Offline, Some(RETRY_OFFLINE)));
+    }
+}

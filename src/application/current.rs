@@ -23,6 +23,7 @@ use super::{
     builder::Definition,
     start::{self, Backing},
     status::{self, Failed, Status},
+    warmup::warm_up,
 };
 #[cfg(feature = "out-of-process")]
 use crate::dispatcher::out_of_process::{Forwarder, Undelivered};
@@ -226,7 +227,7 @@ impl Shared {
             let shared = Arc::clone(&self);
             async move {
                 shared.wait_for_predecessor().await?;
-                start::start(&shared.definition).await
+                shared.start_and_warm_up().await
             }
         });
         let started =
@@ -241,6 +242,20 @@ impl Shared {
             }
         }
         self.changed.send_modify(|changes| *changes += 1);
+    }
+
+    async fn start_and_warm_up(&self) -> Result<(Dispatcher, Backing), Failure> {
+        let options = &self.definition.options;
+        let deadline = tokio::time::Instant::now() + options.startup_timeout;
+        let (dispatcher, backing) = start::start(&self.definition).await?;
+        if let Err(failure) = warm_up(&self.definition, &dispatcher, deadline).await {
+            let output = Some(backing.output());
+            // Otherwise it would wait for us.
+            drop(dispatcher);
+            backing.stop(options.shutdown_timeout).await;
+            return Err(Failure { output, ..failure });
+        }
+        Ok((dispatcher, backing))
     }
 
     fn started(self: &Arc<Self>, dispatcher: Dispatcher, backing: Backing, began: Instant) {

@@ -19,6 +19,7 @@ mod current;
 mod retire;
 mod start;
 mod status;
+mod warmup;
 
 use std::{
     convert::Infallible,

@@ -116,6 +116,9 @@ fn hosting_model(section: &Section<'_>, artifact: Option<&Artifact>) -> HostingM
 fn options(section: &Section<'_>) -> Options {
     let mut options = Options::default();
     section.set(&mut options.preload, "preload", boolean);
+    let warmup = section.read_each("warmup", path_to_ask).unwrap_or_default();
+    options.warmup = warmup.into_iter().map(|(path, _)| path).collect();
+    options.warmup_authority = section.read("warmup_authority", authority);
     section.set(&mut options.startup_timeout, "startup_timeout", duration);
     section.set(&mut options.shutdown_timeout, "shutdown_timeout", duration);
     section.set(&mut options.request_timeout, "request_timeout", duration_or_none);
@@ -228,6 +231,25 @@ fn environment(section: &Section<'_>, value: &Value<'_>) -> Result<BTreeMap<Stri
 fn own_settings(section: &Section<'_>, value: &Value<'_>) -> Result<serde_json::Value, Refusal> {
     value.table()?;
     Ok(settings::json(value, &|inner, refusal| section.refuse("settings", &inner.at(), refusal)))
+}
+
+fn path_to_ask(value: &Value<'_>) -> Result<String, Refusal> {
+    let path = value.text()?;
+    if !path.starts_with('/') {
+        return Err(Refusal::new(format!("must begin with / (is {path:?})")).suggest(format!("\"/{path}\"")));
+    }
+    match path.parse::<http::uri::PathAndQuery>() {
+        Ok(_) => Ok(path),
+        Err(error) => Err(Refusal::new(format!("not a path: {error} (is {path:?})"))),
+    }
+}
+
+fn authority(value: &Value<'_>) -> Result<String, Refusal> {
+    let text = value.text()?;
+    match text.parse::<http::uri::Authority>() {
+        Ok(_) => Ok(text),
+        Err(_) => Err(Refusal::new(format!("must be a host name, perhaps with a port (is {text:?})"))),
+    }
 }
 
 /// Where an application is mounted: `""` for the root, else without the slash at the end.

@@ -55,6 +55,8 @@ pub(super) const APPLICATION: Keys = Keys {
         "hosting_model",
         "content_root",
         "preload",
+        "warmup",
+        "warmup_authority",
         "startup_timeout",
         "shutdown_timeout",
         "request_timeout",

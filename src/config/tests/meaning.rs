@@ -77,6 +77,8 @@ fn everything_that_is_written_is_used() {
         cart.options,
         Options {
             preload: true,
+            warmup: vec!["/health".to_owned(), "/prices?all".to_owned()],
+            warmup_authority: Some("shop.example:8080".to_owned()),
             startup_timeout: Duration::from_secs(90),
             shutdown_timeout: Duration::from_secs(5),
             request_timeout: Some(Duration::from_secs(60)),
