@@ -130,6 +130,15 @@ impl Serving {
         }
     }
 
+    /// Gives up the change that is under way, if there is one.
+    pub(crate) fn give_up_change(&mut self) {
+        if let Some(changing) = self.changing.take() {
+            let number = changing.number;
+            self.give_up(changing);
+            self.refuse(number, Vec::new());
+        }
+    }
+
     fn decide(&mut self, failed: Vec<Failed>) {
         let Some(changing) = self.changing.take() else { return };
         let number = changing.number;

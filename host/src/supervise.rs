@@ -5,6 +5,7 @@
 //! decides anything itself: [`Plan`] does that.
 
 mod commands;
+mod editions;
 mod justice;
 pub(crate) mod succession;
 mod survey;
@@ -25,8 +26,8 @@ use cohost::{
         lending::{Lender, UNCLAIMED},
         life::Policy,
         worker::{
-            self, Action, Change, Children, Event, Failed, Generation, Heard, Order, Outcome, Overdue, Part,
-            Plan, Preload, Preloaded, Process, Report, Start,
+            self, Action, Children, Event, Failed, Generation, Heard, Order, Outcome, Overdue, Part, Plan,
+            Preload, Preloaded, Process, Report, Start,
         },
     },
 };
@@ -36,7 +37,7 @@ pub(crate) use self::terms::check;
 use self::{commands::Waiting, justice::Justice, survey::Surveys, terms::terms};
 use crate::{
     door::Door,
-    edition::{self, Edition},
+    edition::Edition,
     exit::{Exit, Refused},
     greeting::Greeting,
     hosting, printed,
@@ -241,29 +242,6 @@ impl Supervisor {
         }
     }
 
-    /// What everything that is decided anew has to begin with: nothing that was decided before is lost by it.
-    fn newest(&self) -> &Edition {
-        let newest = self.editions.values().next_back();
-        &newest.expect("the one in force is always there").0
-    }
-
-    /// A new edition for the plan; nothing has changed if it is refused.
-    fn propose(&mut self, mut edition: Edition) -> Result<Event, Refused> {
-        let config = edition.config()?;
-        check(&edition, &config)?;
-        edition.look(&config);
-        self.sockets.open(&config)?;
-        self.last = worker::Edition(self.last.0 + 1);
-        let terms = terms(&config);
-        let in_force = &self.editions[&self.plan.edition()].1;
-        let event = match edition::changes_in_place(in_force, &config) {
-            true => Event::Change(self.last, terms),
-            false => Event::Replace(self.last, terms),
-        };
-        self.editions.insert(self.last, (edition, config));
-        Ok(event)
-    }
-
     fn heard(&mut self, generation: Generation, heard: Heard) -> Vec<Event> {
         let heard = match heard {
             Heard::Report(report) => match self.lender.heard(generation, report) {
@@ -362,6 +340,7 @@ impl Supervisor {
                 }
                 Action::Serve(generation) => self.serve(generation),
                 Action::Change(generation, edition) => self.change(generation, edition),
+                Action::GiveUp(generation) => self.give_up_change(generation),
                 Action::Adopt(edition) => {
                     self.editions.retain(|other, _| *other >= edition);
                     self.close_unneeded();
@@ -437,17 +416,6 @@ impl Supervisor {
             worker.process.hand(socket);
         }
         worker.process.order(&Order::Serve);
-    }
-
-    fn change(&self, generation: Generation, edition: worker::Edition) {
-        let Some(worker) = self.workers.get(&generation) else { return };
-        let (next, config) = &self.editions[&edition];
-        let had = &self.editions[&worker.edition].1;
-        for socket in self.sockets.beyond(had, config) {
-            worker.process.hand(socket);
-        }
-        let edition_text = serde_json::to_value(next).expect("an edition has nothing that JSON has not");
-        worker.process.order(&Order::Change(Change { number: edition, edition: edition_text }));
     }
 
     fn tell_to_end(&mut self, generation: Generation, order: &Order) {

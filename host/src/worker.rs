@@ -185,6 +185,7 @@ fn obey((order, socket): Told, serving: &mut Serving, stopping: &Stopping) {
     match (order, socket) {
         (Order::Socket, Some(socket)) => serving.socket(socket),
         (Order::Change(change), _) => serving.change(&change),
+        (Order::GiveUp, _) => serving.give_up_change(),
         (Order::Drain, _) => {
             stopping.stop();
             serving.drain();

@@ -77,7 +77,7 @@ async fn a_reload_that_a_newer_one_overtakes_is_refused() {
         let directory = host.runtime_dir();
         async move { crate::host::operator(&directory, &["reload"]).await }
     });
-    host.log.wait(|_| host.log.of("worker starts").len() == 2).await;
+    host.log.message("reading the configuration again").await;
     rewrite(&host, &Setup::broken(Model::InProcess, "none").text());
     let second = host.operator(&["reload"]).await;
     assert_eq!(second.code, 0, "{second:?}");

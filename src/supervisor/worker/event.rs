@@ -56,6 +56,8 @@ pub enum Action {
     Serve(Generation),
     /// It changes to this edition while it serves; sockets that it needs for that and has not come before.
     Change(Generation, Edition),
+    /// It gives up the change that it was told to make, unless that is done already.
+    GiveUp(Generation),
     /// This configuration is in force: one of its workers serves. Comes before others are told to drain.
     Adopt(Edition),
     /// This configuration will not be in force.

@@ -35,6 +35,8 @@ pub enum Order {
     Serve,
     /// Serve this in place of what it serves. The sockets that it has not yet come before, in the order of the configuration.
     Change(Change),
+    /// Give up the change, unless it is done already; there is a newer one.
+    GiveUp,
     /// Tell how things are.
     Ask {
         /// What the answer is to name.
@@ -204,6 +206,7 @@ mod tests {
             Order::Serve,
             Order::Ask { id: 1 },
             Order::Change(change),
+            Order::GiveUp,
             Order::Drain,
             Order::Hurry,
         ];

@@ -41,9 +41,12 @@ impl Plan {
             return;
         }
         self.drop_waiting(Refusal::Superseded);
-        // A change that was begun is waited for: what the worker serves has to be known.
-        if !matches!(self.candidate, Some(Candidate { way: Way::Change(..), .. })) {
-            self.refuse(Refusal::Superseded);
+        match self.candidate {
+            // What it serves has to be known before it can be told anything else.
+            Some(Candidate { way: Way::Change(generation, _), .. }) => {
+                self.actions.push(Action::GiveUp(generation));
+            }
+            _ => self.refuse(Refusal::Superseded),
         }
         self.waiting = Some((edition, terms, wanted));
     }
@@ -107,7 +110,9 @@ impl Plan {
         if let Some(worker) = self.workers.get_mut(&generation) {
             worker.left = left;
         }
-        self.actions.push(Action::Refuse(candidate.edition, Refusal::NotChanged));
+        // There it may well have been given up.
+        let why = if self.waiting.is_some() { Refusal::Superseded } else { Refusal::NotChanged };
+        self.actions.push(Action::Refuse(candidate.edition, why));
     }
 
     /// The candidate, if it is this change of this worker.

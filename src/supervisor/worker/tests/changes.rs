@@ -44,11 +44,22 @@ fn a_crash_during_a_change_refuses_it_and_the_edition_in_force_goes_on() {
 fn changes_come_one_after_the_other_and_only_the_last_of_those_that_wait() {
     let mut world = served(Standby::None);
     world.change();
-    assert_eq!(world.change(), []);
-    assert_eq!(world.change(), [Action::Refuse(Edition(3), Refusal::Superseded)]);
+    let give_up = Action::GiveUp(Generation(1));
+    assert_eq!(world.change(), [give_up]);
+    assert_eq!(world.change(), [Action::Refuse(Edition(3), Refusal::Superseded), give_up]);
     let actions = world.changed(Generation(1));
     assert_eq!(actions, [Action::Adopt(Edition(2)), Action::Change(Generation(1), Edition(4))]);
     assert_eq!(world.changed(Generation(1))[0], Action::Adopt(Edition(4)));
+}
+
+#[test]
+fn a_change_that_was_given_up_makes_room_for_a_newer_one() {
+    let mut world = served(Standby::None);
+    world.change();
+    world.change();
+    let actions = world.not_changed(Generation(1));
+    let refused = Action::Refuse(Edition(2), Refusal::Superseded);
+    assert_eq!(actions, [refused, Action::Change(Generation(1), Edition(3))]);
 }
 
 #[test]

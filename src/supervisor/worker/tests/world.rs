@@ -119,6 +119,7 @@ impl World {
                 assert!(self.pending.contains(&edition.0));
                 known.changing = Some(edition.0);
             }
+            Action::GiveUp(generation) => assert!(self.living[&generation].accepts()),
             Action::Adopt(edition) => {
                 self.decided(edition);
                 self.in_force = edition.0;

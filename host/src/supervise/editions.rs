@@ -1,0 +1,57 @@
+//! Editions: what becomes one, and the worker that changes to it.
+//!
+//! In: what somebody wants changed. Out: an event for the plan; orders to the worker that serves. Never: decides which
+//! edition is in force.
+
+use cohost::supervisor::worker::{self, Change, Event, Generation, Order};
+
+use super::{
+    Supervisor,
+    terms::{check, terms},
+};
+use crate::{
+    edition::{self, Edition},
+    exit::Refused,
+};
+
+impl Supervisor {
+    /// What everything that is decided anew has to begin with: nothing that was decided before is lost by it.
+    pub(super) fn newest(&self) -> &Edition {
+        let newest = self.editions.values().next_back();
+        &newest.expect("the one in force is always there").0
+    }
+
+    /// A new edition for the plan; nothing has changed if it is refused.
+    pub(super) fn propose(&mut self, mut edition: Edition) -> Result<Event, Refused> {
+        let config = edition.config()?;
+        check(&edition, &config)?;
+        edition.look(&config);
+        self.sockets.open(&config)?;
+        self.last = worker::Edition(self.last.0 + 1);
+        let terms = terms(&config);
+        let in_force = &self.editions[&self.plan.edition()].1;
+        let event = match edition::changes_in_place(in_force, &config) {
+            true => Event::Change(self.last, terms),
+            false => Event::Replace(self.last, terms),
+        };
+        self.editions.insert(self.last, (edition, config));
+        Ok(event)
+    }
+
+    pub(super) fn change(&self, generation: Generation, edition: worker::Edition) {
+        let Some(worker) = self.workers.get(&generation) else { return };
+        let (next, config) = &self.editions[&edition];
+        let had = &self.editions[&worker.edition].1;
+        for socket in self.sockets.beyond(had, config) {
+            worker.process.hand(socket);
+        }
+        let edition_text = serde_json::to_value(next).expect("an edition has nothing that JSON has not");
+        worker.process.order(&Order::Change(Change { number: edition, edition: edition_text }));
+    }
+
+    pub(super) fn give_up_change(&self, generation: Generation) {
+        if let Some(worker) = self.workers.get(&generation) {
+            worker.process.order(&Order::GiveUp);
+        }
+    }
+}
