@@ -38,6 +38,9 @@ pub struct Options {
     pub runtime_threads: u32,
     /// Most threads that the application's runtime may start for blocking work.
     pub blocking_threads: usize,
+    /// How long it may keep a thread that serves connections without giving it back, until that is taken for a hang and
+    /// its worker, or its process, is replaced. `None`: for ever.
+    pub hang_timeout: Option<Duration>,
 }
 
 impl Default for Options {
@@ -57,6 +60,7 @@ impl Default for Options {
             rapid_fails_per_minute: 10,
             runtime_threads: 1,
             blocking_threads: 512,
+            hang_timeout: Some(Duration::from_secs(90)),
         }
     }
 }

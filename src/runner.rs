@@ -20,7 +20,10 @@ use tower_service::Service;
 use crate::{
     Application, Body, Failure, HostingModel, Options,
     application::Hosted,
-    dispatcher::{in_process::Ended, out_of_process::facts as carried},
+    dispatcher::{
+        in_process::{self, Ended},
+        out_of_process::facts as carried,
+    },
     facts::Facts,
     failure::Code,
     http::{Audience, ErrorPage},
@@ -51,6 +54,7 @@ pub fn enter_if_asked() -> Option<ExitCode> {
 fn run(arguments: &AppArguments) -> ExitCode {
     sys::call_this_process(c"cohost-app");
     relay::start(arguments.log_level);
+    in_process::when_one_hangs(|_| sys::abort_this_process());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("cohost")
         .max_blocking_threads(arguments.blocking_threads.max(1) + 8)
@@ -169,6 +173,7 @@ fn application(arguments: &AppArguments) -> Result<Application, String> {
             shutdown_timeout: arguments.shutdown_timeout,
             runtime_threads: arguments.runtime_threads,
             blocking_threads: arguments.blocking_threads,
+            hang_timeout: arguments.hang_timeout,
             ..Options::default()
         })
         .build()

@@ -9,6 +9,9 @@ mod attribution;
 // One application in place of another, in a worker that goes on.
 mod changes;
 
+// A worker that has lost a thread.
+mod hangs;
+
 // The end of a worker that somebody wanted, while the next one serves.
 mod replacement;
 

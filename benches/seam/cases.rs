@@ -98,6 +98,7 @@ fn hosted(app: &'static abi::App) -> Run {
         startup_timeout: Duration::from_secs(20),
         max_request_body: None,
         blocking_threads: 1,
+        hang_timeout: None,
     };
     let started = tokio::runtime::Handle::current().block_on(Generation::start(library, start));
     let running = started.expect("the application starts");

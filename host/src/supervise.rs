@@ -269,6 +269,7 @@ impl Supervisor {
                 self.surveys.told(generation, id, status);
                 Vec::new()
             }
+            Heard::Report(Report::Stuck(stuck)) => self.stuck(generation, &stuck),
             Heard::Report(Report::Changed { edition, left }) => {
                 if let Some(worker) = self.workers.get_mut(&generation) {
                     worker.edition = edition;

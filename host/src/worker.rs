@@ -10,13 +10,14 @@ use std::{
 };
 
 use cohost::{
+    dispatcher::in_process,
     listener::{Bound, Listener},
     recorder,
     server::Stopping,
     supervisor::{
         Instances,
         lending::Borrower,
-        worker::{self, Order, Orders, Report, Reports, Start},
+        worker::{self, Order, Orders, Report, Reports, Start, Stuck},
     },
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -145,6 +146,7 @@ async fn run(
     (reports, shown): (Arc<Reports>, Arc<Shown>),
 ) -> Result<Exit, Refused> {
     let _deaf = signals::deafen()?;
+    tell_of_hangs(&reports);
     reports.send(&Report::Configured);
     let (first, later) = hosting.preloaded(start.preload);
     tokio::spawn({
@@ -194,6 +196,16 @@ fn obey((order, socket): Told, serving: &mut Serving, stopping: &Stopping) {
         // What makes no sense here.
         _ => {}
     }
+}
+
+/// Has the supervisor replace this worker when an application keeps one of its threads.
+fn tell_of_hangs(reports: &Arc<Reports>) {
+    let reports = Arc::clone(reports);
+    in_process::when_one_hangs(move |hang| {
+        let request = hang.request.map(|request| format!(" (request {request})")).unwrap_or_default();
+        let at = format!("{} {}{request}", hang.method, hang.path);
+        reports.send(&Report::Stuck(Stuck { application: hang.application.to_string(), at }));
+    });
 }
 
 /// The listeners to serve on; `None` if it has to end instead.

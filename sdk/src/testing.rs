@@ -48,6 +48,7 @@ where
             startup_timeout: Duration::from_secs(60),
             max_request_body: None,
             blocking_threads: 8,
+            hang_timeout: None,
         },
     }
 }

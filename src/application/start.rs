@@ -44,6 +44,7 @@ async fn in_process(definition: &Definition, path: std::path::PathBuf) -> Result
         startup_timeout: limit,
         max_request_body: options.max_request_body,
         blocking_threads: options.blocking_threads,
+        hang_timeout: options.hang_timeout,
     };
     let began = tokio::time::Instant::now();
     let loading = tokio::task::spawn_blocking({
@@ -230,6 +231,7 @@ mod process {
             settings: settings(definition),
             runtime_threads: options.runtime_threads,
             blocking_threads: options.blocking_threads,
+            hang_timeout: options.hang_timeout,
             listen: match process.listen {
                 options::ProcessListen::AnyPort => Listen::Port,
                 options::ProcessListen::Port(port) => Listen::FixedPort(port.get()),

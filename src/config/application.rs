@@ -130,6 +130,7 @@ fn options(section: &Section<'_>) -> Options {
     section.set(&mut options.rapid_fails_per_minute, "rapid_fails_per_minute", count(1_000_000));
     section.set(&mut options.runtime_threads, "runtime_threads", count(MOST_THREADS));
     section.set(&mut options.blocking_threads, "blocking_threads", count(MOST_THREADS));
+    section.set(&mut options.hang_timeout, "hang_timeout", duration_or_none);
     options
 }
 

@@ -68,6 +68,7 @@ pub(super) const APPLICATION: Keys = Keys {
         "rapid_fails_per_minute",
         "runtime_threads",
         "blocking_threads",
+        "hang_timeout",
         "listen",
         "port",
         "protocol",

@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use super::{
@@ -78,11 +79,25 @@ fn at(number: usize) -> Slot {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registered(u32);
 
-static REGISTERED: Mutex<Vec<(Arc<str>, u32)>> = Mutex::new(Vec::new());
+/// What this process knows of one.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) name: Arc<str>,
+    pub(crate) generation: u32,
+    /// How long it may keep a thread that serves.
+    pub(crate) hang_timeout: Option<Duration>,
+}
+
+static REGISTERED: Mutex<Vec<Known>> = Mutex::new(Vec::new());
 
 impl Registered {
     /// `code` is where the loader has put it.
-    pub(crate) fn new(name: Arc<str>, generation: u32, code: Option<Range<usize>>) -> Self {
+    pub(crate) fn new(
+        name: Arc<str>,
+        generation: u32,
+        code: Option<Range<usize>>,
+        hang_timeout: Option<Duration>,
+    ) -> Self {
         let mut all = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
         let number = all.len();
         if number < MOST_APPLICATIONS {
@@ -90,7 +105,7 @@ impl Registered {
             write(&page[nth(APPLICATIONS, application::SIZE, number)], &name, generation, code);
             page[head::APPLICATIONS].store(number as u64 + 1, Ordering::Release);
         }
-        all.push((name, generation));
+        all.push(Known { name, generation, hang_timeout });
         Self(u32::try_from(number + 1).unwrap_or(u32::MAX))
     }
 
@@ -99,10 +114,10 @@ impl Registered {
         self.0
     }
 
-    /// The name and the generation of what a slot names.
-    pub(crate) fn of(number: u32) -> Option<(Arc<str>, u32)> {
+    /// What a slot names, counted from 0.
+    pub(crate) fn known(number: usize) -> Option<Known> {
         let all = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(usize::try_from(number).ok()?.checked_sub(1)?).cloned()
+        all.get(number).cloned()
     }
 }
 

@@ -58,6 +58,9 @@ pub struct Launch {
     pub runtime_threads: u32,
     /// Most threads for calls that block; handed to a library.
     pub blocking_threads: usize,
+    /// How long it may keep a thread that serves; `None` for ever. Handed to a library.
+    #[serde(default)]
+    pub hang_timeout: Option<Duration>,
     /// Where it listens. A library always listens on a socket.
     pub listen: Listen,
     /// When it is ready.
@@ -134,6 +137,7 @@ impl Launch {
             log_level,
             runtime_threads: 1,
             blocking_threads: 512,
+            hang_timeout: None,
             listen,
             ready: Ready::Accepts,
             shutdown: Shutdown::default(),
@@ -173,6 +177,7 @@ impl Launch {
             generation: self.generation,
             runtime_threads: self.runtime_threads,
             blocking_threads: self.blocking_threads,
+            hang_timeout: self.hang_timeout,
             shutdown_timeout: self.shutdown_timeout,
             log_level: self.log_level,
             settings: place.settings(),

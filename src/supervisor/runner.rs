@@ -112,6 +112,8 @@ pub struct AppArguments {
     pub runtime_threads: u32,
     /// Most threads for calls that block.
     pub blocking_threads: usize,
+    /// How long the application may keep a thread that serves; `None` for ever.
+    pub hang_timeout: Option<Duration>,
     /// How long requests in flight may go on when it stops.
     pub shutdown_timeout: Duration,
     /// What of its events the host may write.
@@ -136,6 +138,10 @@ impl AppArguments {
         arguments.extend(option(GENERATION, OsStr::new(&self.generation.to_string())));
         arguments.extend(option(RUNTIME_THREADS, OsStr::new(&self.runtime_threads.to_string())));
         arguments.extend(option(BLOCKING_THREADS, OsStr::new(&self.blocking_threads.to_string())));
+        if let Some(limit) = self.hang_timeout {
+            let limit = limit.as_millis().to_string();
+            arguments.extend(option(HANG_TIMEOUT, OsStr::new(&limit)));
+        }
         let limit = self.shutdown_timeout.as_millis().to_string();
         arguments.extend(option(SHUTDOWN_TIMEOUT, OsStr::new(&limit)));
         arguments.extend(option(LOG_LEVEL, OsStr::new(&self.log_level.to_string())));
@@ -166,6 +172,7 @@ impl AppArguments {
             generation: parsed(need(options.generation, GENERATION)?)?,
             runtime_threads: parsed(need(options.runtime_threads, RUNTIME_THREADS)?)?,
             blocking_threads: parsed(need(options.blocking_threads, BLOCKING_THREADS)?)?,
+            hang_timeout: options.hang_timeout.map(parsed).transpose()?.map(Duration::from_millis),
             shutdown_timeout: Duration::from_millis(parsed(need(
                 options.shutdown_timeout,
                 SHUTDOWN_TIMEOUT,
@@ -198,6 +205,7 @@ struct Options {
     generation: Option<OsString>,
     runtime_threads: Option<OsString>,
     blocking_threads: Option<OsString>,
+    hang_timeout: Option<OsString>,
     shutdown_timeout: Option<OsString>,
     log_level: Option<OsString>,
     settings: Option<OsString>,
@@ -214,6 +222,7 @@ impl Options {
             Some(GENERATION) => &mut self.generation,
             Some(RUNTIME_THREADS) => &mut self.runtime_threads,
             Some(BLOCKING_THREADS) => &mut self.blocking_threads,
+            Some(HANG_TIMEOUT) => &mut self.hang_timeout,
             Some(LOG_LEVEL) => &mut self.log_level,
             Some(SHUTDOWN_TIMEOUT) => &mut self.shutdown_timeout,
             Some(SETTINGS) => &mut self.settings,
@@ -258,6 +267,7 @@ const PATH_BASE: &str = "--path-base";
 const GENERATION: &str = "--generation";
 const RUNTIME_THREADS: &str = "--runtime-threads";
 const BLOCKING_THREADS: &str = "--blocking-threads";
+const HANG_TIMEOUT: &str = "--hang-timeout-ms";
 const LOG_LEVEL: &str = "--log-level";
 const SHUTDOWN_TIMEOUT: &str = "--shutdown-timeout-ms";
 const SETTINGS: &str = "--settings";
@@ -277,6 +287,7 @@ mod tests {
             generation: 3,
             runtime_threads: 2,
             blocking_threads: 8,
+            hang_timeout: Some(Duration::from_secs(90)),
             shutdown_timeout: Duration::from_secs(10),
             log_level: LevelFilter::DEBUG,
             settings: "/run/x/settings.json".into(),

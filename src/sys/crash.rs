@@ -151,17 +151,17 @@ fn copy(stack: u64, into: &[AtomicU64]) -> u64 {
 
 /// Where the thread was, and where its stack ended.
 #[cfg(target_arch = "x86_64")]
-fn place(context: &libc::ucontext_t) -> (u64, u64) {
+pub(super) fn place(context: &libc::ucontext_t) -> (u64, u64) {
     let registers = &context.uc_mcontext.gregs;
     (registers[libc::REG_RIP as usize].cast_unsigned(), registers[libc::REG_RSP as usize].cast_unsigned())
 }
 
 #[cfg(target_arch = "aarch64")]
-fn place(context: &libc::ucontext_t) -> (u64, u64) {
+pub(super) fn place(context: &libc::ucontext_t) -> (u64, u64) {
     (context.uc_mcontext.pc, context.uc_mcontext.sp)
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn place(_: &libc::ucontext_t) -> (u64, u64) {
+pub(super) fn place(_: &libc::ucontext_t) -> (u64, u64) {
     (0, 0)
 }

@@ -5,6 +5,7 @@ pub(crate) mod crash;
 pub(crate) mod descriptors;
 pub(crate) mod listening;
 pub(crate) mod shared;
+pub(crate) mod stack;
 
 /// Has lists of processes, and whatever shows a process by its name, show this one by `name`: 15 letters at most.
 ///
@@ -13,4 +14,15 @@ pub(crate) mod shared;
 pub(crate) fn call_this_process(name: &std::ffi::CStr) {
     // No more than a name: where it cannot be set, everything goes on as well.
     let _ = rustix::thread::set_name(name);
+}
+
+/// Ends this process as a failed one: with SIGABRT, which leaves a core file where the system writes one, and, if the
+/// application keeps that from it, with SIGKILL.
+#[cfg(feature = "out-of-process")]
+pub(crate) fn abort_this_process() {
+    use rustix::process::{Signal, getpid, kill_process};
+    let _cannot_fail = kill_process(getpid(), Signal::ABORT);
+    // Nobody wakes this thread but by mistake, and then a little less time is no harm.
+    std::thread::park_timeout(std::time::Duration::from_secs(2));
+    let _cannot_fail = kill_process(getpid(), Signal::KILL);
 }

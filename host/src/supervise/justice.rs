@@ -11,8 +11,8 @@ use cohost::{
         Exit,
         life::{Policy, Why},
         worker::{
-            Blame, Culprit, Event, Generation, Leniency, Order, Process, Refuse, Refused, Stage, Verdict,
-            Verdicts,
+            Blame, Culprit, Event, Generation, Leniency, Order, Process, Refuse, Refused, Stage, Stuck,
+            Verdict, Verdicts,
         },
     },
 };
@@ -42,12 +42,26 @@ impl Supervisor {
         }
         let ready = self.plan.is_ready(generation);
         let stage = if ready && !culprit.starting { Stage::Running } else { Stage::Starting };
-        self.judge(&culprit, stage, format!("{exit}{}", at(&culprit)));
+        self.judge(&culprit.application, stage, format!("{exit}{}", at(&culprit)));
         Event::Felled(generation, exit)
     }
 
-    fn judge(&mut self, culprit: &Culprit, stage: Stage, what: String) {
-        let application = &*culprit.application;
+    /// An application does not give back a thread of a worker.
+    pub(super) fn stuck(&mut self, generation: Generation, stuck: &Stuck) -> Vec<Event> {
+        let Some(worker) = self.workers.get(&generation) else { return Vec::new() };
+        tracing::error!(
+            worker = generation.0,
+            pid = worker.process.pid(),
+            application = stuck.application,
+            "worker is replaced, because an application hangs in it"
+        );
+        if worker.edition == self.plan.edition() {
+            self.judge(&stuck.application, Stage::Running, format!("a hang at {}", stuck.at));
+        }
+        vec![Event::Recycle(generation)]
+    }
+
+    fn judge(&mut self, application: &str, stage: Stage, what: String) {
         let leniency = self.written(application).map(leniency).unwrap_or_default();
         let now = Instant::now();
         match self.justice.verdicts.ended(now, application, stage, leniency, what) {

@@ -90,6 +90,7 @@ fn everything_that_is_written_is_used() {
             rapid_fails_per_minute: 3,
             runtime_threads: 4,
             blocking_threads: 8,
+            hang_timeout: Some(Duration::from_secs(45)),
         }
     );
     assert_eq!(cart.process.ready, Ready::Health("/health".to_owned()));

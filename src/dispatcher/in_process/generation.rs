@@ -53,6 +53,8 @@ pub struct Start {
     pub max_request_body: Option<u64>,
     /// Requests that may occupy a thread of the blocking pool, if the application blocks.
     pub blocking_threads: usize,
+    /// How long it may keep a thread that serves connections until that is a hang; `None` for ever.
+    pub hang_timeout: Option<Duration>,
 }
 
 /// One loaded copy of an application.
@@ -111,6 +113,7 @@ impl Lease {
             startup_timeout: Duration::ZERO,
             max_request_body: None,
             blocking_threads: 1,
+            hang_timeout: None,
         };
         Arc::new(Self {
             generation: table::place(Box::new(Generation::new(start, None))),
@@ -195,7 +198,7 @@ impl Generation {
             objects: Objects::new(),
             settings: Settings::new(&start.settings),
             runtime: tokio::runtime::Handle::current(),
-            watch: Registered::new(Arc::clone(&start.name), number, code),
+            watch: Registered::new(Arc::clone(&start.name), number, code, start.hang_timeout),
             blocking: tokio::sync::Semaphore::new(start.blocking_threads.max(1)),
             instance: OnceLock::new(),
             ready: watch::Sender::new(true),

@@ -6,6 +6,7 @@
 mod dispatch;
 mod ffi;
 mod generation;
+mod hang;
 mod library;
 mod listening;
 mod owned;
@@ -25,6 +26,7 @@ pub use dispatch::Dispatch;
 #[doc(hidden)]
 pub use ffi::hostile::answer as read_hostile_answer;
 pub use generation::{Ended, Generation, Lease, Running, Start, made};
+pub use hang::{Hang, when_one_hangs};
 pub use library::Library;
 #[cfg(feature = "out-of-process")]
 pub use pins::{Pins, Unpinned};

@@ -11,14 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::listening;
-use crate::{
-    facts::RequestId,
-    recorder::{self, About, Doing, Registered, Slot, slots},
-};
+use super::{hang, listening};
+use crate::recorder::{self, About, Doing, Registered, Slot, slots};
 
 /// How often the watchdog looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// What no hang is shorter than; a thread may well be away for that long.
+const SHORTEST_HANG: Duration = Duration::from_millis(100);
 
 /// How long an application may hold a thread before the log says so.
 const HELD_TOO_LONG: Duration = Duration::from_secs(1);
@@ -100,8 +100,8 @@ fn watch_for_ever() {
     loop {
         std::thread::park_timeout(LOOK_EVERY);
         let now = Instant::now();
-        for blocked in slots().filter_map(|slot| watchdog.look_at(now, slot)) {
-            blocked.report();
+        for slot in slots() {
+            watchdog.look_at(now, slot).into_iter().for_each(Finding::report);
         }
         listening::look(now);
     }
@@ -111,45 +111,67 @@ fn watch_for_ever() {
 #[derive(Default)]
 struct Watchdog(std::collections::HashMap<usize, Seen>);
 
+#[derive(Clone)]
 struct Seen {
     sequence: u64,
     since: Instant,
-    reported: bool,
+    told: Told,
+}
+
+/// What was said of a thread since it is where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    Nothing,
+    Blocked,
+    Hung,
 }
 
 /// A thread that an application holds.
 #[derive(Debug, PartialEq, Eq)]
-struct Blocked {
-    application: u32,
-    request: Option<RequestId>,
+struct Finding {
+    told: Told,
+    inside: recorder::Inside,
     time: Duration,
 }
 
 impl Watchdog {
-    fn look_at(&mut self, now: Instant, slot: Slot) -> Option<Blocked> {
+    fn look_at(&mut self, now: Instant, slot: Slot) -> Option<Finding> {
         let sequence = slot.sequence();
-        let seen = self.0.entry(slot.place()).or_insert(Seen { sequence, since: now, reported: false });
+        let new = Seen { sequence, since: now, told: Told::Nothing };
+        let seen = self.0.entry(slot.place()).or_insert_with(|| new.clone());
         if seen.sequence != sequence {
-            *seen = Seen { sequence, since: now, reported: false };
+            *seen = new;
         }
         let time = now.duration_since(seen.since);
-        if sequence.is_multiple_of(2) || seen.reported || time < HELD_TOO_LONG {
+        if sequence.is_multiple_of(2) || time < HELD_TOO_LONG.min(SHORTEST_HANG) || seen.told == Told::Hung {
             return None;
         }
-        seen.reported = true;
-        let inside = recorder::Inside::read(&slot.words())?;
-        let application = u32::try_from(inside.application).ok()? + 1;
-        (inside.doing == Doing::Serving).then_some(Blocked { application, request: inside.request, time })
+        let inside = recorder::Inside::read(&slot.words()).filter(|inside| inside.doing == Doing::Serving)?;
+        let limit = Registered::known(inside.application).and_then(|known| known.hang_timeout);
+        let told = match limit {
+            Some(limit) if time >= limit => Told::Hung,
+            _ if time >= HELD_TOO_LONG => Told::Blocked,
+            _ => Told::Nothing,
+        };
+        if told <= seen.told {
+            return None;
+        }
+        seen.told = told;
+        Some(Finding { told, inside, time })
     }
 }
 
-impl Blocked {
-    fn report(&self) {
-        let Some((name, generation)) = Registered::of(self.application) else { return };
+impl Finding {
+    fn report(self) {
+        let Some(known) = Registered::known(self.inside.application) else { return };
+        if self.told == Told::Hung {
+            hang::report(known.name, known.generation, &self.inside, self.time);
+            return;
+        }
         tracing::warn!(
-            application = %name,
-            generation,
-            request_id = self.request.map(tracing::field::display),
+            application = %known.name,
+            generation = known.generation,
+            request_id = self.inside.request.map(tracing::field::display),
             held_ms = self.time.as_millis() as u64,
             "application blocks a thread that serves connections; it should wait asynchronously, \
              use spawn_blocking, or declare itself blocking"
@@ -160,6 +182,7 @@ impl Blocked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::RequestId;
 
     /// A slot of the process's page, held by this thread.
     fn slot() -> Held {
@@ -169,14 +192,37 @@ mod tests {
     #[test]
     fn a_thread_that_stays_inside_is_reported_once() {
         let slot = slot();
-        slot.0.enter(1, Doing::Serving, &RequestId(9));
+        slot.0.enter(without_limit(), Doing::Serving, &RequestId(9));
         let mut watchdog = Watchdog::default();
         let start = Instant::now();
         assert_eq!(watchdog.look_at(start, slot.0), None);
         assert_eq!(watchdog.look_at(start + HELD_TOO_LONG / 2, slot.0), None);
-        let blocked = Blocked { application: 1, request: Some(RequestId(9)), time: HELD_TOO_LONG };
-        assert_eq!(watchdog.look_at(start + HELD_TOO_LONG, slot.0), Some(blocked));
+        let found = watchdog.look_at(start + HELD_TOO_LONG, slot.0).expect("it is told");
+        assert_eq!(
+            (found.told, found.time, found.inside.request),
+            (Told::Blocked, HELD_TOO_LONG, Some(RequestId(9)))
+        );
         assert_eq!(watchdog.look_at(start + HELD_TOO_LONG * 2, slot.0), None);
+    }
+
+    fn without_limit() -> u32 {
+        Registered::new("a".into(), 1, None, None).number()
+    }
+
+    #[test]
+    fn a_thread_that_stays_longer_than_the_application_may_hangs_and_is_told_once_more() {
+        let slot = slot();
+        let limit = Duration::from_secs(5);
+        let application = Registered::new("a".into(), 1, None, Some(limit));
+        slot.0.enter(application.number(), Doing::Serving, &RequestId(9));
+        let mut watchdog = Watchdog::default();
+        let start = Instant::now();
+        let mut told = |time| watchdog.look_at(start + time, slot.0).map(|found| found.told);
+        assert_eq!(told(Duration::ZERO), None);
+        assert_eq!(told(HELD_TOO_LONG), Some(Told::Blocked));
+        assert_eq!(told(limit - Duration::from_millis(1)), None);
+        assert_eq!(told(limit), Some(Told::Hung));
+        assert_eq!(told(limit * 2), None);
     }
 
     #[test]
@@ -204,7 +250,7 @@ mod tests {
 
     #[test]
     fn inside_is_left_also_by_a_panic() {
-        let application = Registered::new("a".into(), 1, None);
+        let application = Registered::new("a".into(), 1, None, None);
         assert!(!is_inside());
         let result = std::panic::catch_unwind(|| {
             let _inside = enter(application, &RequestId(1));
@@ -217,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_call_within_a_call_is_the_outer_ones() {
-        let application = Registered::new("a".into(), 1, None);
+        let application = Registered::new("a".into(), 1, None, None);
         let outer = enter(application, &RequestId(1));
         drop(enter_aside(application, &RequestId(2)));
         assert!(is_inside());

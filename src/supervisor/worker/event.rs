@@ -32,6 +32,8 @@ pub enum Event {
     Replace(Edition, Terms),
     /// There is a new edition, to which the worker that serves can change.
     Change(Edition, Terms),
+    /// A worker has to be replaced by a fresh one, which serves before it drains.
+    Recycle(Generation),
     /// Everything has to end. The second time: at once.
     Stop,
     /// Time went by, up to what [`Plan::due`](super::Plan::due) says.

@@ -127,6 +127,8 @@ pub enum Report {
         #[serde(default)]
         left: usize,
     },
+    /// An application does not give back one of its threads; the others go on.
+    Stuck(Stuck),
     /// It serves what it served before.
     Refused {
         /// What it was told to change to.
@@ -141,6 +143,15 @@ pub enum Report {
     Want(Box<Want>),
     /// It has no more use for one.
     Release(Release),
+}
+
+/// An application that does not give back a thread.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stuck {
+    /// Its name.
+    pub application: String,
+    /// At what, for the operator.
+    pub at: String,
 }
 
 /// An application that did not start.
@@ -219,6 +230,7 @@ mod tests {
             Failed { application: "shop".to_owned(), code: "start_failed".to_owned(), detail: String::new() };
         for report in [
             Report::Ready { failed: vec!["shop".to_owned()] },
+            Report::Stuck(Stuck { application: "shop".to_owned(), at: "GET /basket".to_owned() }),
             Report::Changed { edition: Edition(2), left: 4 },
             Report::Refused { edition: Edition(2), failed: vec![failed], left: 5 },
         ] {

@@ -55,6 +55,8 @@ struct Worker {
     left: usize,
     /// Did not say in time what became of a change.
     doubtful: bool,
+    /// Is to be replaced by a fresh one.
+    worn: bool,
     /// When it has to be further, and what will be said if it is not.
     due: Option<(Instant, Overdue)>,
 }
@@ -100,9 +102,9 @@ impl Worker {
         matches!(self.state, State::Told | State::Serving)
     }
 
-    /// Serves everything, as far as is known.
+    /// Serves everything, as far as is known, and is to go on with it.
     fn is_whole(&self) -> bool {
-        self.is_for_everything() && !self.doubtful
+        self.is_for_everything() && !self.doubtful && !self.worn
     }
 
     fn is_for_everything(&self) -> bool {
@@ -190,6 +192,7 @@ impl Plan {
             Event::NotChanged(generation, edition, left) => self.not_changed(generation, edition, left),
             Event::Replace(edition, terms) => self.want(edition, terms, Wanted::Replace),
             Event::Change(edition, terms) => self.want(edition, terms, Wanted::Change),
+            Event::Recycle(generation) => self.recycle(generation),
             Event::Stop => self.stop(),
             Event::Tick => {}
         }
@@ -262,6 +265,13 @@ impl Plan {
             return None;
         }
         Some(worker)
+    }
+
+    fn recycle(&mut self, generation: Generation) {
+        // One that does not serve is no harm, and has its own way to an end.
+        if let Some(worker) = self.workers.get_mut(&generation).filter(|worker| worker.accepts()) {
+            worker.worn = true;
+        }
     }
 
     fn hung(&mut self, generation: Generation) {
@@ -432,7 +442,8 @@ impl Plan {
         self.last = Generation(self.last.0 + 1);
         let due = self.now.checked_add(PROMPT).map(|when| (when, Overdue::Start));
         let (state, ready) = (State::Starting, Ready::NotYet);
-        let worker = Worker { edition, terms, part, state, ready, left: 0, doubtful: false, due };
+        let worker =
+            Worker { edition, terms, part, state, ready, left: 0, doubtful: false, worn: false, due };
         self.workers.insert(self.last, worker);
         self.actions.push(Action::Start { generation: self.last, edition, part, preload });
     }

@@ -84,6 +84,22 @@ fn workers_that_an_application_ends_are_replaced_without_a_pause_and_by_whole_on
 }
 
 #[test]
+fn a_worker_that_is_recycled_goes_on_until_a_fresh_one_serves() {
+    let mut world = served(Standby::None);
+    let actions = world.tell(Event::Recycle(Generation(1)));
+    assert_eq!(starts(&actions), [(2, 1, Part::Everything, Preload::All)]);
+    assert_eq!(world.tell(Event::Recycle(Generation(1))), []);
+    assert_eq!(world.cooperate(Generation(2)).unwrap(), []);
+    assert_eq!(world.cooperate(Generation(2)).unwrap(), [Action::Serve(Generation(2))]);
+    assert_eq!(world.cooperate(Generation(2)).unwrap(), [Action::Drain(Generation(1))]);
+    world.calm_down();
+
+    let mut world = served(Standby::Kept);
+    let actions = world.tell(Event::Recycle(Generation(1)));
+    assert_eq!(actions[0], Action::Serve(Generation(2)), "the one that waits is fresh");
+}
+
+#[test]
 fn too_many_crashes_within_a_minute_leave_a_safe_worker_until_it_is_over() {
     let mut world = served(Standby::None);
     for _ in 0..11 {
@@ -173,6 +189,7 @@ enum Move {
     PreloadFails(usize),
     Exit(usize, Exit),
     Felled(usize),
+    Recycle(usize),
     Hung(usize),
     Stale(u64),
     Replace,
@@ -190,6 +207,7 @@ fn a_move() -> impl Strategy<Value = Move> {
         1 => any::<usize>().prop_map(Move::PreloadFails),
         3 => (any::<usize>(), exit).prop_map(|(n, exit)| Move::Exit(n, exit)),
         2 => any::<usize>().prop_map(Move::Felled),
+        2 => any::<usize>().prop_map(Move::Recycle),
         1 => any::<usize>().prop_map(Move::Hung),
         1 => (0_u64..20).prop_map(Move::Stale),
         2 => Just(Move::Replace),
@@ -225,6 +243,11 @@ fn make(world: &mut World, a_move: Move) {
         Move::Felled(n) => {
             if let Some(generation) = world.nth(n) {
                 world.fell(generation);
+            }
+        }
+        Move::Recycle(n) => {
+            if let Some(generation) = world.nth(n) {
+                world.tell(Event::Recycle(generation));
             }
         }
         Move::Hung(n) => {

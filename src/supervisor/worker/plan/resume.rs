@@ -41,7 +41,7 @@ impl Plan {
         let late = now.checked_add(terms.stop_limit).map(|when| (when, Overdue::Stop));
         let worker = |state, due| {
             let (part, ready) = (Part::Everything, Ready::Ready);
-            Worker { edition, terms, part, state, ready, left: 0, doubtful: false, due }
+            Worker { edition, terms, part, state, ready, left: 0, doubtful: false, worn: false, due }
         };
         plan.workers.insert(server, worker(State::Serving, None));
         plan.workers.extend(draining.iter().map(|generation| (*generation, worker(State::Draining, late))));

@@ -1,0 +1,82 @@
+//! Applications that do not give back a thread: told with the function they are in, and replaced while the others go on.
+
+use std::time::Duration;
+
+use super::{served_by, try_get};
+use crate::{
+    both_models,
+    host::{Host, Model, Setup, Wire},
+};
+
+const HANGS: &str = "application hangs: it has not given back a thread that serves connections";
+
+fn setup(model: Model) -> Setup {
+    Setup::broken(model, "none")
+        .application("hang_timeout = \"300ms\"")
+        .server("threads = 2\nshutdown_timeout = \"1s\"")
+}
+
+/// Asks for something that never ends.
+async fn hanging(host: &Host) -> Wire {
+    let mut wire = host.wire().await;
+    wire.send("GET /block/600000?secret=1 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    wire
+}
+
+both_models! {
+    async fn a_hang_is_told_with_the_request_and_the_function_that_the_thread_is_in(model: Model) {
+        let host = setup(model).start_preloaded().await;
+        let _hanging = hanging(&host).await;
+        let told = host.log.message(HANGS).await;
+        assert_eq!(told["application"], "app");
+        assert_eq!((&told["method"], &told["path"]), (&"GET".into(), &"/block/600000".into()), "{told}");
+        assert_eq!(told["request_id"].as_str().unwrap().len(), 16);
+        assert!(told["held_ms"].as_u64().unwrap() >= 300);
+        let stack = told["stack"].as_str().unwrap();
+        assert!(stack.contains("keep_thread (waiting.rs:"), "{stack}");
+        assert!(!stack.contains("on_signal"), "what shows the stack is no part of it: {stack}");
+        assert_eq!(host.log.of(HANGS).len(), 1);
+        // Whoever comes later is answered, by the one that takes its place.
+        let answered = async { while try_get(&host.client(), "/").await.is_none_or(|it| it.status != 200) {} };
+        tokio::time::timeout(Duration::from_secs(10), answered).await.expect("in time");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_with_a_hang_is_replaced_and_serves_on_until_then() {
+    let host = setup(Model::InProcess).start_preloaded().await;
+    let stuck = served_by(&host, 1).await;
+    let _hanging = hanging(&host).await;
+    // On the thread that is left.
+    for _ in 0..10 {
+        assert_eq!(host.get("/").await.text(), "ok\n");
+    }
+    let told = host.log.message("worker is replaced, because an application hangs in it").await;
+    assert_eq!((&told["application"], &told["pid"]), (&"app".into(), &stuck.into()));
+    assert_ne!(served_by(&host, 2).await, stuck);
+    for _ in 0..10 {
+        assert_eq!(host.get("/").await.text(), "ok\n");
+    }
+    host.log.wait(|event| event["message"] == "worker ended" && event["pid"] == stuck).await;
+    assert_eq!(host.log.of("worker starts").len(), 2);
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn an_instance_with_a_hang_is_aborted_and_replaced() {
+    let host = setup(Model::OutOfProcess).start_preloaded().await;
+    let mut lost = hanging(&host).await;
+    let ended = host.log.message("instance ended; the next request starts another").await;
+    assert!(ended["exit"].as_str().unwrap().contains("SIGABRT"), "{ended}");
+    assert!(lost.until("instance_lost").await.starts_with(b"HTTP/1.1 502"));
+    assert_eq!(host.get("/").await.text(), "ok\n");
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn an_application_may_be_allowed_to_keep_its_threads() {
+    let host = Setup::broken(Model::InProcess, "none").application("hang_timeout = \"none\"").start().await;
+    assert_eq!(host.get("/block/1500").await.text(), "blocked for 1500 ms\n");
+    assert_eq!(host.log.of(HANGS).len(), 0);
+    assert!(host.stop().await.success());
+}
