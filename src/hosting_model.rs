@@ -42,6 +42,57 @@ impl FromStr for HostingModel {
     }
 }
 
+/// Where an application is to run, as an operator writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConfiguredModel {
+    /// There.
+    Fixed(HostingModel),
+    /// In the host's process, until it has crashed too often for that.
+    Auto,
+}
+
+impl ConfiguredModel {
+    /// All there are.
+    pub const ALL: [Self; 3] =
+        [Self::Fixed(HostingModel::InProcess), Self::Fixed(HostingModel::OutOfProcess), Self::Auto];
+
+    /// As written in configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fixed(model) => model.as_str(),
+            Self::Auto => "auto",
+        }
+    }
+
+    /// Where it runs to begin with.
+    #[must_use]
+    pub const fn first(self) -> HostingModel {
+        match self {
+            Self::Fixed(model) => model,
+            Self::Auto => HostingModel::InProcess,
+        }
+    }
+}
+
+impl fmt::Display for ConfiguredModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for ConfiguredModel {
+    type Err = UnknownHostingModel;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.eq_ignore_ascii_case(Self::Auto.as_str()) {
+            return Ok(Self::Auto);
+        }
+        text.parse().map(Self::Fixed)
+    }
+}
+
 /// A text that names no hosting model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be inprocess or outofprocess (is {0:?})")]
@@ -56,6 +107,14 @@ mod tests {
         for model in [HostingModel::InProcess, HostingModel::OutOfProcess] {
             assert_eq!(model.to_string().parse(), Ok(model));
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_too() {
+        for model in ConfiguredModel::ALL {
+            assert_eq!(model.to_string().to_uppercase().parse(), Ok(model));
+        }
+        assert_eq!(ConfiguredModel::Auto.first(), HostingModel::InProcess);
     }
 
     #[test]

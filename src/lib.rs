@@ -39,7 +39,7 @@ mod telemetry;
 pub use application::Application;
 pub use body::Body;
 pub use failure::Failure;
-pub use hosting_model::{HostingModel, UnknownHostingModel};
+pub use hosting_model::{ConfiguredModel, HostingModel, UnknownHostingModel};
 pub use options::Options;
 #[cfg(feature = "out-of-process")]
 pub use runner::enter_if_asked;

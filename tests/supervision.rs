@@ -9,6 +9,9 @@ mod attribution;
 // One application in place of another, in a worker that goes on.
 mod changes;
 
+// Applications that leave the host's process, because they ended it too often.
+mod demotion;
+
 // A worker that has lost a thread.
 mod hangs;
 

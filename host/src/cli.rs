@@ -7,7 +7,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser as _},
 };
 use cohost::{
-    HostingModel,
+    ConfiguredModel,
     config::{Binding, BindingError, LogFormat},
     failure::Code,
 };
@@ -55,7 +55,7 @@ pub(crate) struct Run {
     pub(crate) listen: Option<Binding>,
     /// Where applications run: inside the host, or each in a process of its own
     #[arg(long, value_name = "MODEL", ignore_case = true, value_parser = hosting_model())]
-    pub(crate) hosting_model: Option<HostingModel>,
+    pub(crate) hosting_model: Option<ConfiguredModel>,
     /// A setting of the application; VALUE is JSON, or else text. Dots lead into tables: --set db.pool=4
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) settings: Vec<Setting>,
@@ -197,9 +197,9 @@ fn listen(text: &str) -> Result<Binding, BindingError> {
     }
 }
 
-fn hosting_model() -> impl clap::builder::TypedValueParser<Value = HostingModel> {
-    let models = [HostingModel::InProcess, HostingModel::OutOfProcess];
-    PossibleValuesParser::new(models.map(HostingModel::as_str)).try_map(|text| text.parse::<HostingModel>())
+fn hosting_model() -> impl clap::builder::TypedValueParser<Value = ConfiguredModel> {
+    PossibleValuesParser::new(ConfiguredModel::ALL.map(ConfiguredModel::as_str))
+        .try_map(|text| text.parse::<ConfiguredModel>())
 }
 
 fn code() -> impl clap::builder::TypedValueParser<Value = Code> {
@@ -233,6 +233,7 @@ Examples:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cohost::HostingModel;
 
     fn run(arguments: &[&str]) -> Result<Run, clap::Error> {
         match Cli::try_parse_from(["cohost", "run"].iter().chain(arguments))?.command {
@@ -263,7 +264,7 @@ mod tests {
     #[test]
     fn a_hosting_model_may_be_written_in_upper_and_lower_case() {
         let model = |text: &str| run(&["--hosting-model", text]).map(|run| run.hosting_model);
-        assert_eq!(model("OutOfProcess").unwrap(), Some(HostingModel::OutOfProcess));
+        assert_eq!(model("OutOfProcess").unwrap(), Some(ConfiguredModel::Fixed(HostingModel::OutOfProcess)));
         assert!(model("elsewhere").is_err());
     }
 

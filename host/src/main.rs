@@ -18,6 +18,7 @@ mod carried;
 mod check;
 mod cli;
 mod crash;
+mod demotions;
 mod door;
 mod edition;
 mod exit;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cohost::{
-    HostingModel,
+    ConfiguredModel, HostingModel,
     config::{self, Application, Artifact, Config, Listen},
 };
 
@@ -90,14 +90,14 @@ fn apply_settings(arguments: &Run, config: &mut Config) -> Result<(), Refused> {
     Ok(())
 }
 
-fn host_as(application: &mut Application, model: HostingModel) -> Result<(), Refused> {
-    if model == HostingModel::InProcess && matches!(application.artifact, Artifact::Command(_)) {
+fn host_as(application: &mut Application, model: ConfiguredModel) -> Result<(), Refused> {
+    if model.first() == HostingModel::InProcess && matches!(application.artifact, Artifact::Command(_)) {
         let name = &application.name;
         return Err(
             Exit::Usage.because(format!("{name} is a command; only a library can be hosted in process"))
         );
     }
-    application.hosting_model = model;
+    application.host_as(model);
     Ok(())
 }
 

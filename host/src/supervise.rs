@@ -60,7 +60,8 @@ pub(crate) fn supervise(
     sockets.close_kept();
     check(&edition, &config)?;
     edition.look(&config);
-    watch(|| Door::open(runtime_dir), || Ok(Supervisor::new(edition, config, greeting, sockets)))
+    let justice = Justice::left(runtime_dir, &mut edition, &config);
+    watch(|| Door::open(runtime_dir), || Ok(Supervisor::new(edition, config, greeting, sockets, justice)))
 }
 
 fn watch(
@@ -132,7 +133,7 @@ enum Stop {
 }
 
 impl Supervisor {
-    fn new(edition: Edition, config: Config, greeting: Greeting, sockets: Sockets) -> Self {
+    fn new(edition: Edition, config: Config, greeting: Greeting, sockets: Sockets, justice: Justice) -> Self {
         let first = worker::Edition(1);
         printed::keep(&config);
         let (plan, begin) = Plan::new(Instant::now(), first, terms(&config), Policy::default());
@@ -153,7 +154,7 @@ impl Supervisor {
             since: SystemTime::now(),
             waiting: Waiting::default(),
             surveys: Surveys::default(),
-            justice: Justice::default(),
+            justice,
             lender: Lender::new(hosting::runner(), UNCLAIMED),
         }
     }
@@ -308,11 +309,11 @@ impl Supervisor {
 
     fn reap(&mut self, children: &Children) -> Vec<Event> {
         let ended = children.reap(self.workers.values().map(|worker| &worker.process));
-        ended.into_iter().filter_map(|(pid, exit)| self.ended(pid, exit)).collect()
+        ended.into_iter().filter_map(|(pid, exit)| self.ended(pid, exit)).flatten().collect()
     }
 
     /// `None` for a child that is no worker.
-    fn ended(&mut self, pid: u32, exit: Ended) -> Option<Event> {
+    fn ended(&mut self, pid: u32, exit: Ended) -> Option<Vec<Event>> {
         if let Some(why) = self.upgrade.ended(pid, exit) {
             upgrade::refused(&why);
         }
@@ -325,7 +326,7 @@ impl Supervisor {
             End::Told => tracing::info!(worker = generation.0, pid, %exit, "worker ended"),
             End::Untold => return Some(self.crashed(generation, &worker, exit)),
         }
-        Some(Event::Exited(generation, exit))
+        Some(vec![Event::Exited(generation, exit)])
     }
 
     /// Does what the plan wants; tells when nothing is left to do.

@@ -50,7 +50,10 @@ pub(crate) fn untold(described: &config::Application) -> admin::Application {
         Artifact::Library(path) => path.display().to_string(),
         Artifact::Command(words) => words.join(" "),
     };
-    admin::Application::untold(&described.name, &described.path, artifact, described.hosting_model)
+    let configured_hosting_model = described.configured_model().to_string();
+    let untold =
+        admin::Application::untold(&described.name, &described.path, artifact, described.hosting_model);
+    admin::Application { configured_hosting_model, ..untold }
 }
 
 fn refused(mut application: admin::Application, refusal: &Closed) -> admin::Application {

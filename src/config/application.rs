@@ -1,6 +1,11 @@
 //! One `[[site.application]]`: what it is made of, where it is mounted, what it may do.
 
-use std::{collections::BTreeMap, num::NonZeroU16, ops::Range, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    num::{NonZeroU16, NonZeroU32},
+    ops::Range,
+    path::PathBuf,
+};
 
 use toml::de::DeTable;
 
@@ -12,7 +17,7 @@ use super::{
     written::{Reading, Section, Value},
 };
 use crate::{
-    HostingModel,
+    ConfiguredModel, HostingModel,
     options::{Options, Output, ProcessListen, ProcessOptions, Protocol, Ready},
 };
 
@@ -45,22 +50,26 @@ pub(super) fn read<'a>(
     let path = section.read("path", mount).unwrap_or_default();
     let name = section.read("name", name).unwrap_or_else(|| format!("{site}{path}"));
     let artifact = artifact(&section);
-    let hosting_model = hosting_model(&section, artifact.as_ref());
+    let model = hosting_model(&section, artifact.as_ref());
+    let demote_after = demote_after(&section, model);
     let process = process(&section, artifact.as_ref());
     let options = options(&section);
     let content_root = section.read("content_root", file).unwrap_or_else(|| reading.folder().to_owned());
     let settings = section.read("settings", |value| own_settings(&section, value));
     let output = output::own(&section, printed);
-    let application = Application {
+    let mut application = Application {
         name: name.into(),
         path,
         artifact: artifact?,
-        hosting_model,
+        hosting_model: model.first(),
+        demote_after: None,
         content_root,
         settings: settings.unwrap_or_else(Application::no_settings),
         options,
         process,
     };
+    application.host_as(model);
+    application.demote_after = demote_after.or(application.demote_after);
     let port = match application.process.listen {
         ProcessListen::Port(port) => Some((port.get(), place("port"))),
         _ => None,
@@ -99,18 +108,29 @@ fn artifact(section: &Section<'_>) -> Option<Artifact> {
 }
 
 /// A library is hosted in process unless it says otherwise; a command never is.
-fn hosting_model(section: &Section<'_>, artifact: Option<&Artifact>) -> HostingModel {
-    let models = [HostingModel::InProcess, HostingModel::OutOfProcess].map(|model| (model.as_str(), model));
+fn hosting_model(section: &Section<'_>, artifact: Option<&Artifact>) -> ConfiguredModel {
+    let models = ConfiguredModel::ALL.map(|model| (model.as_str(), model));
     let is_command = matches!(artifact, Some(Artifact::Command(_)));
     let default = if is_command { HostingModel::OutOfProcess } else { HostingModel::InProcess };
     let read = section.read("hosting_model", |value| match one_of(&models)(value)? {
-        HostingModel::InProcess if is_command => {
+        model if is_command && model.first() == HostingModel::InProcess => {
             Err(Refusal::new("a command has a process of its own; only a library can be hosted in process")
                 .suggest("\"outofprocess\""))
         }
         model => Ok(model),
     });
-    read.unwrap_or(default)
+    read.unwrap_or(ConfiguredModel::Fixed(default))
+}
+
+fn demote_after(section: &Section<'_>, model: ConfiguredModel) -> Option<NonZeroU32> {
+    let after = section.read("demote_after", |value| {
+        let after = count::<u32>(1_000_000)(value)?;
+        if model != ConfiguredModel::Auto {
+            return Err(Refusal::new("has an effect only with hosting_model = \"auto\"; leave it out"));
+        }
+        Ok(NonZeroU32::new(after))
+    });
+    after.flatten()
 }
 
 fn options(section: &Section<'_>) -> Options {

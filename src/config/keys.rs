@@ -53,6 +53,7 @@ pub(super) const APPLICATION: Keys = Keys {
         "library",
         "command",
         "hosting_model",
+        "demote_after",
         "content_root",
         "preload",
         "warmup",

@@ -24,7 +24,7 @@ mod written;
 use std::{
     collections::BTreeMap,
     io::Read as _,
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -39,7 +39,7 @@ use self::{
     written::{Reading, Section},
 };
 use crate::{
-    HostingModel,
+    ConfiguredModel, HostingModel,
     options::{Options, Output, ProcessOptions},
 };
 
@@ -214,8 +214,10 @@ pub struct Application {
     pub path: String,
     /// What it is made of.
     pub artifact: Artifact,
-    /// Where it runs. Never in process for a command.
+    /// Where it runs, to begin with. Never in process for a command.
     pub hosting_model: HostingModel,
+    /// After how many crashes within a minute it gets a process of its own; `None` if it is to stay where it is.
+    pub demote_after: Option<NonZeroU32>,
     /// Where its own files are, absolute when it was read from a file; the working directory of a process.
     pub content_root: PathBuf,
     /// What it was told itself; an object.
@@ -239,6 +241,7 @@ impl Application {
             path: String::new(),
             artifact,
             hosting_model,
+            demote_after: None,
             content_root: PathBuf::from("."),
             settings: Self::no_settings(),
             options: Options::default(),
@@ -246,10 +249,31 @@ impl Application {
         }
     }
 
+    /// Where it is to run, as it is written.
+    #[must_use]
+    pub fn configured_model(&self) -> ConfiguredModel {
+        match self.demote_after {
+            Some(_) => ConfiguredModel::Auto,
+            None => ConfiguredModel::Fixed(self.hosting_model),
+        }
+    }
+
+    /// Has it run where `model` says.
+    pub fn host_as(&mut self, model: ConfiguredModel) {
+        self.hosting_model = model.first();
+        self.demote_after = match model {
+            ConfiguredModel::Fixed(_) => None,
+            ConfiguredModel::Auto => self.demote_after.or(Some(DEMOTE_AFTER)),
+        };
+    }
+
     fn no_settings() -> serde_json::Value {
         serde_json::Value::Object(serde_json::Map::new())
     }
 }
+
+/// Crashes within a minute that are enough to demote an application.
+const DEMOTE_AFTER: NonZeroU32 = NonZeroU32::new(3).expect("three is not zero");
 
 /// What an application is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -106,6 +106,12 @@ impl Setup {
         Self::artifact(format!("library = {:?}", path.display().to_string()), Some(model))
     }
 
+    /// In process, and in a process of its own if it crashes too often.
+    pub fn automatic(mut self) -> Self {
+        self.model = None;
+        self.application("hosting_model = \"auto\"")
+    }
+
     /// Any program.
     pub fn command(words: &[&str]) -> Self {
         Self::artifact(format!("command = {words:?}"), None)

@@ -6,7 +6,8 @@
 use std::time::Instant;
 
 use cohost::{
-    config::Application,
+    HostingModel,
+    config::{Application, Config},
     supervisor::{
         Exit,
         life::{Policy, Why},
@@ -18,32 +19,45 @@ use cohost::{
 };
 
 use super::{Supervisor, Worker};
-use crate::crash;
+use crate::{crash, demotions::Demotions, edition::Edition, runtime_dir::RuntimeDir};
 
 /// What is known of applications that have ended workers, and which workers refuse which of them from their start.
-#[derive(Default)]
 pub(super) struct Justice {
     verdicts: Verdicts,
+    demotions: Demotions,
+}
+
+impl Justice {
+    /// With the demotions that the host has left when it ended, put in force.
+    pub(super) fn left(runtime_dir: &RuntimeDir, edition: &mut Edition, config: &Config) -> Self {
+        let demotions = Demotions::left(runtime_dir);
+        demotions.apply(edition, config);
+        Self::new(demotions)
+    }
+
+    pub(super) fn new(demotions: Demotions) -> Self {
+        Self { verdicts: Verdicts::default(), demotions }
+    }
 }
 
 impl Supervisor {
     /// A worker has ended, and nobody had told it to.
-    pub(super) fn crashed(&mut self, generation: Generation, worker: &Worker, exit: Exit) -> Event {
+    pub(super) fn crashed(&mut self, generation: Generation, worker: &Worker, exit: Exit) -> Vec<Event> {
         let blame = Blame::of(&worker.process.recording(), exit);
         crash::report(generation, worker.process.pid(), exit, &blame);
-        let Some(culprit) = blame.culprit else { return Event::Exited(generation, exit) };
+        let Some(culprit) = blame.culprit else { return vec![Event::Exited(generation, exit)] };
         // What was not even started there cannot have done it: the evidence misleads.
         if worker.refused.contains(&culprit.application) {
-            return Event::Exited(generation, exit);
+            return vec![Event::Exited(generation, exit)];
         }
         // Of a configuration that is not in force, and will not be; or perhaps of one that it was changing to.
         if worker.edition != self.plan.edition() || self.plan.is_changing(generation) {
-            return Event::Exited(generation, exit);
+            return vec![Event::Exited(generation, exit)];
         }
         let ready = self.plan.is_ready(generation);
         let stage = if ready && !culprit.starting { Stage::Running } else { Stage::Starting };
-        self.judge(&culprit.application, stage, format!("{exit}{}", at(&culprit)));
-        Event::Felled(generation, exit)
+        let sentence = self.judge(&culprit.application, stage, format!("{exit}{}", at(&culprit)));
+        [Event::Felled(generation, exit)].into_iter().chain(sentence).collect()
     }
 
     /// An application does not give back a thread of a worker.
@@ -55,17 +69,20 @@ impl Supervisor {
             application = stuck.application,
             "worker is replaced, because an application hangs in it"
         );
+        let mut events = vec![Event::Recycle(generation)];
         if worker.edition == self.plan.edition() {
-            self.judge(&stuck.application, Stage::Running, format!("a hang at {}", stuck.at));
+            let what = format!("a hang at {}", stuck.at);
+            events.extend(self.judge(&stuck.application, Stage::Running, what));
         }
-        vec![Event::Recycle(generation)]
+        events
     }
 
-    fn judge(&mut self, application: &str, stage: Stage, what: String) {
+    fn judge(&mut self, application: &str, stage: Stage, what: String) -> Option<Event> {
         let leniency = self.written(application).map(leniency).unwrap_or_default();
         let now = Instant::now();
-        match self.justice.verdicts.ended(now, application, stage, leniency, what) {
-            Verdict::GoesOn | Verdict::Demoted => {}
+        match self.justice.verdicts.ended(now, application, stage, leniency, what.clone()) {
+            Verdict::GoesOn => None,
+            Verdict::Demoted => self.demote(application, what),
             Verdict::Refused(until, why) => {
                 let told = self.justice.verdicts.refused(now).find(|it| it.application == application);
                 let retry_after = until.saturating_duration_since(now);
@@ -79,8 +96,26 @@ impl Supervisor {
                     let order = Order::Refuse(refuse(&refused, now));
                     self.workers.values().for_each(|worker| worker.process.order(&order));
                 }
+                None
             }
         }
+    }
+
+    /// Has an application run in a process of its own from now on.
+    fn demote(&mut self, application: &str, what: String) -> Option<Event> {
+        tracing::error!(
+            application,
+            last = what,
+            "application demoted: it crashed too often in the host's process, and gets one of its own until it is \
+             promoted"
+        );
+        self.justice.demotions.note(application, what);
+        let mut edition = self.newest().clone();
+        edition.standing(application).hosting_model = Some(HostingModel::OutOfProcess);
+        let proposed = self.propose(edition).inspect_err(|refused| {
+            tracing::error!(application, %refused, "cannot demote the application; it stays where it is");
+        });
+        proposed.ok()
     }
 
     /// Tells a worker that is starting whom to refuse. Returns their names.
@@ -95,13 +130,15 @@ impl Supervisor {
             .collect()
     }
 
-    /// What was done before does not count any more.
+    /// There is another edition in force: what was done before does not count any more.
     pub(super) fn forgive(&mut self) {
         self.justice.verdicts.forget();
         for worker in self.workers.values_mut() {
             worker.refused.clear();
             worker.process.order(&Order::Allow);
         }
+        let (edition, config) = &self.editions[&self.plan.edition()];
+        self.justice.demotions.keep(edition, config);
     }
 
     fn written(&self, application: &str) -> Option<&Application> {
@@ -113,7 +150,10 @@ impl Supervisor {
 
 fn leniency(application: &Application) -> Leniency {
     let rapid_fails_per_minute = application.options.rapid_fails_per_minute;
-    Leniency { policy: Policy { rapid_fails_per_minute, ..Policy::default() }, demote_after: None }
+    Leniency {
+        policy: Policy { rapid_fails_per_minute, ..Policy::default() },
+        demote_after: application.demote_after,
+    }
 }
 
 /// As a worker is told.

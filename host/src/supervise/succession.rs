@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     carried::{Carried, Luggage, Packing},
+    demotions::Demotions,
     door::Door,
     edition::Edition,
     exit::{Exit, Refused},
@@ -44,7 +45,8 @@ pub(crate) fn resume(carried: Carried, config: Config, runtime_dir: &RuntimeDir)
     let sockets = Sockets::carried(&config, sockets)?;
     // Its workers serve: whatever has become of the directory, that must not end them.
     let door = || Ok(Door::if_possible(runtime_dir));
-    watch(door, || Supervisor::resumed(carried, config, sockets).map_err(|error| left(&error)))
+    let justice = Justice::new(Demotions::left(runtime_dir));
+    watch(door, || Supervisor::resumed(carried, config, sockets, justice).map_err(|error| left(&error)))
 }
 
 fn left(error: &std::io::Error) -> Refused {
@@ -53,7 +55,12 @@ fn left(error: &std::io::Error) -> Refused {
 
 impl Supervisor {
     /// With the workers of the program before this one, which are to be replaced by our own.
-    fn resumed(carried: Carried, config: Config, sockets: Sockets) -> std::io::Result<Self> {
+    fn resumed(
+        carried: Carried,
+        config: Config,
+        sockets: Sockets,
+        justice: Justice,
+    ) -> std::io::Result<Self> {
         let ((server, process), draining) = carried.workers()?;
         let (before, next) = (worker::Edition(carried.number), worker::Edition(carried.number + 1));
         let told: Vec<_> = draining.iter().map(|(generation, _)| *generation).collect();
@@ -101,7 +108,7 @@ impl Supervisor {
             since: SystemTime::now(),
             waiting: Waiting::default(),
             surveys: Surveys::default(),
-            justice: Justice::default(),
+            justice,
             lender,
         })
     }

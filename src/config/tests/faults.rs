@@ -283,8 +283,21 @@ fn a_command_has_a_process_of_its_own() {
     );
     assert_eq!(
         in_application("hosting_model = 'in-process'"),
-        "6:17: site.shop.application./.hosting_model: must be \"inprocess\" or \"outofprocess\" (is \"in-process\"); \
+        "6:17: site.shop.application./.hosting_model: must be \"inprocess\", \"outofprocess\" or \"auto\" (is \"in-process\"); \
          did you mean \"inprocess\"?"
+    );
+}
+
+#[test]
+fn a_command_cannot_be_demoted_and_neither_can_what_is_not_hosted_by_itself() {
+    assert_eq!(
+        in_application("command = ['x']\nhosting_model = 'auto'"),
+        "7:17: site.shop.application./.hosting_model: a command has a process of its own; only a library can be \
+         hosted in process; did you mean \"outofprocess\"?"
+    );
+    assert_eq!(
+        in_application("demote_after = 2"),
+        "6:16: site.shop.application./.demote_after: has an effect only with hosting_model = \"auto\"; leave it out"
     );
 }
 

@@ -6,7 +6,7 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::parse;
 use crate::{
-    HostingModel,
+    ConfiguredModel,
     config::{Application, Artifact, Config, Log, LogFormat, Server, Site, UnknownAuthority},
     options::{Options, Output},
 };
@@ -111,13 +111,13 @@ fn any_application() -> impl Strategy<Value = Application> {
     let library = any_path().prop_map(|path| Artifact::Library(path.into()));
     let command = vec(any_argument(), 0..4)
         .prop_map(|arguments| Artifact::Command(["serve".to_owned()].into_iter().chain(arguments).collect()));
-    let model = prop_oneof![Just(HostingModel::InProcess), Just(HostingModel::OutOfProcess)];
+    let model = proptest::sample::select(&ConfiguredModel::ALL[..]);
     let environment = proptest::collection::btree_map("[A-Z]{1,6}", any_argument(), 0..3);
     (prop_oneof![library, command], model, any_options(), any_path(), environment).prop_map(
         |(artifact, model, options, root, environment)| {
             let mut application = Application::new("", artifact);
             if matches!(application.artifact, Artifact::Library(_)) {
-                application.hosting_model = model;
+                application.host_as(model);
             }
             application.options = options;
             application.content_root = root.into();
@@ -191,7 +191,7 @@ fn written(config: &Config) -> String {
 }
 
 fn write_application(out: &mut String, application: &Application) {
-    let Application { path, artifact, hosting_model, content_root, options, process, .. } = application;
+    let Application { path, artifact, content_root, options, process, .. } = application;
     writeln!(out, "[[site.application]]\npath = {}", text(if path.is_empty() { "/" } else { path })).unwrap();
     match artifact {
         Artifact::Library(path) => writeln!(out, "library = {}", text(path.to_str().unwrap())).unwrap(),
@@ -200,7 +200,7 @@ fn write_application(out: &mut String, application: &Application) {
             writeln!(out, "command = [{}]", words.join(", ")).unwrap();
         }
     }
-    writeln!(out, "hosting_model = \"{hosting_model}\"").unwrap();
+    writeln!(out, "hosting_model = \"{}\"", application.configured_model()).unwrap();
     writeln!(out, "content_root = {}", text(content_root.to_str().unwrap())).unwrap();
     let request_timeout = options.request_timeout.map_or("\"none\"".to_owned(), duration);
     writeln!(out, "request_timeout = {request_timeout}").unwrap();

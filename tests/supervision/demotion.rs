@@ -1,0 +1,83 @@
+//! Applications with `hosting_model = "auto"`: in process, until they have crashed too often for that.
+
+use super::{served_by, started, try_get};
+use crate::host::{Host, Model, Setup, Watched, library};
+
+const DEMOTED: &str = "application demoted: it crashed too often in the host's process, and gets one of its own until it is promoted";
+const CRASHED: &str = "worker crashed, and with it the requests that it had; the next one takes over";
+
+fn setup() -> Setup {
+    Setup::broken(Model::InProcess, "none").automatic().application("demote_after = 2")
+}
+
+/// Where the application ran that was started last.
+fn model(host: &Host) -> String {
+    let started = host.log.of("application started");
+    let own: Vec<_> = started.iter().filter(|event| event["application"] == "app").collect();
+    own.last().unwrap()["hosting_model"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn after_enough_crashes_it_gets_a_process_of_its_own_and_keeps_it_after_a_restart() {
+    let state = tempfile::tempdir().unwrap();
+    let place = state.path().to_str().unwrap();
+    let host = setup()
+        .variable("STATE_DIRECTORY", place)
+        .beside(&library("sample_app"), Model::InProcess)
+        .start()
+        .await;
+    for crash in 1..=2 {
+        served_by(&host, crash).await;
+        assert_eq!(host.get("/").await.text(), "ok\n");
+        assert_eq!(model(&host), "inprocess");
+        assert!(try_get(&host.client(), "/segfault").await.is_none());
+        host.log.wait(|_| host.log.of(CRASHED).len() >= crash).await;
+    }
+    let told = host.log.message(DEMOTED).await;
+    assert_eq!(told["application"], "app");
+    assert!(told["last"].as_str().unwrap().contains("SIGSEGV"), "{told}");
+    host.log.message("configuration in force").await;
+    // Those who came too early for that have drained.
+    let last = host.log.of("worker starts").len();
+    served(&host, last).await;
+    assert_eq!(host.get("/").await.text(), "ok\n");
+    assert_eq!(model(&host), "outofprocess");
+
+    // From now on it harms nobody else.
+    let worker = host.worker();
+    for _ in 0..3 {
+        let answer = host.get("/segfault").await;
+        assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (502, "instance_lost"));
+        assert_eq!(host.get("/healthy/plaintext").await.text(), "Hello, World!");
+    }
+    assert_eq!(host.worker(), worker);
+    assert!(host.stop().await.success());
+
+    let again = setup().variable("STATE_DIRECTORY", place).start().await;
+    let told = again.log.message("application stays in a process of its own, until it is promoted").await;
+    assert!(told["why"].as_str().unwrap().contains("GET /segfault"), "{told}");
+    assert_eq!(again.get("/").await.text(), "ok\n");
+    assert_eq!(model(&again), "outofprocess");
+    assert!(again.stop().await.success());
+}
+
+/// Waits until only the worker that was started last is left.
+async fn served(host: &Host, last: usize) {
+    let last = started(host, last).await;
+    for worker in host.workers() {
+        if worker != last {
+            Watched::new(worker).ended().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_enough_crashes_it_stays_where_it_is() {
+    let host = setup().start().await;
+    assert!(try_get(&host.client(), "/segfault").await.is_none());
+    served_by(&host, 2).await;
+    assert_eq!(host.get("/").await.text(), "ok\n");
+    assert_eq!(model(&host), "inprocess");
+    assert_eq!(host.log.of(DEMOTED).len(), 0);
+    assert!(host.stop().await.success());
+}
