@@ -70,15 +70,16 @@ async fn a_reload_of_what_does_not_start_ends_with_the_reason_and_the_old_goes_o
 
 #[tokio::test]
 async fn a_reload_that_a_newer_one_overtakes_is_refused() {
-    let slow = Setup::broken(Model::InProcess, "constructor-hang").application("preload = true");
-    let host = Setup::broken(Model::InProcess, "none").start().await;
+    let setup = |fault| Setup::broken(Model::InProcess, fault).log("level = \"debug\"");
+    let slow = setup("constructor-hang").application("preload = true");
+    let host = setup("none").start().await;
     rewrite(&host, &slow.text());
     let first = tokio::spawn({
         let directory = host.runtime_dir();
         async move { crate::host::operator(&directory, &["reload"]).await }
     });
-    host.log.message("reading the configuration again").await;
-    rewrite(&host, &Setup::broken(Model::InProcess, "none").text());
+    host.log.message("application starting").await;
+    rewrite(&host, &setup("none").text());
     let second = host.operator(&["reload"]).await;
     assert_eq!(second.code, 0, "{second:?}");
     let first = first.await.unwrap();
