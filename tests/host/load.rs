@@ -151,8 +151,7 @@ impl Asker {
             let answering = async {
                 match connection.send_request(self.request(client)).await {
                     Ok(response) => Answer::of(response).await.map(Some),
-                    // It was not sent, since the announcement had come.
-                    Err(error) if error.is_canceled() => Ok(None),
+                    Err(error) if was_announced(&error) => Ok(None),
                     Err(error) => Err(error),
                 }
             };
@@ -162,6 +161,14 @@ impl Asker {
             }
         }
     }
+}
+
+/// Whether a request was not sent because the host had said by then that it takes no more on this connection.
+fn was_announced(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    // A stream that the host had seen would get its answer, or an error of its own: RFC 9113, section 6.8.
+    let gone = cause.is_some_and(|cause| cause.is_go_away() && cause.reason() == Some(h2::Reason::NO_ERROR));
+    error.is_canceled() || gone
 }
 
 async fn in_time<T>(answering: impl Future<Output = T>) -> T {

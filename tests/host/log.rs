@@ -50,28 +50,40 @@ impl Log {
 
     /// Waits for an event.
     pub async fn wait(&self, wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        self.until(|events| events.iter().find(|event| wanted(event)).cloned()).await
+    }
+
+    /// Waits for that many events with this message; none of them is one too many.
+    pub async fn times(&self, message: &str, times: usize) {
+        self.at_least(message, times).await;
+        assert_eq!(self.of(message).len(), times, "{message:?} in\n{}", self.text());
+    }
+
+    /// Waits for that many events with this message, or more.
+    pub async fn at_least(&self, message: &str, times: usize) {
+        let count =
+            |events: &[serde_json::Value]| events.iter().filter(|event| event["message"] == message).count();
+        self.until(|events| (count(events) >= times).then_some(())).await;
+    }
+
+    /// Waits until `found` finds something in all that was said.
+    async fn until<T>(&self, found: impl Fn(&[serde_json::Value]) -> Option<T>) -> T {
         let mut changed = self.changed.clone();
-        let found = async {
+        let finding = async {
             loop {
                 changed.borrow_and_update();
-                if let Some(event) = self.events().into_iter().find(|event| wanted(event)) {
-                    return event;
+                if let Some(found) = found(&self.events()) {
+                    return found;
                 }
                 if changed.changed().await.is_err() {
                     panic!("the host ended without the event\n{}", self.text());
                 }
             }
         };
-        match tokio::time::timeout(PATIENCE / 2, found).await {
-            Ok(event) => event,
+        match tokio::time::timeout(PATIENCE / 2, finding).await {
+            Ok(found) => found,
             Err(_) => panic!("no such event in\n{}", self.text()),
         }
-    }
-
-    /// Waits for that many events with this message; none of them is one too many.
-    pub async fn times(&self, message: &str, times: usize) {
-        self.wait(|_| self.of(message).len() >= times).await;
-        assert_eq!(self.of(message).len(), times, "{message:?} in\n{}", self.text());
     }
 
     /// Waits for an event with this message.
