@@ -19,6 +19,8 @@ pub enum Stop {
 #[derive(Clone, Debug)]
 pub struct Stopping {
     order: watch::Sender<Stop>,
+    /// Whether those who obey accept no more.
+    closed: watch::Sender<bool>,
 }
 
 impl Default for Stopping {
@@ -31,7 +33,7 @@ impl Stopping {
     /// Nobody has to stop yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { order: watch::Sender::new(Stop::Run) }
+        Self { order: watch::Sender::new(Stop::Run), closed: watch::Sender::new(false) }
     }
 
     /// Orders to stop gracefully; the second time, at once.
@@ -47,6 +49,18 @@ impl Stopping {
     /// Waits for the second order.
     pub async fn now(&self) {
         self.at_least(Stop::Now).await;
+    }
+
+    /// Waits until the server that was ordered to stop has closed its listening sockets: whoever connects from then on
+    /// is accepted by others, or refused.
+    pub async fn closed(&self) {
+        let mut closed = self.closed.subscribe();
+        // The sender is in `self`.
+        let _ = closed.wait_for(|closed| *closed).await;
+    }
+
+    pub(crate) fn has_closed(&self) {
+        self.closed.send_replace(true);
     }
 
     async fn at_least(&self, wanted: Stop) {

@@ -8,3 +8,6 @@ mod commands;
 
 // How things are.
 mod status;
+
+// What applications print, where that is kept in files.
+mod logs;

@@ -1,15 +1,20 @@
 //! The commands that ask or tell a running host: each waits for the effect, and ends with what came of it.
 
-use std::{io::IsTerminal as _, time::Duration};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
 
-use cohost::admin::{AskError, Client, Code, Stop as How};
+use cohost::admin::{self, AskError, Client, Code, Command, Stop as How};
 
 use crate::{
-    cli::{Reload, Status, Stop},
+    cli::{Logs, Named, Offline, Recycle, Reload, Status, Stop},
     exit::{Exit, Refused},
     log::wants_colour,
     runtime_dir::RuntimeDir,
     say,
+    tail::Tail,
     tree::{self, Paint},
 };
 
@@ -39,10 +44,80 @@ pub(crate) fn status(arguments: &Status) -> Result<Exit, Refused> {
 
 /// `cohost reload`
 pub(crate) fn reload(arguments: &Reload) -> Result<Exit, Refused> {
+    change(&arguments.runtime_dir, &Command::Reload)
+}
+
+/// `cohost recycle`
+pub(crate) fn recycle(arguments: &Recycle) -> Result<Exit, Refused> {
+    let what = admin::Recycle { application: arguments.application.clone() };
+    change(&arguments.runtime_dir, &Command::Recycle(what))
+}
+
+/// `cohost offline`
+pub(crate) fn offline(arguments: &Offline) -> Result<Exit, Refused> {
+    let read = |file: &PathBuf| {
+        std::fs::read_to_string(file)
+            .map_err(|error| Exit::Failed.because(format!("cannot read {}: {error}", file.display())))
+    };
+    let page = arguments.page.as_ref().map(read).transpose()?;
+    let what = admin::Offline { application: arguments.application.clone(), page };
+    change(&arguments.runtime_dir, &Command::Offline(what))
+}
+
+/// `cohost online`
+pub(crate) fn online(arguments: &Named) -> Result<Exit, Refused> {
+    change(&arguments.runtime_dir, &Command::Online(arguments.what()))
+}
+
+/// `cohost promote`
+pub(crate) fn promote(arguments: &Named) -> Result<Exit, Refused> {
+    change(&arguments.runtime_dir, &Command::Promote(arguments.what()))
+}
+
+/// `cohost demote`
+pub(crate) fn demote(arguments: &Named) -> Result<Exit, Refused> {
+    change(&arguments.runtime_dir, &Command::Demote(arguments.what()))
+}
+
+/// `cohost logs`
+pub(crate) fn logs(arguments: &Logs) -> Result<Exit, Refused> {
     let client = client(&arguments.runtime_dir);
-    let changed = asking(async { client.reload().await.map_err(refused) })?;
-    say(&format!("edition {} is in force\n", changed.edition));
+    let what = admin::Named { application: arguments.application.clone() };
+    asking(async {
+        let logs = client.logs(what).await.map_err(refused)?;
+        if logs.shared {
+            eprintln!(
+                "several applications in process print here; `cohost demote` gives one its own process"
+            );
+        }
+        print_all(logs.file, arguments).await
+    })
+}
+
+async fn print_all(file: PathBuf, arguments: &Logs) -> Result<Exit, Refused> {
+    let unread = |error| Exit::Failed.because(format!("cannot read {}: {error}", file.display()));
+    let (mut tail, mut text) = (Tail::new(file.clone()), Vec::new());
+    tail.read(&mut text).map_err(unread)?;
+    let mut print = last_lines(&text, arguments.lines);
+    let mut stdout = std::io::stdout();
+    // A reader who has gone away, as `head` does, is no failure.
+    while stdout.write_all(print).and_then(|()| stdout.flush()).is_ok() && arguments.follow {
+        tokio::time::sleep(GLANCE).await;
+        text.clear();
+        tail.read(&mut text).map_err(unread)?;
+        print = &text;
+    }
     Ok(Exit::Success)
+}
+
+fn last_lines(text: &[u8], lines: Option<usize>) -> &[u8] {
+    let Some(lines) = lines else { return text };
+    let whole = text.strip_suffix(b"\n").unwrap_or(text);
+    let mut ends = whole.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(place, _)| place);
+    match lines.checked_sub(1) {
+        Some(before) => ends.nth(before).map_or(text, |end| &text[end + 1..]),
+        None => &[],
+    }
 }
 
 /// `cohost stop`
@@ -51,6 +126,19 @@ pub(crate) fn stop(arguments: &Stop) -> Result<Exit, Refused> {
     let how = How { at_once: arguments.at_once };
     let stopped = asking(async { client.stop(how).await.map_err(refused) })?;
     Ok(if stopped.gracefully { Exit::Success } else { Exit::Forced })
+}
+
+impl Named {
+    fn what(&self) -> admin::Named {
+        admin::Named { application: self.application.clone() }
+    }
+}
+
+fn change(directory: &RuntimeDir, command: &Command) -> Result<Exit, Refused> {
+    let client = client(directory);
+    let changed = asking(async { client.change(command).await.map_err(refused) })?;
+    say(&format!("edition {} is in force\n", changed.edition));
+    Ok(Exit::Success)
 }
 
 fn client(directory: &RuntimeDir) -> Client {
@@ -88,3 +176,22 @@ fn paint() -> Paint {
 
 /// How often `--watch` looks.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// How often `--follow` looks.
+const GLANCE: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_whole() {
+        let last =
+            |text: &'static str, lines| std::str::from_utf8(last_lines(text.as_bytes(), lines)).unwrap();
+        assert_eq!(last("a\nb\nc\n", Some(2)), "b\nc\n");
+        assert_eq!(last("a\nb\nc", Some(2)), "b\nc");
+        assert_eq!(last("a\nb\n", Some(5)), "a\nb\n");
+        assert_eq!(last("a\nb\n", Some(0)), "");
+        assert_eq!(last("a\nb\n", None), "a\nb\n");
+    }
+}

@@ -30,6 +30,15 @@ pub(crate) enum Command {
     App(App),
     Status(Status),
     Reload(Reload),
+    Recycle(Recycle),
+    Offline(Offline),
+    /// Have an application served again that is offline
+    Online(Named),
+    /// Have an application run inside the worker, in place of a process of its own
+    Promote(Named),
+    /// Have an application run in a process of its own, in place of the worker
+    Demote(Named),
+    Logs(Logs),
     Stop(Stop),
     Explain(Explain),
     Completions(Completions),
@@ -137,6 +146,51 @@ pub(crate) struct Reload {
     pub(crate) runtime_dir: RuntimeDir,
 }
 
+/// Replace an application by a fresh one, which serves before the old one is told to end
+#[derive(Args, Debug)]
+pub(crate) struct Recycle {
+    /// The application's name, as `cohost status` shows it; without one, the whole worker
+    pub(crate) application: Option<String>,
+    #[command(flatten)]
+    pub(crate) runtime_dir: RuntimeDir,
+}
+
+/// Have an application not served for a while, and wait until it has finished what it had
+#[derive(Args, Debug)]
+pub(crate) struct Offline {
+    /// The application's name, as `cohost status` shows it
+    pub(crate) application: String,
+    /// A page in HTML that clients get to see meanwhile
+    #[arg(long, value_name = "FILE")]
+    pub(crate) page: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) runtime_dir: RuntimeDir,
+}
+
+/// One application of the running host.
+#[derive(Args, Debug)]
+pub(crate) struct Named {
+    /// The application's name, as `cohost status` shows it
+    pub(crate) application: String,
+    #[command(flatten)]
+    pub(crate) runtime_dir: RuntimeDir,
+}
+
+/// Print what an application of the running host has printed, where that is kept in files
+#[derive(Args, Debug)]
+pub(crate) struct Logs {
+    /// The application's name, as `cohost status` shows it
+    pub(crate) application: String,
+    /// Go on with what comes, until Ctrl+C
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Begin with the last lines, that many
+    #[arg(long, short = 'n', value_name = "NUMBER")]
+    pub(crate) lines: Option<usize>,
+    #[command(flatten)]
+    pub(crate) runtime_dir: RuntimeDir,
+}
+
 /// Stop the running host, and wait for its end
 #[derive(Args, Debug)]
 pub(crate) struct Stop {
@@ -221,6 +275,7 @@ Examples:
   cohost run /etc/cohost                               Serve what its cohost.toml names
   cohost check                                         Report every fault of ./cohost.toml
   cohost status                                        Tell how the host is that runs here
+  cohost recycle shop                                  Replace an application by a fresh one
   cohost explain start_failed                          Tell what to do about a failure";
 
 const RUN_EXAMPLES: &str = "\

@@ -71,9 +71,16 @@ impl Edition {
 
     /// Looks at the files of the applications in `config`, which is what this means: one that has changed is another.
     pub(crate) fn look(&mut self, config: &Config) {
-        for application in config.sites.iter().flat_map(|site| &site.applications) {
-            self.standing(&application.name).file = standing::look(application);
-        }
+        config
+            .sites
+            .iter()
+            .flat_map(|site| &site.applications)
+            .for_each(|application| self.look_at(application));
+    }
+
+    /// Looks at the file of one application.
+    pub(crate) fn look_at(&mut self, application: &Application) {
+        self.standing(&application.name).file = standing::look(application);
     }
 
     /// An application of the configuration as it is to be hosted.

@@ -268,7 +268,7 @@ fn application(
     described: &Described,
     instances: &Instances,
 ) -> Result<Application, cohost::application::BuildError> {
-    let Described { application: described, pinned, .. } = described;
+    let Described { application: described, pinned, round, .. } = described;
     let mut builder = match &described.artifact {
         Artifact::Library(path) => Application::builder().library(path),
         Artifact::Command(words) => Application::builder().command(words),
@@ -284,6 +284,7 @@ fn application(
         .settings(described.settings.clone())
         .options(described.options.clone())
         .process(described.process.clone())
+        .generation(*round)
         .instances(instances.clone())
         .inherited_environment(std::env::vars_os())
         .trusted(Trust::networks(config.server.trusted_proxies.iter().copied()))

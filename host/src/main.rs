@@ -42,6 +42,7 @@ mod sockets;
 mod standing;
 mod supervise;
 mod systemd;
+mod tail;
 mod told;
 mod tree;
 mod upgrade;
@@ -81,6 +82,12 @@ fn obey() -> Result<ExitCode, Refused> {
         Command::App(arguments) => app::run(&arguments),
         Command::Status(arguments) => ask::status(&arguments).map(Into::into),
         Command::Reload(arguments) => ask::reload(&arguments).map(Into::into),
+        Command::Recycle(arguments) => ask::recycle(&arguments).map(Into::into),
+        Command::Offline(arguments) => ask::offline(&arguments).map(Into::into),
+        Command::Online(arguments) => ask::online(&arguments).map(Into::into),
+        Command::Promote(arguments) => ask::promote(&arguments).map(Into::into),
+        Command::Demote(arguments) => ask::demote(&arguments).map(Into::into),
+        Command::Logs(arguments) => ask::logs(&arguments).map(Into::into),
         Command::Stop(arguments) => ask::stop(&arguments).map(Into::into),
         Command::Explain(arguments) => Ok(explain::explain(&arguments).into()),
         Command::Completions(arguments) => {

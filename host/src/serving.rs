@@ -186,7 +186,13 @@ impl Serving {
         if let Some(old) = replaced.old {
             let name = Arc::clone(old.name());
             tracing::info!(application = %name, "application changes; the one before finishes what it has");
-            self.retiring.spawn(async move { old.retire(replaced.new.as_ref()).await });
+            let (reports, application) = (Arc::clone(&self.reports), name.to_string());
+            reports.send(&Report::Retires { application: application.clone() });
+            self.retiring.spawn(async move {
+                let ended = old.retire(replaced.new.as_ref()).await;
+                reports.send(&Report::Retired { application });
+                ended
+            });
         }
         // What comes of it is logged where it happens; requests will try again.
         tokio::spawn(hosting::start(later.into_iter().collect()));

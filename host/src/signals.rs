@@ -91,6 +91,29 @@ pub(crate) fn second(asked: Asked) {
     tracing::warn!(signal, "stopping at once");
 }
 
+/// The terminal that the program was started from, if it was started from one.
+pub(crate) struct Terminal {
+    there: bool,
+}
+
+impl Terminal {
+    pub(crate) fn of_this_process() -> Self {
+        Self { there: Self::is_there() }
+    }
+
+    /// What a signal asks for: a terminal that is closed sends the same signal as somebody who wants a reload.
+    pub(crate) fn meant(&mut self, asked: Asked) -> Asked {
+        if asked == Asked::Reload && self.there && !Self::is_there() {
+            return Asked::Stop("SIGHUP");
+        }
+        asked
+    }
+
+    fn is_there() -> bool {
+        std::fs::File::open("/dev/tty").is_ok()
+    }
+}
+
 fn listen(kind: SignalKind) -> Result<Signal, Refused> {
     signal(kind).map_err(|error| Exit::Failed.because(format!("cannot wait for signals: {error}")))
 }

@@ -5,11 +5,14 @@
 //! decides anything itself: [`Plan`] does that.
 
 mod commands;
+mod crashes;
 mod editions;
 mod justice;
+mod logs;
 pub(crate) mod succession;
 mod survey;
 mod terms;
+mod wishes;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -34,7 +37,9 @@ use cohost::{
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 pub(crate) use self::terms::check;
-use self::{commands::Waiting, justice::Justice, survey::Surveys, terms::terms};
+use self::{
+    commands::Waiting, crashes::Crashes, justice::Justice, survey::Surveys, terms::terms, wishes::Wishes,
+};
 use crate::{
     door::Door,
     edition::Edition,
@@ -42,7 +47,7 @@ use crate::{
     greeting::Greeting,
     hosting, printed,
     runtime_dir::RuntimeDir,
-    signals::{self, Asked, Signals},
+    signals::{self, Asked, Signals, Terminal},
     sockets::Sockets,
     systemd,
     upgrade::{self, Upgrade},
@@ -104,7 +109,9 @@ struct Supervisor {
     directory: PathBuf,
     since: SystemTime,
     waiting: Waiting,
+    wishes: Wishes,
     surveys: Surveys,
+    crashes: Crashes,
     justice: Justice,
     lender: Lender,
 }
@@ -116,6 +123,10 @@ struct Worker {
     since: SystemTime,
     /// Applications that it refuses from its start.
     refused: Vec<String>,
+    /// Whether it may have sockets to accept on.
+    accepts: bool,
+    /// Applications that it had before a change, and that finish what they have.
+    retiring: Vec<String>,
     end: End,
 }
 
@@ -153,7 +164,9 @@ impl Supervisor {
             directory: std::env::current_dir().unwrap_or_default(),
             since: SystemTime::now(),
             waiting: Waiting::default(),
+            wishes: Wishes::default(),
             surveys: Surveys::default(),
+            crashes: Crashes::default(),
             justice,
             lender: Lender::new(hosting::runner(), UNCLAIMED),
         }
@@ -181,8 +194,11 @@ impl Supervisor {
                 }
             };
             for event in events {
-                let actions = self.plan.on(Instant::now(), event);
-                outcome = outcome.or(self.act(actions));
+                outcome = outcome.or(self.tell(event));
+            }
+            self.waiting.look(&self.workers, &mut self.lender);
+            while let Some(event) = self.next_wish() {
+                outcome = outcome.or(self.tell(event));
             }
             self.go_on_with_upgrade().await;
         }
@@ -193,9 +209,14 @@ impl Supervisor {
             Outcome::Gracefully => outcome.unwrap_or(Outcome::Forced),
             Outcome::Forced => Outcome::Forced,
         };
-        self.waiting.ended(outcome);
+        self.waiting.end(outcome);
         door.close().await;
         outcome
+    }
+
+    fn tell(&mut self, event: Event) -> Option<Outcome> {
+        let actions = self.plan.on(Instant::now(), event);
+        self.act(actions)
     }
 
     fn asked(&mut self, asked: Asked) -> Vec<Event> {
@@ -227,22 +248,6 @@ impl Supervisor {
         Event::Stop
     }
 
-    /// Reads the configuration again. What is wrong with it changes nothing.
-    fn reload(&mut self) -> Result<Event, Refused> {
-        systemd::reloading();
-        tracing::info!("reading the configuration again");
-        match self.newest().again().and_then(|edition| self.propose(edition)) {
-            Ok(event) => Ok(event),
-            Err(refused) => {
-                for fault in refused.to_string().lines() {
-                    tracing::error!(fault, "configuration refused; the one in force stays");
-                }
-                systemd::ready();
-                Err(refused)
-            }
-        }
-    }
-
     fn heard(&mut self, generation: Generation, heard: Heard) -> Vec<Event> {
         let heard = match heard {
             Heard::Report(report) => match self.lender.heard(generation, report) {
@@ -265,6 +270,26 @@ impl Supervisor {
             Heard::Report(Report::Serving) => {
                 self.serving(generation);
                 vec![Event::Serving(generation)]
+            }
+            Heard::Report(Report::Closed) => {
+                if let Some(worker) = self.workers.get_mut(&generation) {
+                    worker.accepts = false;
+                }
+                Vec::new()
+            }
+            Heard::Report(Report::Retires { application }) => {
+                if let Some(worker) = self.workers.get_mut(&generation) {
+                    worker.retiring.push(application);
+                }
+                Vec::new()
+            }
+            Heard::Report(Report::Retired { application }) => {
+                if let Some(worker) = self.workers.get_mut(&generation)
+                    && let Some(place) = worker.retiring.iter().position(|it| *it == application)
+                {
+                    worker.retiring.swap_remove(place);
+                }
+                Vec::new()
             }
             Heard::Report(Report::Told { id, status }) => {
                 self.surveys.told(generation, id, status);
@@ -407,13 +432,23 @@ impl Supervisor {
         self.lender.came(generation, process.voice());
         self.workers.insert(
             generation,
-            Worker { process, edition, part, since: SystemTime::now(), refused, end: End::Untold },
+            Worker {
+                process,
+                edition,
+                part,
+                since: SystemTime::now(),
+                refused,
+                accepts: false,
+                retiring: Vec::new(),
+                end: End::Untold,
+            },
         );
         Ok(())
     }
 
-    fn serve(&self, generation: Generation) {
-        let Some(worker) = self.workers.get(&generation) else { return };
+    fn serve(&mut self, generation: Generation) {
+        let Some(worker) = self.workers.get_mut(&generation) else { return };
+        worker.accepts = true;
         for socket in self.sockets.of(&self.editions[&worker.edition].1) {
             worker.process.hand(socket);
         }
@@ -440,29 +475,6 @@ impl Supervisor {
 
     fn close_unneeded(&mut self) {
         self.sockets.keep(self.editions.values().map(|(_, config)| config));
-    }
-}
-
-/// The terminal that the program was started from, if it was started from one.
-struct Terminal {
-    there: bool,
-}
-
-impl Terminal {
-    fn of_this_process() -> Self {
-        Self { there: Self::is_there() }
-    }
-
-    /// A terminal that is closed sends the same signal as somebody who wants a reload.
-    fn meant(&mut self, asked: Asked) -> Asked {
-        if asked == Asked::Reload && self.there && !Self::is_there() {
-            return Asked::Stop("SIGHUP");
-        }
-        asked
-    }
-
-    fn is_there() -> bool {
-        std::fs::File::open("/dev/tty").is_ok()
     }
 }
 

@@ -13,6 +13,7 @@ use cohost::{
 use crate::{
     gate::{self, Closed},
     mounted::Refusal,
+    standing::Described,
 };
 
 /// The applications of a worker, each by its description.
@@ -44,15 +45,21 @@ impl Told {
     }
 }
 
+/// An application of which only the edition is known.
+pub(crate) fn decided(written: &config::Application, described: &Described) -> admin::Application {
+    let state = if described.offline.is_some() { State::Offline } else { State::Unknown };
+    let hosting_model = described.application.hosting_model.to_string();
+    admin::Application { state, hosting_model, ..untold(written) }
+}
+
 /// An application of which only the configuration is known.
-pub(crate) fn untold(described: &config::Application) -> admin::Application {
-    let artifact = match &described.artifact {
+fn untold(written: &config::Application) -> admin::Application {
+    let artifact = match &written.artifact {
         Artifact::Library(path) => path.display().to_string(),
         Artifact::Command(words) => words.join(" "),
     };
-    let configured_hosting_model = described.configured_model().to_string();
-    let untold =
-        admin::Application::untold(&described.name, &described.path, artifact, described.hosting_model);
+    let configured_hosting_model = written.configured_model().to_string();
+    let untold = admin::Application::untold(&written.name, &written.path, artifact, written.hosting_model);
     admin::Application { configured_hosting_model, ..untold }
 }
 

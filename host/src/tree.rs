@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cohost::admin::{Application, Host, HostState, Site, State, Status, Worker, WorkerState};
+use cohost::admin::{Application, Crashed, Host, HostState, Site, State, Status, Worker, WorkerState};
 
 /// Whether words have colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,10 @@ pub(crate) fn text(status: &Status, now: SystemTime, paint: Paint) -> String {
         self::site(&mut text, site, now, paint);
     }
     text.push_str("\nworkers\n");
+    if let Some(crashed) = &status.host.crashed {
+        let line = format!("one crashed, nobody knows by which application, {}", crash(crashed, now));
+        wrapped(&line, WIDTH).into_iter().for_each(|line| text.extend([&*line, "\n"]));
+    }
     let pid = width(status.workers.iter().map(|worker| worker.pid.to_string()));
     for (worker, branch) in branches(&status.workers) {
         let _ = writeln!(text, "{branch}{}", self::worker(worker, pid, now, paint));
@@ -90,22 +94,43 @@ fn model(application: &Application) -> String {
         let pids: Vec<String> = application.pids.iter().map(u32::to_string).collect();
         let _ = write!(text, "  pid {}", pids.join(", "));
     }
-    if application.waiting > 0 {
-        let _ = write!(text, "  {} waiting", application.waiting);
+    for (number, what) in [(application.in_flight, "in flight"), (application.waiting, "waiting")] {
+        if number > 0 {
+            let _ = write!(text, "  {number} {what}");
+        }
     }
     text
 }
 
 /// What went wrong with it.
 fn notes(application: &Application, now: SystemTime) -> Vec<String> {
-    let Some(failed) = &application.failed else { return Vec::new() };
-    let mut first = format!("{}, {} ago", failed.code, span(failed.at.ago(now)));
-    if let Some(retry_at) = failed.retry_at {
-        let _ = write!(first, "; tried again in {}", span(retry_at.from(now)));
+    let mut notes = Vec::new();
+    if let Some(failed) = &application.failed {
+        let mut first = format!("{}, {} ago", failed.code, span(failed.at.ago(now)));
+        if let Some(retry_at) = failed.retry_at {
+            let _ = write!(first, "; tried again in {}", span(retry_at.from(now)));
+        }
+        notes.push(first);
+        notes.extend(failed.detail.lines().flat_map(|line| wrapped(line, WIDTH)));
     }
-    let mut notes = vec![first];
-    notes.extend(failed.detail.lines().flat_map(|line| wrapped(line, 70)));
+    if let Some(crashed) = &application.crashed {
+        notes.extend(wrapped(&format!("crashed its worker {}", crash(crashed, now)), WIDTH));
+    }
     notes
+}
+
+fn crash(crashed: &Crashed, now: SystemTime) -> String {
+    let mut text = format!("{} ago: {}", span(crashed.at.ago(now)), crashed.exit);
+    if let Some(request) = &crashed.request {
+        let _ = write!(text, ", at {request}");
+    }
+    if !crashed.suspects.is_empty() {
+        let _ = write!(text, ", perhaps by {}", crashed.suspects.join(" or "));
+    }
+    if crashed.times > 1 {
+        let _ = write!(text, "; {} times since the host was started", crashed.times);
+    }
+    text
 }
 
 fn worker(worker: &Worker, pid: usize, now: SystemTime, paint: Paint) -> String {
@@ -127,6 +152,9 @@ fn worker(worker: &Worker, pid: usize, now: SystemTime, paint: Paint) -> String 
     );
     if worker.safe {
         text += &paint.word("  without the applications in process", Mood::Bad, 0);
+    }
+    if worker.in_flight > 0 {
+        let _ = write!(text, "  {} in flight", worker.in_flight);
     }
     if !worker.answers {
         text += &paint.word("  does not answer", Mood::Bad, 0);
@@ -199,6 +227,9 @@ impl Paint {
     }
 }
 
+/// Of notes, which are indented.
+const WIDTH: usize = 66;
+
 const LAST: &str = "└── ";
 
 #[cfg(test)]
@@ -228,15 +259,19 @@ edition 3  /etc/cohost/cohost.toml
 on http://127.0.0.1:8080
 
 shop  http://127.0.0.1:8080
-├── /      shop       running   inprocess  generation 1
-├── /cart  shop/cart  running   outofprocess  pid 4720
+├── /      shop       running   inprocess  generation 1  2 in flight
+│          crashed its worker 1h 2m ago: signal: 11 (SIGSEGV), at GET
+│          /basket; 2 times since the host was started
+├── /cart  shop/cart  running   outofprocess  pid 4720  1 in flight
 └── /blog  blog       failed    inprocess
            start_failed, 12s ago; tried again in 3s
            /srv/blog/libblog.so: its constructor failed: no database at
            db.example:5432, or it does not let us in
 
 workers
-├── 3  pid 4712  serving   edition 3  up 2h 12m
+one crashed, nobody knows by which application, 2h 12m ago:
+signal: 6 (SIGABRT), perhaps by shop or blog
+├── 3  pid 4712  serving   edition 3  up 2h 12m  3 in flight
 └── 4  pid 4713  waiting   edition 3  up 2h 12m  does not answer
 "
         );

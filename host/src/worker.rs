@@ -170,6 +170,13 @@ async fn run(
     // What comes of it is logged where it happens; requests will try again.
     tokio::spawn(hosting::start(later));
     let stopping = Stopping::new();
+    tokio::spawn({
+        let (stopping, reports) = (stopping.clone(), Arc::clone(&reports));
+        async move {
+            stopping.closed().await;
+            reports.send(&Report::Closed);
+        }
+    });
     // Whoever connects from here on is served: the sockets are watched.
     reports.send(&Report::Serving);
     let mut server = std::pin::pin!(server.serve(stopping.clone()));

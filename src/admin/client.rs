@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::{
-    command::{Changed, Command, Stop, Stopped},
+    command::{Changed, Command, Logs, Named, Stop, Stopped},
     directory::socket,
     problem::Problem,
     status::Status,
@@ -77,12 +77,20 @@ impl Client {
         self.ask(&Command::Status).await
     }
 
-    /// Has the configuration read again; returns once it is in force.
+    /// Changes something, with one of the commands that are answered with [`Changed`]; returns once that is in force.
     ///
     /// # Errors
     /// See [`AskError`].
-    pub async fn reload(&self) -> Result<Changed, AskError> {
-        self.ask(&Command::Reload).await
+    pub async fn change(&self, command: &Command) -> Result<Changed, AskError> {
+        self.ask(command).await
+    }
+
+    /// Where it is kept what an application prints.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn logs(&self, application: Named) -> Result<Logs, AskError> {
+        self.ask(&Command::Logs(application)).await
     }
 
     /// Has the host end; returns once nothing is left of it but the answer.

@@ -1,6 +1,9 @@
 //! What the door understands: paths and bodies, each a command; and what is answered.
 
+use std::path::PathBuf;
+
 use http::{Method, Uri};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -15,8 +18,48 @@ pub enum Command {
     Status,
     /// The configuration read again, and in force. Answered with [`Changed`].
     Reload,
+    /// A fresh one of an application, or of all. Answered with [`Changed`], once it serves.
+    Recycle(Recycle),
+    /// An application not served for a while. Answered with [`Changed`], once it has finished what it had.
+    Offline(Offline),
+    /// An application served again. Answered with [`Changed`].
+    Online(Named),
+    /// An application inside the worker. Answered with [`Changed`], once it serves there.
+    Promote(Named),
+    /// An application in a process of its own. Answered with [`Changed`], once it serves there.
+    Demote(Named),
+    /// Where it is kept what an application prints. Answered with [`Logs`].
+    Logs(Named),
     /// The end. Answered with [`Stopped`], after all else.
     Stop(Stop),
+}
+
+/// What to recycle.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recycle {
+    /// The application's name; without one, the whole worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application: Option<String>,
+}
+
+/// What to take offline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offline {
+    /// The application's name.
+    pub application: String,
+    /// What clients see in its place, in HTML; the host's own page if it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
+}
+
+/// One application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Named {
+    /// Its name.
+    pub application: String,
 }
 
 /// How to stop.
@@ -32,6 +75,16 @@ pub struct Stop {
 pub struct Changed {
     /// The configuration in force now, counted from the first.
     pub edition: u64,
+}
+
+/// Where it is kept what an application prints.
+// Not its text: whoever follows that would hold a connection for hours, and the host would have to read for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logs {
+    /// The file that is written. The one before it has `.1` at the end of its name, and so on.
+    pub file: PathBuf,
+    /// Whether others print there, too, because nobody can tell who of those in process it was.
+    pub shared: bool,
 }
 
 /// The host has ended.
@@ -77,7 +130,17 @@ impl Reply {
 
 impl Command {
     /// Every path, with the method that it is for.
-    pub const PATHS: &[(&str, &str)] = &[("GET", "/v1/status"), ("POST", "/v1/reload"), ("POST", "/v1/stop")];
+    pub const PATHS: &[(&str, &str)] = &[
+        ("GET", "/v1/status"),
+        ("POST", "/v1/reload"),
+        ("POST", "/v1/recycle"),
+        ("POST", "/v1/offline"),
+        ("POST", "/v1/online"),
+        ("POST", "/v1/promote"),
+        ("POST", "/v1/demote"),
+        ("GET", "/v1/logs"),
+        ("POST", "/v1/stop"),
+    ];
 
     /// Understands a request.
     ///
@@ -88,18 +151,34 @@ impl Command {
         match (method.as_str(), path) {
             ("GET", "/v1/status") => Ok(Self::Status),
             ("POST", "/v1/reload") => parse::<Nothing>(body).map(|Nothing {}| Self::Reload),
+            ("POST", "/v1/recycle") => parse(body).map(Self::Recycle),
+            ("POST", "/v1/offline") => parse(body).map(Self::Offline),
+            ("POST", "/v1/online") => parse(body).map(Self::Online),
+            ("POST", "/v1/promote") => parse(body).map(Self::Promote),
+            ("POST", "/v1/demote") => parse(body).map(Self::Demote),
+            ("GET", "/v1/logs") => queried(uri).map(Self::Logs),
             ("POST", "/v1/stop") => parse(body).map(Self::Stop),
             _ => Err(unknown(method, path)),
         }
     }
 
     /// As it is sent: method, path, body.
-    pub(super) fn write(&self) -> (Method, &'static str, Option<String>) {
-        match self {
-            Self::Status => (Method::GET, "/v1/status", None),
-            Self::Reload => (Method::POST, "/v1/reload", None),
-            Self::Stop(stop) => (Method::POST, "/v1/stop", Some(json(stop))),
-        }
+    pub(super) fn write(&self) -> (Method, String, Option<String>) {
+        let (path, body) = match self {
+            Self::Status => return (Method::GET, "/v1/status".to_owned(), None),
+            Self::Logs(Named { application }) => {
+                let name = utf8_percent_encode(application, NON_ALPHANUMERIC);
+                return (Method::GET, format!("/v1/logs?application={name}"), None);
+            }
+            Self::Reload => ("/v1/reload", None),
+            Self::Recycle(what) => ("/v1/recycle", Some(json(what))),
+            Self::Offline(what) => ("/v1/offline", Some(json(what))),
+            Self::Online(what) => ("/v1/online", Some(json(what))),
+            Self::Promote(what) => ("/v1/promote", Some(json(what))),
+            Self::Demote(what) => ("/v1/demote", Some(json(what))),
+            Self::Stop(how) => ("/v1/stop", Some(json(how))),
+        };
+        (Method::POST, path.to_owned(), body)
     }
 }
 
@@ -113,6 +192,18 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     serde_json::from_slice(body)
         .map_err(|error| Problem::new(Code::BadRequest, format!("the body is not as it should be: {error}")))
+}
+
+/// What a query says: one application.
+fn queried(uri: &Uri) -> Result<Named, Problem> {
+    let mut pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    let name = match (pairs.next().and_then(|pair| pair.strip_prefix("application=")), pairs.next()) {
+        (Some(name), None) => percent_decode_str(name).decode_utf8().ok(),
+        _ => None,
+    };
+    let application = name.map(String::from);
+    let wrong = || Problem::new(Code::BadRequest, "name one application: /v1/logs?application=NAME");
+    application.map(|application| Named { application }).ok_or_else(wrong)
 }
 
 fn json(value: &impl Serialize) -> String {

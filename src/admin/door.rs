@@ -164,7 +164,8 @@ fn response(outcome: Result<serde_json::Value, Problem>) -> Response<Full<Bytes>
 
 /// Whoever comes then waits in the system's queue; places are free again soon, see [`PROMPT`].
 const MOST_CONNECTIONS: usize = 64;
-const MOST_BODY: usize = 64 * 1024;
+/// A page to show in an application's place fits in.
+const MOST_BODY: usize = 256 * 1024;
 /// Bytes of a request's head.
 const BUFFER: usize = 16 * 1024;
 /// How long a client may take for each thing that it has to do: send the head, send the body, read the answer.

@@ -21,10 +21,10 @@ mod tests;
 
 pub use self::{
     client::{AskError, Client},
-    command::{Call, Changed, Command, Reply, Stop, Stopped},
+    command::{Call, Changed, Command, Logs, Named, Offline, Recycle, Reply, Stop, Stopped},
     directory::{Directory, DirectoryError, socket},
     door::Door,
     problem::{Code, Problem},
-    status::{Application, Failed, Host, HostState, Site, State, Status, When, Worker, WorkerState},
+    status::{Application, Crashed, Failed, Host, HostState, Site, State, Status, When, Worker, WorkerState},
 };
 pub use crate::nearest::nearest;

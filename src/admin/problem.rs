@@ -39,6 +39,8 @@ pub enum Code {
     TooLarge,
     /// There is no such application.
     UnknownApplication,
+    /// What is wished cannot be.
+    Impossible,
     /// The configuration has faults. Nothing has changed.
     ConfigurationRefused,
     /// What was to take over did not start. Nothing has changed.
@@ -54,7 +56,7 @@ pub enum Code {
 
 impl Code {
     /// Every code that is sent.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::BadRequest,
         Self::Forbidden,
         Self::UnknownPath,
@@ -62,6 +64,7 @@ impl Code {
         Self::TooSlow,
         Self::TooLarge,
         Self::UnknownApplication,
+        Self::Impossible,
         Self::ConfigurationRefused,
         Self::StartRefused,
         Self::Superseded,
@@ -76,7 +79,9 @@ impl Code {
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::ConfigurationRefused | Self::StartRefused | Self::Superseded => StatusCode::CONFLICT,
+            Self::Impossible | Self::ConfigurationRefused | Self::StartRefused | Self::Superseded => {
+                StatusCode::CONFLICT
+            }
             Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -91,6 +96,7 @@ impl Code {
             Self::TooSlow => "The request took too long to arrive.",
             Self::TooLarge => "The request's body is too large.",
             Self::UnknownApplication => "There is no such application.",
+            Self::Impossible => "That cannot be.",
             Self::ConfigurationRefused => "The configuration has faults. Nothing has changed.",
             Self::StartRefused => "What was to take over did not start. Nothing has changed.",
             Self::Superseded => "A newer change came in between.",

@@ -41,6 +41,9 @@ pub struct Host {
     pub edition: u64,
     /// Where it listens.
     pub addresses: Vec<String>,
+    /// The last crash of a worker of which nobody knows which application it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crashed: Option<Crashed>,
 }
 
 /// What a host is about.
@@ -91,12 +94,21 @@ pub struct Application {
     /// Its own processes. Out of process only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pids: Vec<u32>,
+    /// Requests that it has, until their answers have ended.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Requests that came since the worker has it.
+    #[serde(default)]
+    pub requests: u64,
     /// Requests that wait for its start.
     #[serde(default)]
     pub waiting: u64,
     /// Its last failure to start, or unexpected end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Failed>,
+    /// The last crash of a worker that it caused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crashed: Option<Crashed>,
 }
 
 /// What requests for an application find.
@@ -135,6 +147,26 @@ pub struct Failed {
     pub retry_at: Option<When>,
 }
 
+/// A crash of a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crashed {
+    /// When.
+    pub at: When,
+    /// The signal, or the code if somebody called `exit`.
+    pub exit: String,
+    /// What was being executed, if that is known: `GET /path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// The id of that request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Which applications it may have been, where it is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspects: Vec<String>,
+    /// How many of the same kind there were since the host was started, this one included.
+    pub times: u64,
+}
+
 /// A worker: a process that serves, or waits for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Worker {
@@ -151,6 +183,9 @@ pub struct Worker {
     /// It serves only what runs in processes of its own: workers with the rest crashed.
     #[serde(default)]
     pub safe: bool,
+    /// Requests that its applications have.
+    #[serde(default)]
+    pub in_flight: u64,
     /// Whether it answered when it was asked just now.
     pub answers: bool,
 }
@@ -196,8 +231,11 @@ impl Application {
             state: State::Unknown,
             generation: None,
             pids: Vec::new(),
+            in_flight: 0,
+            requests: 0,
             waiting: 0,
             failed: None,
+            crashed: None,
         }
     }
 
@@ -214,6 +252,8 @@ impl Application {
         };
         self.generation = status.generation;
         self.pids = status.pid.into_iter().collect();
+        self.in_flight = status.in_flight as u64;
+        self.requests = status.requests;
         self.waiting = status.waiting as u64;
         let retry_at = match status.state {
             application::State::Failed { retry_at } => Some(When(retry_at)),

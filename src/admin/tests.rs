@@ -43,10 +43,15 @@ fn every_path_is_a_command_that_is_sent_as_it_is_read() {
         let item = &description["paths"][path][method.to_lowercase()];
         let body = &item["requestBody"]["content"]["application/json"]["example"];
         let body = if body.is_null() { String::new() } else { body.to_string() };
+        let query = match item["parameters"][0]["name"].as_str() {
+            Some(name) => format!("?{name}=shop%2Fcart"),
+            None => String::new(),
+        };
+        let target = format!("{path}{query}");
         let command =
-            Command::read(&method.parse().unwrap(), &path.parse().unwrap(), body.as_bytes()).unwrap();
+            Command::read(&method.parse().unwrap(), &target.parse().unwrap(), body.as_bytes()).unwrap();
         let (sent, to, with) = command.write();
-        assert_eq!((sent.as_str(), to), (*method, *path));
+        assert_eq!((sent.as_str(), &*to), (*method, &*target));
         let read = Command::read(&sent, &to.parse().unwrap(), with.unwrap_or_default().as_bytes());
         assert_eq!(read, Ok(command));
     }
@@ -62,6 +67,7 @@ fn the_examples_of_answers_are_what_the_types_say() {
         let survives = match schema {
             "Status" => survives::<Status>,
             "Changed" => survives::<Changed>,
+            "Logs" => survives::<Logs>,
             "Stopped" => survives::<Stopped>,
             other => panic!("{other} is no answer"),
         };
@@ -86,6 +92,7 @@ fn every_field_of_an_answer_is_described_and_there_is_an_example_of_it() {
         ("Host", vec![status["host"].clone()]),
         ("Worker", all(&status["workers"])),
         ("Failed", failed.filter(Value::is_object).collect()),
+        ("Crashed", vec![status["host"]["crashed"].clone(), applications[0]["crashed"].clone()]),
         ("Application", applications),
         ("Site", sites),
     ] {
@@ -123,6 +130,10 @@ fn what_is_refused_names_what_to_send_instead() {
     assert_eq!((status, &*detail), (405, "/v1/stop is for POST, and not for GET"));
     let (status, detail) = read(Method::POST, "/v1/stop", "{\"at_onc\": true}");
     assert!(status == 400 && detail.contains("unknown field `at_onc`, expected `at_once`"), "{detail}");
+    for query in ["", "?application", "?application=a&follow=true", "?app=a"] {
+        let (status, detail) = read(Method::GET, &format!("/v1/logs{query}"), "");
+        assert!(status == 400 && detail.contains("/v1/logs?application=NAME"), "{detail}");
+    }
     let (status, detail) = read(Method::POST, "/v1/reload", "{");
     assert!(status == 400 && detail.contains("EOF"), "{detail}");
 }
@@ -178,14 +189,14 @@ async fn a_client_gets_what_was_replied() {
     let client = Client::new(&open.directory);
     let asking = tokio::spawn({
         let client = client.clone();
-        async move { client.reload().await }
+        async move { client.change(&Command::Reload).await }
     });
     let call = open.calls.recv().await.unwrap();
     assert_eq!(call.command, Command::Reload);
     call.reply.done(&Changed { edition: 7 });
     assert_eq!(asking.await.unwrap().unwrap(), Changed { edition: 7 });
 
-    let asking = tokio::spawn(async move { client.reload().await });
+    let asking = tokio::spawn(async move { client.change(&Command::Reload).await });
     let refusal = Problem::new(Code::Superseded, "no").faults(["a", "b"]);
     open.calls.recv().await.unwrap().reply.refuse(refusal.clone());
     let Err(AskError::Refused(refused)) = asking.await.unwrap() else { panic!("it was refused") };
@@ -196,7 +207,7 @@ async fn a_client_gets_what_was_replied() {
 async fn whoever_is_not_answered_hears_that_the_host_is_ending() {
     let mut open = Open::new();
     let client = Client::new(&open.directory);
-    let asking = tokio::spawn(async move { client.reload().await });
+    let asking = tokio::spawn(async move { client.change(&Command::Reload).await });
     drop(open.calls.recv().await.unwrap());
     let Err(AskError::Refused(refused)) = asking.await.unwrap() else { panic!("it was refused") };
     assert_eq!(refused.code, Code::Stopping);
@@ -205,12 +216,15 @@ async fn whoever_is_not_answered_hears_that_the_host_is_ending() {
 #[tokio::test]
 async fn where_nobody_listens_there_is_no_host() {
     let folder = tempfile::tempdir().unwrap();
-    let error = Client::new(folder.path()).reload().await.unwrap_err();
+    let error = Client::new(folder.path()).change(&Command::Reload).await.unwrap_err();
     assert!(error.to_string().contains(&folder.path().display().to_string()), "{error}");
     assert!(matches!(error, AskError::NoHost { .. }));
     // One that a host has left behind when it was killed.
     drop(std::os::unix::net::UnixListener::bind(socket(folder.path())).unwrap());
-    assert!(matches!(Client::new(folder.path()).reload().await, Err(AskError::NoHost { .. })));
+    assert!(matches!(
+        Client::new(folder.path()).change(&Command::Reload).await,
+        Err(AskError::NoHost { .. })
+    ));
 }
 
 #[tokio::test]
@@ -232,10 +246,10 @@ async fn garbage_is_refused_and_the_next_is_answered() {
     assert_eq!(open.exchange(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await, "");
     let long = [b"POST /v1/reload HTTP/1.1\r\na: ".to_vec(), vec![b'x'; 100_000]].concat();
     assert!(open.exchange(&long).await.starts_with("HTTP/1.1 431"));
-    let large = format!("POST /v1/reload HTTP/1.1\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(100_000));
+    let large = format!("POST /v1/reload HTTP/1.1\r\nContent-Length: 300000\r\n\r\n{}", "x".repeat(300_000));
     let answer = open.exchange(large.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("application/problem+json"), "{answer}");
-    assert_eq!(Client::new(&open.directory).reload().await.unwrap().edition, 7);
+    assert_eq!(Client::new(&open.directory).change(&Command::Reload).await.unwrap().edition, 7);
 }
 
 #[tokio::test]
@@ -245,7 +259,7 @@ async fn clients_that_say_nothing_hold_up_nobody_and_are_sent_away() {
     for _ in 0..20 {
         silent.push(open.connect().await);
     }
-    assert_eq!(Client::new(&open.directory).reload().await.unwrap().edition, 7);
+    assert_eq!(Client::new(&open.directory).change(&Command::Reload).await.unwrap().edition, 7);
     tokio::time::pause();
     for mut stream in silent {
         let mut said = Vec::new();
@@ -263,5 +277,5 @@ async fn when_all_places_are_taken_the_next_waits_for_one_that_gets_free() {
     }
     tokio::time::pause();
     // Time goes by as nobody has anything to do.
-    assert_eq!(Client::new(&open.directory).reload().await.unwrap().edition, 7);
+    assert_eq!(Client::new(&open.directory).change(&Command::Reload).await.unwrap().edition, 7);
 }

@@ -35,6 +35,8 @@ pub(super) struct Definition {
     #[cfg_attr(not(feature = "out-of-process"), expect(dead_code, reason = "for processes only"))]
     pub(super) process: ProcessOptions,
     #[cfg(feature = "out-of-process")]
+    pub(super) generation: u64,
+    #[cfg(feature = "out-of-process")]
     pub(super) inherited: Vec<(OsString, OsString)>,
     #[cfg(feature = "out-of-process")]
     pub(super) instances: Instances,
@@ -55,6 +57,8 @@ pub struct Builder {
     options: Options,
     process: ProcessOptions,
     error_page: ErrorPage,
+    #[cfg(feature = "out-of-process")]
+    generation: u64,
     #[cfg(feature = "out-of-process")]
     inherited: Vec<(OsString, OsString)>,
     #[cfg(feature = "out-of-process")]
@@ -167,6 +171,14 @@ impl Builder {
         self
     }
 
+    /// How many there were before that are the same but for this: a process of theirs is not taken for one of its own.
+    #[cfg(feature = "out-of-process")]
+    #[must_use]
+    pub fn generation(mut self, before: u64) -> Self {
+        self.generation = before;
+        self
+    }
+
     /// The environment that its processes inherit; nothing by default. Usually `std::env::vars_os()`.
     #[cfg(feature = "out-of-process")]
     #[must_use]
@@ -226,6 +238,8 @@ impl Builder {
             settings: self.settings,
             options: self.options,
             process: self.process,
+            #[cfg(feature = "out-of-process")]
+            generation: self.generation,
             #[cfg(feature = "out-of-process")]
             inherited: self.inherited,
             #[cfg(feature = "out-of-process")]

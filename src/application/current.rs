@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::{Instant, SystemTime},
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     /// Why it did not start, or ended, the last time.
     last: Mutex<Option<Told>>,
     waiting: AtomicUsize,
+    /// That came so far.
+    requests: AtomicU64,
     /// Counts changes of the state; what waits looks again.
     changed: watch::Sender<u64>,
     /// Set when it is retired: who answers from then on, if there is anybody.
@@ -89,6 +91,7 @@ impl Shared {
             backing: Mutex::new(None),
             last: Mutex::new(None),
             waiting: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
             changed: watch::Sender::new(0),
             successor: OnceLock::new(),
             predecessor: Mutex::new(None),
@@ -134,7 +137,12 @@ impl Shared {
         let mut shared = self;
         loop {
             match shared.dispatcher().await {
-                Ok(dispatcher) => return dispatcher.call(request, &shared).await,
+                Ok(dispatcher) => {
+                    let answering = dispatcher.call(request, &shared);
+                    // Let go of before the answer comes: it would count as one more request.
+                    drop(dispatcher);
+                    return answering.await;
+                }
                 Err(failure) => shared = shared.next().ok_or(failure)?,
             }
         }
@@ -208,6 +216,11 @@ impl Shared {
             },
             generation: backing.as_ref().and_then(Backing::generation),
             pid: backing.as_ref().and_then(Backing::pid),
+            in_flight: match &**self.state.load() {
+                State::Running(dispatcher) => dispatcher.in_flight(),
+                State::Absent => 0,
+            },
+            requests: self.requests.load(Ordering::Relaxed),
             waiting: self.waiting.load(Ordering::Relaxed),
             failed: told.as_ref().map(|told| Failed {
                 code: told.code,
@@ -411,6 +424,7 @@ impl Service<Request<Body>> for Current {
     }
 
     fn call(&mut self, request: Request<Body>) -> Answering {
+        self.shared.requests.fetch_add(1, Ordering::Relaxed);
         match &**self.shared.state.load() {
             State::Running(dispatcher) => dispatcher.call(request, &self.shared),
             State::Absent => {
@@ -422,6 +436,15 @@ impl Service<Request<Body>> for Current {
 }
 
 impl Dispatcher {
+    /// Requests that have not ended. Each holds what it needs for that, so nothing more need be counted.
+    fn in_flight(&self) -> usize {
+        match self {
+            Self::InProcess(dispatcher) => dispatcher.in_flight(),
+            #[cfg(feature = "out-of-process")]
+            Self::OutOfProcess(forwarder) => forwarder.in_flight(),
+        }
+    }
+
     #[cfg_attr(not(feature = "out-of-process"), expect(unused_variables, reason = "a library has no end"))]
     fn call(&self, request: Request<Body>, shared: &Arc<Shared>) -> Answering {
         match self {

@@ -228,6 +228,7 @@ mod process {
             },
             pinned: definition.pinned.clone(),
             path_base: std::sync::Arc::clone(&definition.path_base),
+            generation: definition.generation + 1,
             settings: settings(definition),
             runtime_threads: options.runtime_threads,
             blocking_threads: options.blocking_threads,

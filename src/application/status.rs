@@ -21,6 +21,10 @@ pub struct Status {
     pub generation: Option<u32>,
     /// Its own process; none in process.
     pub pid: Option<u32>,
+    /// Requests that it has, until their answers have ended.
+    pub in_flight: usize,
+    /// Requests that came so far.
+    pub requests: u64,
     /// Requests that wait for its start.
     pub waiting: usize,
     /// The last time that it did not start, or ended unasked.

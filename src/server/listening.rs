@@ -107,12 +107,13 @@ impl<S: Handler> Open<S> {
         }
     }
 
-    /// Waits until all connections have ended.
-    pub(super) async fn finish(mut self) {
+    /// Waits until all connections have ended; tells when nobody accepts any more.
+    pub(super) async fn finish(mut self, closed: impl FnOnce()) {
         while let Some(ended) = self.accepting.join_next().await {
             // One that panicked has lost its connections with it; the others go on.
             self.leave(ended.unwrap_or_default());
         }
+        closed();
         while self.left.join_next().await.is_some() {}
     }
 

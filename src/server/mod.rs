@@ -128,7 +128,7 @@ where
         }
         open.until(stopping.asked(), self.changes).await;
         tokio::select! {
-            () = open.finish() => Stopped::Gracefully,
+            () = open.finish(|| stopping.has_closed()) => Stopped::Gracefully,
             () = stopping.now() => Stopped::Forced,
             () = tokio::time::sleep(self.options.shutdown_timeout) => Stopped::Forced,
         }

@@ -47,6 +47,11 @@ impl Watched {
         Self(pidfd_open(number(pid), PidfdFlags::empty()).unwrap())
     }
 
+    pub fn has_ended(&self) -> bool {
+        let mut watched = [PollFd::new(&self.0, PollFlags::IN)];
+        rustix::event::poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
+    }
+
     pub async fn ended(self) {
         let ended = tokio::task::spawn_blocking(move || {
             let limit = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };

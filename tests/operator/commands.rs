@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::{
     both_models,
-    host::{Model, Setup, Watched},
-    supervision::rewrite,
+    host::{Load, Model, OK, Setup, Watched, library},
+    supervision::{rewrite, served_by},
 };
 
 both_models! {
@@ -15,6 +15,9 @@ both_models! {
         rewrite(&host, &setup("new").application("preload = true").text());
         let said = host.operator(&["reload"]).await;
         assert_eq!((said.code, &*said.stdout), (0, "edition 2 is in force\n"), "{said:?}");
+        for _ in 0..20 {
+            assert_eq!(host.get("/setting/value").await.text(), "new");
+        }
         let status = host.tells().await;
         assert_eq!(status["host"]["edition"], 2);
         assert_eq!(status["sites"][0]["applications"][0]["state"], "running");
@@ -107,4 +110,124 @@ async fn a_stop_finishes_what_is_in_flight_and_one_at_once_does_not() {
     assert_eq!(patient.await.unwrap().code, 5);
     let mut host = host;
     assert_eq!(host.ended().await.code(), Some(5));
+}
+
+both_models! {
+    async fn a_recycled_application_is_another_one_and_no_request_fails(model: Model) {
+        let host = Setup::broken(model, "none").start_preloaded().await;
+        let mut load = Load::start(&host, OK);
+        let application = async || host.tells().await["sites"][0]["applications"][0].clone();
+        let mut before = application().await;
+        for edition in 2..=4 {
+            load.answers(10).await;
+            let said = host.operator(&["recycle", "app"]).await;
+            assert_eq!((said.code, said.stdout), (0, format!("edition {edition} is in force\n")));
+            let after = application().await;
+            if model == Model::OutOfProcess {
+                assert_ne!(after["pids"], before["pids"]);
+            }
+            before = after;
+        }
+        load.answers(10).await;
+        load.stop().await;
+        assert!(host.stop().await.success());
+    }
+
+    async fn what_is_offline_has_ended_and_is_answered_with_its_page_until_it_is_online(model: Model) {
+        let host = Setup::sample(model).beside(&library("sample_app"), model).start().await;
+        let page = host.directory.path().join("later.html");
+        std::fs::write(&page, "<h1>later</h1>").unwrap();
+        let before = host.get("/info").await.json()["pid"].as_u64().unwrap();
+        let before = Watched::new(before.try_into().unwrap());
+        let said = host.operator(&["offline", "app", "--page", page.to_str().unwrap()]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        if model == Model::OutOfProcess {
+            assert!(before.has_ended(), "it is drained by then");
+        }
+        let answer = host.get("/plaintext").await;
+        assert_eq!((answer.status.as_u16(), answer.text()), (503, "<h1>later</h1>"));
+        assert_eq!(host.get("/healthy/plaintext").await.text(), "Hello, World!");
+        assert_eq!(host.tells().await["sites"][0]["applications"][0]["state"], "offline");
+
+        // It stays so.
+        assert_eq!(host.operator(&["reload"]).await.code, 0);
+        assert_eq!(host.get("/plaintext").await.status, 503);
+        assert_eq!(host.operator(&["online", "app"]).await.code, 0);
+        assert_eq!(host.get("/plaintext").await.text(), "Hello, World!");
+        assert!(host.stop().await.success());
+    }
+}
+
+#[tokio::test]
+async fn an_application_moves_out_of_the_worker_and_back_and_no_request_fails() {
+    let host = Setup::broken(Model::InProcess, "none").start_preloaded().await;
+    let mut load = Load::start(&host, OK);
+    for (command, model) in [("demote", "outofprocess"), ("promote", "inprocess"), ("demote", "outofprocess")]
+    {
+        let said = host.operator(&[command, "app"]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        load.answers(10).await;
+        let status = host.tells().await;
+        let application = &status["sites"][0]["applications"][0];
+        assert_eq!(application["hosting_model"], model);
+        assert_eq!(application["configured_hosting_model"], "inprocess");
+        // A second time, there is nothing to do.
+        let again = host.operator(&[command, "app"]).await;
+        assert_eq!(again.stdout, said.stdout);
+    }
+    load.stop().await;
+    let shown = host.operator(&["status"]).await.stdout;
+    assert!(shown.contains("outofprocess (configured: inprocess)"), "{shown}");
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_recycle_without_a_name_replaces_the_worker() {
+    let host = Setup::sample(Model::InProcess).start_preloaded().await;
+    let old = served_by(&host, 1).await;
+    assert_eq!(host.operator(&["recycle"]).await.code, 0);
+    assert_ne!(served_by(&host, 2).await, old);
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_fresh_one_that_does_not_start_is_refused_and_the_old_one_goes_on() {
+    let workshop = crate::host::Workshop::new();
+    let library = workshop.hello();
+    let host = Setup::library(&library, Model::InProcess).start_preloaded().await;
+    let broken = workshop.file("broken", "no library");
+    std::fs::rename(broken, &library).unwrap();
+    let said = host.operator(&["recycle", "app"]).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stderr.contains("\napp: not_a_library: "), "{said:?}");
+    assert_eq!(host.get("/x").await.text(), "hello from C: /x\n");
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn wishes_that_come_together_are_granted_one_after_the_other() {
+    let host = Setup::sample(Model::InProcess).beside(&library("sample_app"), Model::InProcess).start().await;
+    let directory = host.runtime_dir();
+    let wishes = [["recycle", "app"], ["offline", "healthy"], ["demote", "app"], ["recycle", "healthy"]];
+    let said =
+        futures_util::future::join_all(wishes.iter().map(|words| crate::host::operator(&directory, words)));
+    assert!(said.await.iter().all(|said| said.code == 0));
+    let status = host.tells().await;
+    assert_eq!(status["host"]["edition"], 5);
+    let applications = &status["sites"][0]["applications"];
+    assert_eq!(applications[0]["hosting_model"], "outofprocess");
+    assert_eq!(applications[1]["state"], "offline");
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused_with_the_reason() {
+    let host = Setup::sample(Model::InProcess).start().await;
+    for command in ["recycle", "offline", "online", "promote", "demote"] {
+        let said = host.operator(&[command, "ap"]).await;
+        assert_eq!(said.code, 1, "{said:?}");
+        assert_eq!(said.stderr, "cohost: there is no application ap; did you mean app?\n");
+    }
+    assert_eq!(host.tells().await["host"]["edition"], 1);
+    assert!(host.stop().await.success());
 }

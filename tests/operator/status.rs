@@ -140,7 +140,10 @@ async fn a_host_without_its_applications_in_process_says_why() {
     let host = Setup::sample(Model::InProcess).start().await;
     // By somebody whom nobody knows.
     for crash in 1..=11 {
-        kill(served_by(&host, crash).await, Signal::KILL);
+        let worker = served_by(&host, crash).await;
+        // By then it was ready, so that its end is a crash and no failed start.
+        host.get("/plaintext").await;
+        kill(worker, Signal::KILL);
     }
     served_by(&host, 12).await;
     let status = host.tells().await;
@@ -151,5 +154,44 @@ async fn a_host_without_its_applications_in_process_says_why() {
     );
     let safe = |worker: &serde_json::Value| worker["safe"] == true && worker["state"] == "serving";
     assert!(status["workers"].as_array().unwrap().iter().any(safe), "{status}");
+    assert!(host.stop().await.success());
+}
+
+both_models! {
+    async fn requests_are_counted_and_shown_until_their_answers_have_ended(model: Model) {
+        let host = Setup::broken(model, "none").start().await;
+        host.get("/").await;
+        let mut busy = host.wire().await;
+        busy.send("POST /slow-reader HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+        busy.send_chunk(b"first").await;
+        let in_flight = async |number: u64| {
+            loop {
+                let status = host.tells().await;
+                let application = status["sites"][0]["applications"][0].clone();
+                if application["in_flight"] == number {
+                    return (application["requests"].clone(), status["workers"][0]["in_flight"].clone());
+                }
+            }
+        };
+        assert_eq!(in_flight(1).await, (2.into(), 1.into()));
+        busy.send("0\r\n\r\n").await;
+        assert_eq!(in_flight(0).await, (2.into(), 0.into()));
+        assert!(host.stop().await.success());
+    }
+}
+
+#[tokio::test]
+async fn an_application_that_crashed_its_worker_is_shown_with_the_request() {
+    let host = Setup::broken(Model::InProcess, "none").start().await;
+    for times in 1..=2 {
+        assert!(try_get(&host.client(), "/segfault").await.is_none());
+        served_by(&host, times + 1).await;
+        let status = host.tells().await;
+        let crashed = &status["sites"][0]["applications"][0]["crashed"];
+        assert_eq!((&crashed["request"], &crashed["times"]), (&"GET /segfault".into(), &times.into()));
+        assert!(crashed["exit"].as_str().unwrap().contains("SIGSEGV"), "{crashed}");
+    }
+    let shown = host.operator(&["status"]).await.stdout;
+    assert!(shown.contains("crashed its worker"), "{shown}");
     assert!(host.stop().await.success());
 }

@@ -6,58 +6,92 @@
 use std::collections::BTreeMap;
 
 use cohost::{
-    admin::{Call, Changed, Code, Command, Problem, Reply, Stop as How, Stopped},
-    supervisor::worker::{self, Event, Outcome, Refusal},
+    HostingModel,
+    admin::{Call, Changed, Code, Command, Named, Problem, Recycle, Reply, Stop as How, Stopped},
+    supervisor::{
+        lending::Lender,
+        worker::{self, Event, Generation, Outcome, Refusal},
+    },
 };
 
-use super::{Stop, Supervisor};
+use super::{Stop, Supervisor, Worker, wishes::Wish};
 use crate::exit::{Exit, Refused};
 
 /// Operators who wait.
 #[derive(Default)]
 pub(super) struct Waiting {
     changes: BTreeMap<worker::Edition, Change>,
+    /// Theirs is in force; it is about workers with an older one.
+    adopted: Vec<(worker::Edition, Until, Reply)>,
     stops: Vec<Reply>,
 }
 
 struct Change {
+    until: Until,
     reply: Reply,
     /// What did not start, and why.
     failed: Vec<String>,
 }
+
+/// Until when somebody waits, once the edition is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Nobody who connects gets to an older one.
+    Alone,
+    /// What was of this application has ended.
+    Ended(String),
+}
+
+type Workers = BTreeMap<Generation, Worker>;
 
 impl Supervisor {
     /// Does what an operator wants, or begins to.
     pub(super) fn called(&mut self, call: Call) -> Vec<Event> {
         let Call { command, reply } = call;
         match command {
-            Command::Status => {
-                self.survey(reply);
-                Vec::new()
-            }
-            Command::Reload if self.stop == Stop::NotAsked => {
-                tracing::info!("an operator wants a reload");
-                match self.reload() {
-                    Ok(event) => {
-                        self.waiting.change(self.last, reply);
-                        vec![event]
-                    }
-                    Err(refused) => {
-                        reply.refuse(refusal(&refused));
-                        Vec::new()
-                    }
-                }
-            }
+            Command::Status => self.survey(reply),
+            Command::Logs(Named { application }) => match self.logs(&application) {
+                Ok(logs) => reply.done(&logs),
+                Err(problem) => reply.refuse(problem),
+            },
             Command::Stop(how) => {
                 self.waiting.stops.push(reply);
-                self.stop_for(how)
+                return self.stop_for(how);
             }
-            Command::Reload => {
-                reply.refuse(Problem::new(Code::Stopping, "the host is ending, and reads nothing any more"));
-                Vec::new()
+            _ if self.stop == Stop::Asked => reply.refuse(stopping()),
+            Command::Reload => return self.reload_for(reply),
+            Command::Recycle(Recycle { application: Some(name) }) => self.wish(Wish::Recycle(name), reply),
+            Command::Recycle(Recycle { application: None }) => self.wish(Wish::RecycleAll, reply),
+            Command::Offline(what) => self.wish(Wish::Offline(what.application, what.page), reply),
+            Command::Online(what) => self.wish(Wish::Online(what.application), reply),
+            Command::Promote(what) => {
+                self.wish(Wish::Host(what.application, HostingModel::InProcess), reply);
+            }
+            Command::Demote(what) => {
+                self.wish(Wish::Host(what.application, HostingModel::OutOfProcess), reply);
             }
             // Of a door that knows more.
-            _ => Vec::new(),
+            _ => drop(reply),
+        }
+        Vec::new()
+    }
+
+    /// It has its turn once nothing else is under way.
+    fn wish(&mut self, wish: Wish, reply: Reply) {
+        self.wishes.push_back((wish, reply));
+    }
+
+    fn reload_for(&mut self, reply: Reply) -> Vec<Event> {
+        tracing::info!("an operator wants a reload");
+        match self.reload() {
+            Ok(event) => {
+                self.waiting.change(self.last, Until::Alone, reply);
+                vec![event]
+            }
+            Err(refused) => {
+                reply.refuse(refusal(&refused));
+                Vec::new()
+            }
         }
     }
 
@@ -76,9 +110,9 @@ impl Supervisor {
 }
 
 impl Waiting {
-    /// Somebody waits for this configuration.
-    fn change(&mut self, edition: worker::Edition, reply: Reply) {
-        self.changes.insert(edition, Change { reply, failed: Vec::new() });
+    /// Somebody waits for this edition.
+    pub(super) fn change(&mut self, edition: worker::Edition, until: Until, reply: Reply) {
+        self.changes.insert(edition, Change { until, reply, failed: Vec::new() });
     }
 
     /// A worker with this configuration could not start these.
@@ -88,16 +122,38 @@ impl Waiting {
         }
     }
 
-    /// This configuration is in force.
+    /// This edition is in force.
     pub(super) fn adopted(&mut self, edition: worker::Edition) {
-        if let Some(change) = self.changes.remove(&edition) {
-            change.reply.done(&Changed { edition: edition.0 });
+        if let Some(Change { until, reply, .. }) = self.changes.remove(&edition) {
+            self.adopted.push((edition, until, reply));
+        }
+    }
+
+    /// Answers those whose time has come, now that everything is as it is.
+    pub(super) fn look(&mut self, workers: &Workers, lender: &mut Lender) {
+        let over = |(edition, until, _): &mut (worker::Edition, Until, Reply)| {
+            let mut older = workers.values().filter(|worker| worker.edition < *edition);
+            match until {
+                Until::Alone => older.all(|worker| !worker.accepts),
+                Until::Ended(_) if older.next().is_some() => false,
+                Until::Ended(application) if workers.values().any(|it| it.retiring.contains(application)) => {
+                    false
+                }
+                Until::Ended(application) => {
+                    // Nobody will want what is kept for the next worker.
+                    lender.dismiss(application);
+                    !lender.has(application)
+                }
+            }
+        };
+        for (edition, _, reply) in self.adopted.extract_if(.., over) {
+            reply.done(&Changed { edition: edition.0 });
         }
     }
 
     /// This configuration will not be in force.
     pub(super) fn refused(&mut self, edition: worker::Edition, why: Refusal) {
-        let Some(Change { reply, failed }) = self.changes.remove(&edition) else { return };
+        let Some(Change { reply, failed, .. }) = self.changes.remove(&edition) else { return };
         let (code, detail) = match why {
             Refusal::Crashed(exit) => {
                 (Code::StartRefused, format!("its worker ended before it was ready: {exit}"))
@@ -116,7 +172,7 @@ impl Waiting {
     }
 
     /// Nothing is left of the host but this.
-    pub(super) fn ended(&mut self, outcome: Outcome) {
+    pub(super) fn end(&mut self, outcome: Outcome) {
         for reply in self.stops.drain(..) {
             reply.done(&Stopped { gracefully: outcome == Outcome::Gracefully });
         }
@@ -124,7 +180,7 @@ impl Waiting {
 }
 
 /// Why a configuration was not even tried.
-fn refusal(refused: &Refused) -> Problem {
+pub(super) fn refusal(refused: &Refused) -> Problem {
     match refused.exit {
         Exit::Configuration => {
             Problem::new(Code::ConfigurationRefused, "the configuration has faults; the one in force stays")
@@ -133,4 +189,8 @@ fn refusal(refused: &Refused) -> Problem {
         // What it names cannot be had, such as an address.
         _ => Problem::new(Code::StartRefused, refused.message.clone()),
     }
+}
+
+pub(super) fn stopping() -> Problem {
+    Problem::new(Code::Stopping, "the host is ending, and changes nothing any more")
 }

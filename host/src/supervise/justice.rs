@@ -45,6 +45,7 @@ impl Supervisor {
     pub(super) fn crashed(&mut self, generation: Generation, worker: &Worker, exit: Exit) -> Vec<Event> {
         let blame = Blame::of(&worker.process.recording(), exit);
         crash::report(generation, worker.process.pid(), exit, &blame);
+        self.crashes.note(exit, &blame);
         let Some(culprit) = blame.culprit else { return vec![Event::Exited(generation, exit)] };
         // What was not even started there cannot have done it: the evidence misleads.
         if worker.refused.contains(&culprit.application) {

@@ -22,10 +22,12 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::{
     End, Stop, Supervisor, Worker,
     commands::Waiting,
+    crashes::Crashes,
     justice::Justice,
     survey::Surveys,
     terms::{MARGIN, terms},
     watch,
+    wishes::Wishes,
 };
 use crate::{
     carried::{Carried, Luggage, Packing},
@@ -74,11 +76,20 @@ impl Supervisor {
             let process = Process::resume(process, generation, hear.clone())?;
             lender.came(generation, process.voice());
             let end = if generation == server { End::Untold } else { End::Told };
-            let (part, since) = (Part::Everything, SystemTime::now());
+            let (part, since, accepts) = (Part::Everything, SystemTime::now(), true);
             process.prints_for(printed::only(&config, &part));
             workers.insert(
                 generation,
-                Worker { process, edition: before, part, since, refused: Vec::new(), end },
+                Worker {
+                    process,
+                    edition: before,
+                    part,
+                    since,
+                    refused: Vec::new(),
+                    retiring: Vec::new(),
+                    accepts,
+                    end,
+                },
             );
         }
         tracing::info!(
@@ -107,7 +118,9 @@ impl Supervisor {
             directory,
             since: SystemTime::now(),
             waiting: Waiting::default(),
+            wishes: Wishes::default(),
             surveys: Surveys::default(),
+            crashes: Crashes::default(),
             justice,
             lender,
         })

@@ -10,7 +10,7 @@ use std::{
 
 use cohost::{
     admin::{self, Application, Host, HostState, Reply, Site, Status, When, WorkerState},
-    config::Config,
+    config::{self, Config},
     supervisor::worker::{Generation, Order, Part, State},
 };
 use tokio::{
@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{Stop, Supervisor};
-use crate::told;
+use crate::{edition::Edition, told};
 
 /// Questions that workers have not all answered.
 #[derive(Default)]
@@ -92,7 +92,7 @@ impl Supervisor {
             (Stop::NotAsked, Some(_)) => HostState::Serving,
             (Stop::NotAsked, None) => HostState::Starting,
         };
-        Status {
+        let mut status = Status {
             host: Host {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
@@ -101,14 +101,17 @@ impl Supervisor {
                 configuration: written.file(),
                 edition: edition.0,
                 addresses: self.sockets.addresses(config),
+                crashed: None,
             },
-            sites: sites(config),
+            sites: sites(written, config),
             workers: self
                 .workers
                 .iter()
                 .map(|(generation, worker)| self.worker(*generation, worker))
                 .collect(),
-        }
+        };
+        self.crashes.put(&mut status);
+        status
     }
 
     fn worker(&self, generation: Generation, worker: &super::Worker) -> admin::Worker {
@@ -126,6 +129,7 @@ impl Supervisor {
             edition: worker.edition.0,
             since: When(worker.since),
             safe: matches!(worker.part, Part::Safe { .. }),
+            in_flight: 0,
             answers: false,
         }
     }
@@ -143,11 +147,14 @@ async fn answered(
             && let Some((generation, applications)) = told.recv().await
         {
             asked -= 1;
+            // Of another build, perhaps; then it is as if it had said nothing.
+            let told: Vec<Application> = serde_json::from_value(applications).unwrap_or_default();
             if let Some(worker) = status.workers.iter_mut().find(|worker| worker.generation == generation.0) {
                 worker.answers = true;
+                worker.in_flight = told.iter().map(|application| application.in_flight).sum();
             }
             if serving == Some(generation) {
-                put(&mut status.sites, applications);
+                put(&mut status.sites, told);
             }
         }
     };
@@ -156,23 +163,23 @@ async fn answered(
     status
 }
 
-fn put(sites: &mut [Site], told: serde_json::Value) {
-    // Of another build, perhaps; then it is as if it had said nothing.
-    let told: Vec<Application> = serde_json::from_value(told).unwrap_or_default();
+fn put(sites: &mut [Site], told: Vec<Application>) {
     let mut told: BTreeMap<String, Application> =
         told.into_iter().map(|application| (application.name.clone(), application)).collect();
     for application in sites.iter_mut().flat_map(|site| &mut site.applications) {
         if let Some(told) = told.remove(&application.name) {
-            *application = told;
+            // What only we know stays.
+            *application = Application { crashed: application.crashed.take(), ..told };
         }
     }
 }
 
-fn sites(config: &Config) -> Vec<Site> {
-    let site = |site: &cohost::config::Site| Site {
+fn sites(edition: &Edition, config: &Config) -> Vec<Site> {
+    let application = |written: &config::Application| told::decided(written, &edition.described(written));
+    let site = |site: &config::Site| Site {
         name: site.name.to_string(),
         bindings: site.bindings.iter().map(|binding| binding.text.to_string()).collect(),
-        applications: site.applications.iter().map(told::untold).collect(),
+        applications: site.applications.iter().map(application).collect(),
     };
     config.sites.iter().map(site).collect()
 }

@@ -54,6 +54,12 @@ impl Dispatcher {
         Dispatch::new(Arc::clone(&self.lease), request)
     }
 
+    /// Requests that have not ended, while nobody has a clone of this.
+    pub(crate) fn in_flight(&self) -> usize {
+        // One is ours, one is that of whoever will end it.
+        Arc::strong_count(&self.lease).saturating_sub(2)
+    }
+
     /// The generation.
     #[must_use]
     pub fn generation(&self) -> &Generation {

@@ -69,6 +69,12 @@ impl Forwarder {
         (Self(Arc::new(Inner { target, token, pool: Arc::new(pool) })), over)
     }
 
+    /// Requests on connections of the instance that have not ended.
+    pub(crate) fn in_flight(&self) -> usize {
+        // One is ours.
+        Arc::strong_count(&self.0.pool).saturating_sub(1)
+    }
+
     /// Carries one request.
     ///
     /// # Errors

@@ -46,6 +46,8 @@ pub(super) enum Event {
     NotStarted(Number),
     /// An instance has ended.
     Ended(Number),
+    /// What this application has is wanted by nobody any more, but for those who have it.
+    Dismissed(Arc<str>),
     /// The host stops: nothing stays that no worker has.
     Stop,
     /// Time went by.
@@ -143,6 +145,7 @@ impl Ledger {
             Event::Started(number) => self.started(number),
             Event::NotStarted(number) => self.over(number, Action::Fail),
             Event::Ended(number) => self.over(number, Action::TellEnd),
+            Event::Dismissed(application) => self.dismissed(&application),
             Event::Stop => self.stop(),
             Event::Tick => {}
         }
@@ -159,6 +162,11 @@ impl Ledger {
     /// Whether nothing runs.
     pub(super) fn is_empty(&self) -> bool {
         self.instances.is_empty()
+    }
+
+    /// Whether this application has one, or is about to.
+    pub(super) fn has(&self, application: &str) -> bool {
+        self.instances.values().any(|entry| *entry.launch.application == *application)
     }
 
     /// Whether nothing starts or ends, and nobody waits.
@@ -285,6 +293,12 @@ impl Ledger {
         for entry in self.instances.values_mut() {
             entry.loans.retain(|loan| loan.worker != worker);
         }
+    }
+
+    fn dismissed(&mut self, application: &str) {
+        let now = self.now;
+        let its = |entry: &&mut Entry| entry.loans.is_empty() && *entry.launch.application == *application;
+        self.instances.values_mut().filter(its).for_each(|entry| entry.until = Some(now));
     }
 
     fn stop(&mut self) {

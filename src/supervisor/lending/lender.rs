@@ -116,6 +116,19 @@ impl Lender {
         self.on(Event::Stop, None);
     }
 
+    /// Stops those of an application that no worker has, instead of keeping them for the next one.
+    pub fn dismiss(&mut self, application: &str) {
+        if self.has(application) {
+            self.on(Event::Dismissed(application.into()), None);
+        }
+    }
+
+    /// Whether an application has one, or is about to.
+    #[must_use]
+    pub fn has(&self, application: &str) -> bool {
+        self.ledger.has(application)
+    }
+
     /// Whether there is none, and no start of one.
     #[must_use]
     pub fn is_over(&self) -> bool {

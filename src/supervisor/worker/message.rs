@@ -119,6 +119,18 @@ pub enum Report {
         /// As the program writes it for itself.
         status: serde_json::Value,
     },
+    /// What it had of this application before a change finishes what it has.
+    Retires {
+        /// Its name.
+        application: String,
+    },
+    /// And has ended.
+    Retired {
+        /// Its name.
+        application: String,
+    },
+    /// It has closed the sockets, as it was told to drain: others accept, or nobody.
+    Closed,
     /// It serves the edition that it was told to change to, and nothing else.
     Changed {
         /// Which one.

@@ -288,7 +288,7 @@ fn first_line(text: &[u8]) -> usize {
 /// `NAME.log`, where `NAME` has nothing that means something in a path, and differs from that of any other application.
 ///
 /// A slash becomes `+`; whatever else is neither a letter, a digit nor one of `-_.` becomes `%` and two digits.
-fn name(application: &str) -> String {
+pub(super) fn name(application: &str) -> String {
     if application == NOBODY {
         return "@in-process.log".to_owned();
     }

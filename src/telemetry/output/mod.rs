@@ -15,6 +15,7 @@ mod queue;
 use std::{
     collections::HashMap,
     fmt,
+    path::PathBuf,
     sync::{Arc, LazyLock, OnceLock},
     time::{Duration, SystemTime},
 };
@@ -35,6 +36,12 @@ pub struct Outputs {
 /// From now on, what applications print goes where `outputs` says.
 pub fn keep(outputs: Outputs) {
     QUEUE.keep(outputs);
+}
+
+/// The file that is written with what an application prints, or with what nobody knows whose it is.
+#[must_use]
+pub fn file(output: &Output, application: Option<&str>) -> PathBuf {
+    output.folder.join(file::name(application.unwrap_or(queue::NOBODY)))
 }
 
 /// Closes all files and opens them again with the next line. For whoever has moved them and does not want to wait for
