@@ -30,6 +30,10 @@ pub struct Options {
     pub idle_timeout: Option<Duration>,
     /// Largest request body in bytes; 413 above it. `None`: no limit. Upgraded connections have none either.
     pub max_request_body: Option<u64>,
+    /// Requests that the application has at a time, in one worker; others wait. `None`: as many as come.
+    pub max_concurrent_requests: Option<usize>,
+    /// Requests that may wait for that; 503 for more.
+    pub request_queue: usize,
     /// Requests that may wait while the application starts; 503 for more.
     pub queue_limit: usize,
     /// Failures within a minute after which the application is left alone until that minute has passed.
@@ -56,6 +60,8 @@ impl Default for Options {
             first_byte_timeout: Duration::from_secs(120),
             idle_timeout: None,
             max_request_body: Some(30_000_000),
+            max_concurrent_requests: None,
+            request_queue: 1000,
             queue_limit: 1000,
             rapid_fails_per_minute: 10,
             runtime_threads: 1,

@@ -44,13 +44,14 @@ use crate::{
     dispatcher::in_process::Ended,
     facts::{Base, Facts},
     http::{Answer, ErrorPage},
-    pipeline::{BodyLimit, Deadline},
+    pipeline::{BodyLimit, Concurrency, Deadline},
 };
 
 /// What surrounds an application, outermost first.
 ///
-/// The limit comes first: a body that is too large needs no deadline.
-pub type Hosted = BodyLimit<Deadline<Current>>;
+/// The size of the body comes first: one that is too large needs no deadline. The deadline comes before the number of
+/// requests: waiting for a turn is a part of what it limits.
+pub type Hosted = BodyLimit<Deadline<Concurrency<Current>>>;
 
 /// An application that is hosted: a cloneable service. Clones are the same application.
 ///
@@ -74,7 +75,9 @@ impl Application {
     fn new(shared: Shared, page: ErrorPage) -> Self {
         let shared = Arc::new(shared);
         let options = &shared.definition.options;
-        let deadline = Deadline::new(Current::new(Arc::clone(&shared)), options.request_timeout);
+        let current = Current::new(Arc::clone(&shared));
+        let concurrency = Concurrency::new(current, options.max_concurrent_requests, options.request_queue);
+        let deadline = Deadline::new(concurrency, options.request_timeout);
         let hosted = BodyLimit::new(deadline, options.max_request_body);
         let service = Answer::new(hosted.clone(), Arc::new(page));
         Self { shared, service, hosted }

@@ -13,7 +13,7 @@ use super::{
     Application, Artifact,
     fault::Refusal,
     keys, output, settings,
-    values::{boolean, count, duration, duration_or_none, one_of, size_or_none},
+    values::{boolean, count, count_or_none, duration, duration_or_none, one_of, size_or_none},
     written::{Reading, Section, Value},
 };
 use crate::{
@@ -146,6 +146,12 @@ fn options(section: &Section<'_>) -> Options {
     section.set(&mut options.first_byte_timeout, "first_byte_timeout", duration);
     section.set(&mut options.idle_timeout, "idle_timeout", duration_or_none);
     section.set(&mut options.max_request_body, "max_request_body", size_or_none);
+    let most = count_or_none(MOST_REQUESTS);
+    section.set(&mut options.max_concurrent_requests, "max_concurrent_requests", most);
+    section.set(&mut options.request_queue, "request_queue", |value| match options.max_concurrent_requests {
+        Some(_) => count(MOST_REQUESTS)(value),
+        None => Err(Refusal::new("has no effect without max_concurrent_requests; leave it out")),
+    });
     section.set(&mut options.queue_limit, "queue_limit", count(1_000_000));
     section.set(&mut options.rapid_fails_per_minute, "rapid_fails_per_minute", count(1_000_000));
     section.set(&mut options.runtime_threads, "runtime_threads", count(MOST_THREADS));
@@ -352,3 +358,5 @@ fn one_word(text: String) -> Result<String, Refusal> {
 const LONGEST_NAME: usize = 100;
 
 const MOST_THREADS: u64 = 10_000;
+
+const MOST_REQUESTS: u64 = 1_000_000;

@@ -65,6 +65,8 @@ pub(super) const APPLICATION: Keys = Keys {
         "first_byte_timeout",
         "idle_timeout",
         "max_request_body",
+        "max_concurrent_requests",
+        "request_queue",
         "queue_limit",
         "rapid_fails_per_minute",
         "runtime_threads",

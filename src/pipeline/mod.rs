@@ -2,7 +2,9 @@
 //! around the next. None of them knows how the application is hosted.
 
 mod body_limit;
+mod concurrency;
 mod deadline;
 
 pub use body_limit::{BodyLimit, Limiting};
+pub use concurrency::{Admitting, Concurrency};
 pub use deadline::{Deadline, Timing};

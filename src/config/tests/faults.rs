@@ -494,3 +494,11 @@ fn files_for_what_is_printed_need_to_be_asked_for() {
     assert_eq!(before_the_site("log.output = 'file'").get(..5), Some("1:14:"));
     assert_eq!(before_the_site("log.output_files = 0"), "1:20: log.output_files: must be at least 1 (is 0)");
 }
+
+#[test]
+fn a_queue_needs_a_limit_to_wait_for() {
+    assert_eq!(
+        in_application("request_queue = 5"),
+        "6:17: site.shop.application./.request_queue: has no effect without max_concurrent_requests; leave it out"
+    );
+}

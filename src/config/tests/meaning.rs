@@ -86,6 +86,8 @@ fn everything_that_is_written_is_used() {
             first_byte_timeout: Duration::from_secs(30),
             idle_timeout: Some(Duration::from_secs(120)),
             max_request_body: None,
+            max_concurrent_requests: Some(64),
+            request_queue: 20,
             queue_limit: 10,
             rapid_fails_per_minute: 3,
             runtime_threads: 4,

@@ -1,0 +1,4 @@
+//! Behaviour 22: what one application may take, so that the others have theirs.
+
+// Requests at a time, and who waits.
+mod requests;
