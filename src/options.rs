@@ -4,6 +4,8 @@
 
 use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 /// Limits of one application, in either hosting model.
 ///
 /// Fields are added as the host learns more, so write `Options { preload: true, ..Options::default() }`.
@@ -84,6 +86,8 @@ pub struct ProcessOptions {
     pub protocol: Protocol,
     /// When it counts as started.
     pub ready: Ready,
+    /// What it may do and take.
+    pub confinement: Confinement,
 }
 
 impl Default for ProcessOptions {
@@ -94,8 +98,45 @@ impl Default for ProcessOptions {
             listen: ProcessListen::AnyPort,
             protocol: Protocol::Http1,
             ready: Ready::Accepts,
+            confinement: Confinement::default(),
         }
     }
+}
+
+/// What a process may do and take, and whatever it starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// The user it runs as, by name or number; the host's own by default. Another one takes a host that may.
+    pub user: Option<String>,
+    /// The group, by name or number; the user's own by default.
+    pub group: Option<String>,
+    /// Permissions that new files do not have.
+    pub umask: Option<u32>,
+    /// Whether programs that are set up to run as somebody else, such as `sudo`, do not.
+    pub no_new_privs: bool,
+    /// What each process may take.
+    pub limits: Limits,
+}
+
+impl Default for Confinement {
+    fn default() -> Self {
+        Self { user: None, group: None, umask: None, no_new_privs: true, limits: Limits::default() }
+    }
+}
+
+/// What each process may take. `None`: as much as the host may.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Time on a processor, after which it is ended by SIGXCPU.
+    pub cpu_time: Option<Duration>,
+    /// Descriptors at a time.
+    pub open_files: Option<u64>,
+    /// Processes and threads of its user at a time. Not for root.
+    pub processes: Option<u64>,
+    /// Bytes of a core file; 0 for none.
+    pub core: Option<u64>,
+    /// Bytes of address space.
+    pub memory: Option<u64>,
 }
 
 /// Where a command is told to listen.

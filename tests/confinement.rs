@@ -2,3 +2,6 @@
 
 // Requests at a time, and who waits.
 mod requests;
+
+// Processes: as whom, with which rights, and how much of the machine.
+mod processes;

@@ -5,6 +5,7 @@ use std::path::Path;
 use cohost::{
     ConfiguredModel, HostingModel,
     config::{self, Application, Artifact, Config, Listen},
+    options::Confinement,
 };
 
 use crate::{
@@ -97,6 +98,12 @@ fn host_as(application: &mut Application, model: ConfiguredModel) -> Result<(), 
             Exit::Usage.because(format!("{name} is a command; only a library can be hosted in process"))
         );
     }
+    if model.first() == HostingModel::InProcess && application.process.confinement != Confinement::default() {
+        let name = &application.name;
+        return Err(Exit::Usage.because(format!(
+            "{name} has limits or a user of its own, which need a process; it cannot be hosted in process"
+        )));
+    }
     application.host_as(model);
     Ok(())
 }
@@ -181,6 +188,9 @@ mod tests {
         for options in [["--listen", "*:82"], ["--set", "a=1"], ["--hosting-model", "inprocess"]] {
             assert_eq!(file(several, &options).unwrap_err().exit, Exit::Usage, "{options:?}");
         }
+        let confined = "site = [{ name = 'a', bindings = ['http://*'], application = \
+            [{ library = 'x', hosting_model = 'outofprocess', umask = '077' }] }]";
+        assert_eq!(file(confined, &["--hosting-model", "inprocess"]).unwrap_err().exit, Exit::Usage);
         let config = file(several, &["--hosting-model", "outofprocess"]).unwrap();
         assert_eq!(config.sites[1].applications[0].hosting_model, HostingModel::OutOfProcess);
     }

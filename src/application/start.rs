@@ -233,6 +233,7 @@ mod process {
             runtime_threads: options.runtime_threads,
             blocking_threads: options.blocking_threads,
             hang_timeout: options.hang_timeout,
+            confinement: process.confinement.clone(),
             listen: match process.listen {
                 options::ProcessListen::AnyPort => Listen::Port,
                 options::ProcessListen::Port(port) => Listen::FixedPort(port.get()),

@@ -10,7 +10,7 @@ use std::{
 use toml::de::DeTable;
 
 use super::{
-    Application, Artifact,
+    Application, Artifact, confinement,
     fault::Refusal,
     keys, output, settings,
     values::{boolean, count, count_or_none, duration, duration_or_none, one_of, size_or_none},
@@ -52,7 +52,8 @@ pub(super) fn read<'a>(
     let artifact = artifact(&section);
     let model = hosting_model(&section, artifact.as_ref());
     let demote_after = demote_after(&section, model);
-    let process = process(&section, artifact.as_ref());
+    let mut process = process(&section, artifact.as_ref());
+    process.confinement = confinement::read(&section, model.first());
     let options = options(&section);
     let content_root = section.read("content_root", file).unwrap_or_else(|| reading.folder().to_owned());
     let settings = section.read("settings", |value| own_settings(&section, value));

@@ -43,6 +43,9 @@ pub(super) const SERVER: Keys = Keys {
     ],
 };
 
+pub(super) const LIMITS: Keys =
+    Keys { header: "limits", names: &["cpu_time", "open_files", "processes", "core", "memory"] };
+
 pub(super) const SITE: Keys = Keys { header: "[[site]]", names: &["name", "bindings", "application"] };
 
 pub(super) const APPLICATION: Keys = Keys {
@@ -79,6 +82,11 @@ pub(super) const APPLICATION: Keys = Keys {
         "health",
         "environment",
         "inherit_environment",
+        "user",
+        "group",
+        "umask",
+        "no_new_privs",
+        "limits",
         "output",
         "output_folder",
         "output_size",

@@ -9,6 +9,7 @@
 
 mod application;
 mod binding;
+mod confinement;
 mod expand;
 mod fault;
 mod keys;

@@ -21,6 +21,7 @@ use super::{
     stamp::Stamp,
     wire,
 };
+use crate::options::Confinement;
 
 /// What to start, and what counts as started.
 ///
@@ -61,6 +62,8 @@ pub struct Launch {
     /// How long it may keep a thread that serves; `None` for ever. Handed to a library.
     #[serde(default)]
     pub hang_timeout: Option<Duration>,
+    /// What it may do and take.
+    pub confinement: Confinement,
     /// Where it listens. A library always listens on a socket.
     pub listen: Listen,
     /// When it is ready.
@@ -138,6 +141,7 @@ impl Launch {
             runtime_threads: 1,
             blocking_threads: 512,
             hang_timeout: None,
+            confinement: Confinement::default(),
             listen,
             ready: Ready::Accepts,
             shutdown: Shutdown::default(),

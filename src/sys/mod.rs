@@ -1,5 +1,7 @@
 //! What the operating system offers only through raw values, behind safe functions. Knows nothing of applications.
 
+#[cfg(feature = "out-of-process")]
+pub(crate) mod confine;
 pub(crate) mod crash;
 #[cfg(feature = "out-of-process")]
 pub(crate) mod descriptors;

@@ -12,7 +12,7 @@ fn faults(text: &str) -> Vec<String> {
 }
 
 /// The only fault of a site whose application has `written` on its sixth line.
-fn in_application(written: &str) -> String {
+pub(super) fn in_application(written: &str) -> String {
     let library = if written.contains("command") { "" } else { "library = 'libshop.so'" };
     let text = format!(
         "[[site]]\nname = 'shop'\nbindings = ['http://*:80']\n[[site.application]]\n{library}\n{written}\n"
@@ -22,7 +22,7 @@ fn in_application(written: &str) -> String {
 }
 
 /// The only fault of a configuration that begins with `written`.
-fn before_the_site(written: &str) -> String {
+pub(super) fn before_the_site(written: &str) -> String {
     let text = format!(
         "{written}\n[[site]]\nname = 'shop'\nbindings = ['http://*:80']\n[[site.application]]\nlibrary = 'x'\n"
     );
@@ -482,23 +482,4 @@ fn a_file_that_cannot_be_read_is_one_fault() {
     let large = folder.path().join("large.toml");
     std::fs::write(&large, vec![b'\n'; (4 << 20) + 1]).unwrap();
     assert_eq!(read(&large), format!("{}: is larger than 4 MiB, which no configuration is", large.display()));
-}
-
-#[test]
-fn files_for_what_is_printed_need_to_be_asked_for() {
-    let without = "has no effect without output = \"files\"; leave one of them out";
-    assert_eq!(
-        in_application("output_size = '1MB'"),
-        format!("6:15: site.shop.application./.output_size: {without}")
-    );
-    assert_eq!(before_the_site("log.output = 'file'").get(..5), Some("1:14:"));
-    assert_eq!(before_the_site("log.output_files = 0"), "1:20: log.output_files: must be at least 1 (is 0)");
-}
-
-#[test]
-fn a_queue_needs_a_limit_to_wait_for() {
-    assert_eq!(
-        in_application("request_queue = 5"),
-        "6:17: site.shop.application./.request_queue: has no effect without max_concurrent_requests; leave it out"
-    );
 }

@@ -6,7 +6,9 @@ use super::parse;
 use crate::{
     HostingModel,
     config::{Application, Artifact, Config, Listen, LogFormat, UnknownAuthority},
-    options::{Destination, Options, Output, ProcessListen, ProcessOptions, Protocol, Ready},
+    options::{
+        Confinement, Destination, Limits, Options, Output, ProcessListen, ProcessOptions, Protocol, Ready,
+    },
 };
 
 /// The smallest configuration, with `more` in its only application.
@@ -96,6 +98,16 @@ fn everything_that_is_written_is_used() {
         }
     );
     assert_eq!(cart.process.ready, Ready::Health("/health".to_owned()));
+    let limits = Limits {
+        cpu_time: Some(Duration::from_secs(3600)),
+        open_files: Some(1024),
+        processes: Some(100),
+        core: Some(0),
+        memory: Some(1 << 30),
+    };
+    let (user, group) = (Some("www-data".to_owned()), Some("33".to_owned()));
+    let confinement = Confinement { user, group, umask: Some(0o027), no_new_privs: false, limits };
+    assert_eq!(cart.process.confinement, confinement);
     assert!(!cart.process.inherit_environment);
     assert_eq!(cart.process.environment["PRICE"], "$5 or /srv/lib");
     let settings = serde_json::json!({

@@ -1,5 +1,6 @@
 //! What a file means, which faults it can have, and what holds for any file whatever.
 
+mod combinations;
 mod faults;
 mod generated;
 mod meaning;

@@ -7,6 +7,8 @@ use std::{ffi::OsString, fmt, io, os::unix::process::ExitStatusExt, process::Exi
 
 use serde::{Deserialize, Serialize};
 
+use crate::sys::confine::Confined;
+
 /// What the guard has to start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Description {
@@ -18,6 +20,8 @@ pub(crate) struct Description {
     pub(crate) environment: Vec<(OsString, OsString)>,
     /// The working directory.
     pub(crate) directory: OsString,
+    /// What it may do and take.
+    pub(crate) confined: Confined,
     /// What to remove at the very end: the private directory with the sockets.
     pub(crate) remove: Option<OsString>,
 }
@@ -199,7 +203,7 @@ mod tests {
             environment in proptest::collection::vec((bytes(), bytes()), 0..5),
         ) {
             let description = Description {
-                program, arguments, environment, directory: OsString::from("/"), remove: None,
+                program, arguments, environment, directory: OsString::from("/"), confined: Confined::default(), remove: None,
             };
             let line = serde_json::to_string(&description).unwrap();
             prop_assert!(!line.contains('\n'));

@@ -139,6 +139,7 @@ fn spawn(description: &Description) -> io::Result<Family> {
         .current_dir(&description.directory)
         .stdin(Stdio::null())
         .process_group(0);
+    crate::sys::confine::confine(&mut command, &description.confined);
     // Reaped by the family, with everybody else's orphans; the handle is not needed.
     command.spawn().map(|child| Family::of(child.id()))
 }

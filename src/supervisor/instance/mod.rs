@@ -5,6 +5,7 @@
 
 mod carried;
 mod error;
+mod identity;
 mod output;
 mod ownership;
 mod prepared;

@@ -27,8 +27,10 @@ use super::{
         launch::{Place, SOCKET},
     },
     error::StartError,
+    identity::confined,
     ready::STRANGER,
 };
+use crate::sys::confine::Identity;
 
 /// All that is needed before a process can be started.
 pub(super) struct Prepared {
@@ -42,6 +44,7 @@ pub(super) struct Prepared {
 impl Prepared {
     pub(super) fn new(launch: &Launch, runner: &Runner) -> Result<Self, StartError> {
         let directory = working_directory(launch)?;
+        let confined = confined(&launch.confinement)?;
         let private = private_directory(runner)?;
         let endpoint = endpoint(launch, private.path())?;
         let token = token()?;
@@ -58,11 +61,15 @@ impl Prepared {
             }
         };
         let notify = notify_socket(launch, &place)?;
+        if let Some(identity) = &confined.identity {
+            hand_over(private.path(), identity)?;
+        }
         let description = Description {
             program: program.into_os_string(),
             arguments,
             environment,
             directory: directory.into_os_string(),
+            confined,
             remove: Some(private.path().as_os_str().to_owned()),
         };
         Ok(Self { private, endpoint, token, notify, description })
@@ -90,6 +97,19 @@ fn private_directory(runner: &Runner) -> Result<TempDir, StartError> {
             .tempdir_in(directory)
     };
     make().map_err(|source| refused(&runner.directory, "no private directory can be made in it", source))
+}
+
+/// Makes the private directory, and all that is in it, the instance's own.
+fn hand_over(private: &Path, identity: &Identity) -> Result<(), StartError> {
+    let own = |path: &Path| std::os::unix::fs::lchown(path, Some(identity.user), Some(identity.group));
+    let all = || {
+        for entry in fs::read_dir(private)? {
+            own(&entry?.path())?;
+        }
+        // Last: from then on somebody else may put something there.
+        own(private)
+    };
+    all().map_err(|source| refused(private, "it cannot be made the instance's own", source))
 }
 
 fn endpoint(launch: &Launch, private: &Path) -> Result<Endpoint, StartError> {

@@ -1,0 +1,37 @@
+//! Faults of keys that mean something together only.
+
+use super::faults::{before_the_site, in_application};
+
+#[test]
+fn files_for_what_is_printed_need_to_be_asked_for() {
+    let without = "has no effect without output = \"files\"; leave one of them out";
+    assert_eq!(
+        in_application("output_size = '1MB'"),
+        format!("6:15: site.shop.application./.output_size: {without}")
+    );
+    assert_eq!(before_the_site("log.output = 'file'").get(..5), Some("1:14:"));
+    assert_eq!(before_the_site("log.output_files = 0"), "1:20: log.output_files: must be at least 1 (is 0)");
+}
+
+#[test]
+fn a_queue_needs_a_limit_to_wait_for() {
+    assert_eq!(
+        in_application("request_queue = 5"),
+        "6:17: site.shop.application./.request_queue: has no effect without max_concurrent_requests; leave it out"
+    );
+}
+
+#[test]
+fn what_holds_for_a_process_needs_one() {
+    let refused = in_application("limits = { memory = '1GB' }");
+    assert!(
+        refused.starts_with("6:10: site.shop.application./.limits: would hold for the worker"),
+        "{refused}"
+    );
+    let hosted = |written: &str| in_application(&format!("hosting_model = 'outofprocess'\n{written}"));
+    assert!(hosted("umask = '9'").contains("three octal digits"));
+    assert_eq!(
+        hosted("limits = { memroy = 1 }"),
+        "7:12: site.shop.application./.limits.memroy: unknown key; did you mean memory?"
+    );
+}

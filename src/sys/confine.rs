@@ -1,0 +1,107 @@
+//! What a program may do and take, from its first moment on.
+//!
+//! In: a command that is to be started, and limits. Out: the same command, which will have them before the program runs.
+//! Never: changes this process.
+#![expect(unsafe_code, reason = "what runs between fork and exec has to be promised to be harmless there")]
+
+use std::{io, os::unix::process::CommandExt as _, process::Command};
+
+use rustix::{
+    fs::{Gid, Mode, Uid},
+    process::{Resource, Rlimit, setrlimit, umask},
+    thread::{set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::options::Limits;
+
+/// What a process may do and take, with users by number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Confined {
+    /// As whom it runs; as we do if there is nobody.
+    pub(crate) identity: Option<Identity>,
+    pub(crate) umask: Option<u32>,
+    pub(crate) no_new_privs: bool,
+    pub(crate) limits: Limits,
+}
+
+/// A user by number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) user: u32,
+    pub(crate) group: u32,
+    /// All groups.
+    pub(crate) groups: Vec<u32>,
+}
+
+/// Has `command` be `confined` when it is started.
+pub(crate) fn confine(command: &mut Command, confined: &Confined) {
+    let steps = Steps::new(confined);
+    // SAFETY: the closure makes system calls on memory that was prepared here, and nothing else: it neither allocates nor
+    // takes a lock, so it may run in a copy of this process in which other threads do not exist.
+    unsafe { command.pre_exec(move || steps.take()) };
+}
+
+/// All that is needed, ready to be used without allocating.
+struct Steps {
+    limits: Vec<(Resource, Rlimit)>,
+    umask: Option<Mode>,
+    groups: Vec<Gid>,
+    identity: Option<(Uid, Gid)>,
+    no_new_privs: bool,
+}
+
+impl Steps {
+    fn new(confined: &Confined) -> Self {
+        let Confined { identity, umask, no_new_privs, limits } = confined;
+        let groups = identity.iter().flat_map(|it| &it.groups).map(|group| Gid::from_raw(*group));
+        Self {
+            limits: resources(limits),
+            umask: umask.map(Mode::from_raw_mode),
+            groups: groups.collect(),
+            identity: identity.as_ref().map(|it| (Uid::from_raw(it.user), Gid::from_raw(it.group))),
+            no_new_privs: *no_new_privs,
+        }
+    }
+
+    fn take(&self) -> io::Result<()> {
+        for (resource, limit) in &self.limits {
+            setrlimit(*resource, *limit)?;
+        }
+        if let Some(mask) = self.umask {
+            umask(mask);
+        }
+        if let Some((user, group)) = self.identity {
+            // The user last: who is another one may not change the groups any more.
+            set_thread_groups(&self.groups)?;
+            set_thread_gid(group)?;
+            set_thread_uid(user)?;
+        }
+        if self.no_new_privs {
+            set_no_new_privs(true)?;
+        }
+        Ok(())
+    }
+}
+
+fn resources(limits: &Limits) -> Vec<(Resource, Rlimit)> {
+    let Limits { cpu_time, open_files, processes, core, memory } = limits;
+    let hard = |most: u64| Rlimit { current: Some(most), maximum: Some(most) };
+    // SIGXCPU first, which names the reason; SIGKILL for one that does not mind it.
+    let time = cpu_time.map(|time| {
+        let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        Rlimit { current: Some(seconds), maximum: Some(seconds + GRACE) }
+    });
+    [
+        (Resource::Cpu, time),
+        (Resource::Nofile, open_files.map(hard)),
+        (Resource::Nproc, processes.map(hard)),
+        (Resource::Core, core.map(hard)),
+        (Resource::As, memory.map(hard)),
+    ]
+    .into_iter()
+    .filter_map(|(resource, limit)| Some((resource, limit?)))
+    .collect()
+}
+
+const GRACE: u64 = 5;
