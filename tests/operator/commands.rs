@@ -158,6 +158,28 @@ both_models! {
     }
 }
 
+both_models! {
+    async fn taking_an_application_offline_ends_when_it_has_finished_what_it_had(model: Model) {
+        let host = Setup::broken(model, "none").application("shutdown_timeout = \"25s\"").start().await;
+        let mut busy = host.wire().await;
+        let head = "POST /slow-reader HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+        busy.send(&format!("{head}Transfer-Encoding: chunked\r\n\r\n")).await;
+        busy.send_chunk(b"first").await;
+        let begun = async { while host.tells().await["workers"][0]["in_flight"] != 1 {} };
+        begun.await;
+        let directory = host.runtime_dir();
+        let offline =
+            tokio::spawn(async move { crate::host::operator(&directory, &["offline", "app"]).await });
+        host.log.message("configuration in force").await;
+        assert_eq!(host.get("/").await.header("cohost-failure"), "offline");
+        assert!(!offline.is_finished());
+        busy.send("0\r\n\r\n").await;
+        assert!(busy.rest().await.contains("5 bytes"));
+        assert_eq!(offline.await.unwrap().code, 0);
+        assert!(host.stop().await.success());
+    }
+}
+
 #[tokio::test]
 async fn an_application_moves_out_of_the_worker_and_back_and_no_request_fails() {
     let host = Setup::broken(Model::InProcess, "none").start_preloaded().await;
