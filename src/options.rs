@@ -2,7 +2,7 @@
 //!
 //! A leaf: the configuration file fills these in, and so does a program that embeds the library without one.
 
-use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, num::NonZeroU16, path::PathBuf, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +72,82 @@ impl Default for Options {
         }
     }
 }
+
+/// When an application is replaced by a fresh one although nothing is wrong. By default, never.
+///
+/// The program's supervisor sees to it, not the application itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recycle {
+    /// When it has run for so long.
+    pub age: Option<Duration>,
+    /// At these times of day, where the system is.
+    pub schedule: Vec<TimeOfDay>,
+    /// When it has had so many requests.
+    pub requests: Option<u64>,
+    /// Out of process: when its processes have so many bytes of memory.
+    pub memory: Option<u64>,
+    /// How often requests and memory are looked at.
+    pub interval: Duration,
+}
+
+impl Default for Recycle {
+    fn default() -> Self {
+        Self {
+            age: None,
+            schedule: Vec::new(),
+            requests: None,
+            memory: None,
+            // Looking through all processes costs some milliseconds, and memory does not grow that fast.
+            interval: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A time of day, to the minute: `03:00`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimeOfDay {
+    hour: u8,
+    minute: u8,
+}
+
+impl TimeOfDay {
+    /// The hour, from 0 to 23.
+    #[must_use]
+    pub fn hour(self) -> u8 {
+        self.hour
+    }
+
+    /// The minute, from 0 to 59.
+    #[must_use]
+    pub fn minute(self) -> u8 {
+        self.minute
+    }
+}
+
+impl FromStr for TimeOfDay {
+    type Err = NotATime;
+
+    fn from_str(text: &str) -> Result<Self, NotATime> {
+        let number = |digits: &str, most: u8| {
+            let number = digits.parse().ok().filter(|number| *number <= most);
+            number.filter(|_| digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        let (hour, minute) = text.split_once(':').ok_or(NotATime)?;
+        let (hour, minute) = (number(hour, 23), number(minute, 59));
+        hour.zip(minute).map(|(hour, minute)| Self { hour, minute }).ok_or(NotATime)
+    }
+}
+
+impl fmt::Display for TimeOfDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02}:{:02}", self.hour, self.minute)
+    }
+}
+
+/// A text is no time of day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be hours and minutes, from 00:00 to 23:59")]
+pub struct NotATime;
 
 /// What only an application in a process of its own has.
 #[derive(Clone, Debug, PartialEq, Eq)]

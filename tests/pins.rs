@@ -34,7 +34,10 @@ fn a_pin_is_named_by_its_content_and_stays_as_it_is() {
 
     pins.keep(|pin| pin == second);
     assert!(!first.exists() && second.exists());
-    drop(pins);
+    // As the next program in this process finds it.
+    let again = Pins::with(&second, Path::new("/nowhere")).unwrap();
+    assert_eq!(again.pin(&library).unwrap(), second);
+    drop((pins, again));
     assert_eq!(entries(place.path()).len(), 0);
 }
 

@@ -18,6 +18,15 @@ mod hangs;
 // The end of a worker that somebody wanted, while the next one serves.
 mod replacement;
 
+// What the host does by itself when files change.
+mod watching;
+
+// A file that takes an application offline.
+mod offline;
+
+// New generations that do not start, or crash at once.
+mod trials;
+
 // Another program in place of the supervisor's.
 mod upgrade;
 

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    mem,
     path::{Path, PathBuf},
 };
 
@@ -19,7 +20,7 @@ use crate::{
     cli::{Cli, Command, Run},
     exit::{Exit, Refused},
     run,
-    standing::{self, Described, Standing},
+    standing::{Described, Standing},
 };
 
 /// What is to be served.
@@ -69,18 +70,49 @@ impl Edition {
         self.standing.entry(application.to_owned()).or_default()
     }
 
-    /// Looks at the files of the applications in `config`, which is what this means: one that has changed is another.
-    pub(crate) fn look(&mut self, config: &Config) {
-        config
-            .sites
-            .iter()
-            .flat_map(|site| &site.applications)
-            .for_each(|application| self.look_at(application));
+    /// Forgets what was decided about all other applications.
+    pub(crate) fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.standing.retain(|name, _| is_there(name));
     }
 
-    /// Looks at the file of one application.
-    pub(crate) fn look_at(&mut self, application: &Application) {
-        self.standing(&application.name).file = standing::look(application);
+    /// What was decided about all of them.
+    pub(crate) fn standings(&self) -> impl Iterator<Item = &Standing> {
+        self.standing.values()
+    }
+
+    /// What was decided about one of them.
+    pub(crate) fn stands(&self, application: &str) -> Option<&Standing> {
+        self.standing.get(application)
+    }
+
+    /// What is written in it.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.source {
+            Source::File { text, .. } => Some(text),
+            Source::Library { .. } => None,
+        }
+    }
+
+    /// The text that describes an application.
+    pub(crate) fn written(&self, application: &str) -> Option<&str> {
+        let older = self.standing.get(application).and_then(|standing| standing.written.as_deref());
+        older.or(self.text())
+    }
+
+    /// All applications are again as they are written.
+    pub(crate) fn go_forward(&mut self) {
+        self.standing.values_mut().for_each(Standing::go_forward);
+    }
+
+    /// Those that were gone back to as they had been written before are as they are written again, if that is not what it
+    /// was in `base`: somebody has changed it since.
+    pub(crate) fn settle(&mut self, base: &Self) {
+        let (Ok(is), Ok(was)) = (self.as_written(), base.as_written()) else { return };
+        for (name, standing) in self.standing.iter_mut().filter(|(_, standing)| standing.written.is_some()) {
+            if find(&is, name) != find(&was, name) {
+                standing.go_forward();
+            }
+        }
     }
 
     /// An application of the configuration as it is to be hosted.
@@ -104,10 +136,40 @@ impl Edition {
 
     /// What it means, with the environment of this process.
     pub(crate) fn config(&self) -> Result<Config, Refused> {
-        let mut config = match &self.source {
-            Source::File { file, text } => run::parse(text, Path::new(file))?,
-            Source::Library { library, folder } => single(Path::new(library), Path::new(folder))?,
+        let mut config = self.as_written()?;
+        for application in config.sites.iter_mut().flat_map(|site| &mut site.applications) {
+            let older =
+                self.standing.get(&*application.name).and_then(|standing| standing.written.as_deref());
+            // What cannot be understood any more is as it is written now.
+            let Some(older) = older.and_then(|text| self.means(text).ok()) else { continue };
+            if let Some(older) = find(&older, &application.name) {
+                // Where it is mounted is the site's matter.
+                *application = Application { path: mem::take(&mut application.path), ..older.clone() };
+            }
+        }
+        Ok(config)
+    }
+
+    /// The same, as if nothing had been decided.
+    fn as_written(&self) -> Result<Config, Refused> {
+        match &self.source {
+            Source::File { text, .. } => self.means(text),
+            Source::Library { library, folder } => {
+                self.applied(single(Path::new(library), Path::new(folder))?)
+            }
+        }
+    }
+
+    /// What a text means in place of what is written.
+    fn means(&self, text: &str) -> Result<Config, Refused> {
+        let file = match &self.source {
+            Source::File { file, .. } => Path::new(file),
+            Source::Library { .. } => Path::new(""),
         };
+        self.applied(run::parse(text, file)?)
+    }
+
+    fn applied(&self, mut config: Config) -> Result<Config, Refused> {
         let arguments = Cli::try_parse_from(&self.command_line)
             .map_err(|error| Exit::Usage.because(error.to_string()))?;
         match arguments.command {
@@ -118,10 +180,15 @@ impl Edition {
     }
 }
 
+fn find<'a>(config: &'a Config, name: &str) -> Option<&'a Application> {
+    config.sites.iter().flat_map(|site| &site.applications).find(|application| *application.name == *name)
+}
+
 /// Whether a worker that serves `old` can go on to serve `new`: everything but what it was started with.
 pub(crate) fn changes_in_place(old: &Config, new: &Config) -> bool {
     let server = config::Server {
         standby: old.server.standby,
+        watch: old.server.watch,
         unknown_authority: old.server.unknown_authority,
         ..new.server.clone()
     };

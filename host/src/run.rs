@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit, Refused> {
     if arguments.no_supervisor {
         return serve::serve(&edition, config, &greeting);
     }
-    supervise::supervise(edition, config, greeting, &arguments.runtime_dir)
+    supervise::supervise(edition, greeting, &arguments.runtime_dir)
 }
 
 /// Goes on with what the program before this one has left.

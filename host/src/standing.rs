@@ -15,6 +15,8 @@ use cohost::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::rollback::Former;
+
 /// What was decided about an application beyond what is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -29,6 +31,14 @@ pub(crate) struct Standing {
     pub(crate) hosting_model: Option<HostingModel>,
     /// It is not served at all.
     pub(crate) offline: Option<Offline>,
+    /// Nor for as long as there is a file in its folder that says so.
+    pub(crate) app_offline: Option<Offline>,
+    /// The generation before this one.
+    pub(crate) previous: Option<Former>,
+    /// The generation from which it was gone back to this one.
+    pub(crate) instead_of: Option<Former>,
+    /// The text that describes it, if it is not what is written now.
+    pub(crate) written: Option<String>,
     /// Its file as it was when somebody last looked.
     pub(crate) file: Option<Stamp>,
 }
@@ -77,7 +87,16 @@ impl Standing {
         let pinned = self.library.clone().filter(|_| is_library);
         // A copy stays as it is, whatever becomes of the file.
         let file = self.file.filter(|_| pinned.is_none());
-        Described { application, pinned, round: self.round, offline: self.offline.clone(), file }
+        Described { application, pinned, round: self.round, offline: self.offline(), file }
+    }
+
+    /// Why it is not served. There may be two reasons, and the page is of the one that has one.
+    fn offline(&self) -> Option<Offline> {
+        let mut offline = self.offline.clone().or_else(|| self.app_offline.clone())?;
+        if offline.page.is_none() {
+            offline.page = self.app_offline.as_ref().and_then(|file| file.page.clone());
+        }
+        Some(offline)
     }
 }
 
@@ -99,11 +118,11 @@ pub(crate) fn look(application: &Application) -> Option<Stamp> {
 }
 
 // Paths need not be text, and JSON would insist on that.
-fn path_as_bytes<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn path_as_bytes<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
     path.clone().map(PathBuf::into_os_string).serialize(serializer)
 }
 
-fn path_of_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+pub(crate) fn path_of_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
     Ok(Option::<OsString>::deserialize(deserializer)?.map(PathBuf::from))
 }
 
@@ -153,13 +172,29 @@ mod tests {
     }
 
     #[test]
+    fn offline_for_two_reasons_needs_both_to_go() {
+        let by = |by, page: Option<&str>| Some(Offline { by, page: page.map(str::to_owned) });
+        let mut standing = Standing { offline: by(By::Operator, None), ..Standing::default() };
+        standing.app_offline = by(By::File, Some("<p>later"));
+        assert_eq!(standing.of(&shop()).offline, by(By::Operator, Some("<p>later")));
+        standing.offline = None;
+        assert_eq!(standing.of(&shop()).offline, by(By::File, Some("<p>later")));
+        standing.app_offline = None;
+        assert_eq!(standing.of(&shop()).offline, None);
+    }
+
+    #[test]
     fn it_is_handed_over_as_it_is_and_what_a_later_build_adds_is_skipped() {
         use std::os::unix::ffi::OsStringExt as _;
         let standing = Standing {
             round: 3,
             library: Some(OsString::from_vec(vec![b'/', 0xff]).into()),
             hosting_model: Some(HostingModel::InProcess),
-            offline: Some(Offline { by: By::File, page: Some("<p>later".to_owned()) }),
+            offline: Some(Offline { by: By::Operator, page: None }),
+            app_offline: Some(Offline { by: By::File, page: Some("<p>later".to_owned()) }),
+            previous: Some(Former { library: Some("/pins/a/libshop.so".into()), written: None }),
+            instead_of: Some(Former { library: None, written: Some("[[site]]".to_owned()) }),
+            written: Some("[[site]]".to_owned()),
             file: Stamp::of(Path::new("/")),
         };
         let text = serde_json::to_string(&standing).unwrap();

@@ -1,9 +1,10 @@
 //! The program as a supervisor: keeps the listening sockets, and a worker that serves on them.
 //!
 //! In: a configuration, signals, what workers report, and how they end. Out: orders to workers, and an exit code when all
-//! of them have ended. Never: runs code of an application, reads a byte of what a client sends, waits for anything but events, or
-//! decides anything itself: [`Plan`] does that.
+//! of them have ended. Never: runs code of an application, reads a byte of what a client sends, waits for
+//! anything but events, or decides anything itself: [`Plan`] does that.
 
+mod changes;
 mod commands;
 mod crashes;
 mod editions;
@@ -12,7 +13,6 @@ mod logs;
 pub(crate) mod succession;
 mod survey;
 mod terms;
-mod wishes;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -24,6 +24,7 @@ use std::{
 
 use cohost::{
     config::Config,
+    dispatcher::in_process::Pins,
     supervisor::{
         Exit as Ended,
         lending::{Lender, UNCLAIMED},
@@ -38,35 +39,41 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 pub(crate) use self::terms::check;
 use self::{
-    commands::Waiting, crashes::Crashes, justice::Justice, survey::Surveys, terms::terms, wishes::Wishes,
+    changes::Changes, commands::Waiting, crashes::Crashes, justice::Justice, survey::Surveys, terms::terms,
 };
 use crate::{
     door::Door,
     edition::Edition,
     exit::{Exit, Refused},
     greeting::Greeting,
-    hosting, printed,
+    hosting,
+    next::Next,
+    printed,
     runtime_dir::RuntimeDir,
-    signals::{self, Asked, Signals, Terminal},
+    signals::{Signals, Terminal},
     sockets::Sockets,
     systemd,
     upgrade::{self, Upgrade},
+    wish::Wish,
 };
 
 /// Has workers serve `edition`, and its successors, until told to stop; says `greeting` once the first one does.
 pub(crate) fn supervise(
-    mut edition: Edition,
-    config: Config,
+    edition: Edition,
     greeting: Greeting,
     runtime_dir: &RuntimeDir,
 ) -> Result<Exit, Refused> {
+    let changes = Changes::new(Pins::new(&std::env::temp_dir()).map_err(|error| {
+        Exit::Failed.because(format!("cannot make a place for copies of libraries: {error}"))
+    })?);
+    let Next { mut edition, config, .. } = changes.first(edition)?;
     let mut sockets = Sockets::new(systemd::sockets());
     sockets.open(&config)?;
     sockets.close_kept();
     check(&edition, &config)?;
-    edition.look(&config);
     let justice = Justice::left(runtime_dir, &mut edition, &config);
-    watch(|| Door::open(runtime_dir), || Ok(Supervisor::new(edition, config, greeting, sockets, justice)))
+    let supervisor = || Ok(Supervisor::new((edition, config), greeting, sockets, changes, justice));
+    watch(|| Door::open(runtime_dir), supervisor)
 }
 
 fn watch(
@@ -75,6 +82,8 @@ fn watch(
 ) -> Result<Exit, Refused> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // For what may block: files. Decisions are made on this thread alone.
+        .thread_name("cohost-blocking")
         .build()
         .map_err(|error| Exit::Failed.because(format!("cannot watch over workers: {error}")))?;
     runtime.block_on(async {
@@ -104,12 +113,12 @@ struct Supervisor {
     hear: UnboundedSender<(Generation, Heard)>,
     greeting: Option<Greeting>,
     stop: Stop,
+    changes: Changes,
     upgrade: Upgrade,
     /// Where this program was started.
     directory: PathBuf,
     since: SystemTime,
     waiting: Waiting,
-    wishes: Wishes,
     surveys: Surveys,
     crashes: Crashes,
     justice: Justice,
@@ -144,11 +153,18 @@ enum Stop {
 }
 
 impl Supervisor {
-    fn new(edition: Edition, config: Config, greeting: Greeting, sockets: Sockets, justice: Justice) -> Self {
+    fn new(
+        (edition, config): (Edition, Config),
+        greeting: Greeting,
+        sockets: Sockets,
+        changes: Changes,
+        justice: Justice,
+    ) -> Self {
         let first = worker::Edition(1);
         printed::keep(&config);
         let (plan, begin) = Plan::new(Instant::now(), first, terms(&config), Policy::default());
         let (hear, heard) = unbounded_channel();
+        changes.look_after(&edition, &config);
         Self {
             plan,
             begin,
@@ -160,11 +176,11 @@ impl Supervisor {
             hear,
             greeting: Some(greeting),
             stop: Stop::NotAsked,
+            changes,
             upgrade: Upgrade::None,
             directory: std::env::current_dir().unwrap_or_default(),
             since: SystemTime::now(),
             waiting: Waiting::default(),
-            wishes: Wishes::default(),
             surveys: Surveys::default(),
             crashes: Crashes::default(),
             justice,
@@ -185,6 +201,11 @@ impl Supervisor {
                 asked = signals.next() => self.asked(terminal.meant(asked)),
                 Some((generation, heard)) = self.heard.recv() => self.heard(generation, heard),
                 call = door.next() => self.called(call),
+                Some(made) = self.changes.made.recv() => self.made(made),
+                Some(paths) = self.changes.changed.recv() => {
+                    self.changes.wish(Wish::Look(paths), None);
+                    Vec::new()
+                }
                 () = children.changed() => self.reap(&children),
                 () = self.lender.turn() => Vec::new(),
                 () = tokio::time::sleep_until(due) => vec![Event::Tick],
@@ -197,9 +218,7 @@ impl Supervisor {
                 outcome = outcome.or(self.tell(event));
             }
             self.waiting.look(&self.workers, &mut self.lender);
-            while let Some(event) = self.next_wish() {
-                outcome = outcome.or(self.tell(event));
-            }
+            self.go_on_with_changes();
             self.go_on_with_upgrade().await;
         }
         // Guards that outlive their worker for a moment, and what escaped from applications in process.
@@ -217,35 +236,6 @@ impl Supervisor {
     fn tell(&mut self, event: Event) -> Option<Outcome> {
         let actions = self.plan.on(Instant::now(), event);
         self.act(actions)
-    }
-
-    fn asked(&mut self, asked: Asked) -> Vec<Event> {
-        match (asked, self.stop) {
-            (Asked::Reload, Stop::NotAsked) => self.reload().into_iter().collect(),
-            (Asked::Upgrade, Stop::NotAsked) => {
-                self.upgrade = Upgrade::wanted();
-                Vec::new()
-            }
-            (Asked::Reload | Asked::Upgrade, Stop::Asked) => Vec::new(),
-            (Asked::Stop(_), Stop::NotAsked) => {
-                signals::first(asked);
-                vec![self.stop()]
-            }
-            (Asked::Stop(_), Stop::Asked) => {
-                signals::second(asked);
-                vec![Event::Stop]
-            }
-        }
-    }
-
-    fn stop(&mut self) -> Event {
-        self.stop = Stop::Asked;
-        self.upgrade = Upgrade::None;
-        systemd::stopping();
-        // Before workers are told: once they have closed theirs, nobody waits in vain to be accepted.
-        self.sockets.close();
-        self.lender.stop();
-        Event::Stop
     }
 
     fn heard(&mut self, generation: Generation, heard: Heard) -> Vec<Event> {
@@ -375,7 +365,7 @@ impl Supervisor {
                     tracing::info!(edition = edition.0, "configuration in force");
                     systemd::ready();
                     self.forgive();
-                    self.waiting.adopted(edition);
+                    self.became(edition, None);
                 }
                 Action::Refuse(edition, why) => {
                     self.editions.remove(&edition);
@@ -386,7 +376,7 @@ impl Supervisor {
                         "configuration refused; the one in force stays"
                     );
                     systemd::ready();
-                    self.waiting.refused(edition, why);
+                    self.became(edition, Some(why));
                 }
                 Action::Drain(generation) => self.tell_to_end(generation, &Order::Drain),
                 Action::Hurry(generation) => self.tell_to_end(generation, &Order::Hurry),

@@ -68,6 +68,7 @@ pub(super) fn read<'a>(
         settings: settings.unwrap_or_else(Application::no_settings),
         options,
         process,
+        trial: section.read("trial", boolean).unwrap_or(true),
     };
     application.host_as(model);
     application.demote_after = demote_after.or(application.demote_after);

@@ -155,6 +155,8 @@ pub struct Server {
     pub shutdown_timeout: Duration,
     /// Whether a worker waits, loaded already, for the crash of the one that serves.
     pub standby: bool,
+    /// Whether files are looked after, so that a change to one has an effect without a command.
+    pub watch: bool,
     /// What a request gets whose authority no site has.
     pub unknown_authority: UnknownAuthority,
     /// Proxies whose word on the client's address and scheme is believed.
@@ -174,6 +176,7 @@ impl Default for Server {
             keep_alive_timeout: Duration::from_secs(75),
             shutdown_timeout: Duration::from_secs(10),
             standby: true,
+            watch: true,
             unknown_authority: UnknownAuthority::DefaultSite,
             trusted_proxies: Vec::new(),
             error_page: true,
@@ -227,6 +230,8 @@ pub struct Application {
     pub options: Options,
     /// What it has in a process of its own.
     pub process: ProcessOptions,
+    /// Whether what changes is tried in a process that is thrown away, before it comes into one that serves.
+    pub trial: bool,
 }
 
 impl Application {
@@ -247,6 +252,7 @@ impl Application {
             settings: Self::no_settings(),
             options: Options::default(),
             process: ProcessOptions::default(),
+            trial: true,
         }
     }
 

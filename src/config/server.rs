@@ -33,6 +33,7 @@ pub(super) fn server(top: &Section<'_>) -> Server {
     section.set(&mut server.keep_alive_timeout, "keep_alive_timeout", duration);
     section.set(&mut server.shutdown_timeout, "shutdown_timeout", duration);
     section.set(&mut server.standby, "standby", boolean);
+    section.set(&mut server.watch, "watch", boolean);
     let answers = [
         ("default", UnknownAuthority::DefaultSite),
         ("misdirected", UnknownAuthority::Misdirected),

@@ -24,7 +24,11 @@ mod launch;
 #[cfg(feature = "out-of-process")]
 pub mod lending;
 pub mod life;
+#[cfg(feature = "out-of-process")]
+pub mod memory;
 mod patience;
+#[cfg(feature = "out-of-process")]
+pub mod recycling;
 #[cfg(feature = "out-of-process")]
 mod runner;
 #[cfg(feature = "out-of-process")]

@@ -8,6 +8,8 @@ pub(crate) mod descriptors;
 pub(crate) mod listening;
 pub(crate) mod shared;
 pub(crate) mod stack;
+#[cfg(feature = "out-of-process")]
+pub(crate) mod stamp;
 
 /// Has lists of processes, and whatever shows a process by its name, show this one by `name`: 15 letters at most.
 ///

@@ -203,10 +203,12 @@ impl Setup {
         let Self { artifact, log, server, application, settings, rest, binding, .. } = self;
         // A second worker for each host would slow down all tests, and run what is preloaded twice.
         let standby = if server.contains("standby") { "" } else { "standby = false" };
+        // Nor shall it do by itself what a test wants to see done by a command.
+        let watch = if server.contains("watch = ") { "" } else { "watch = false" };
         let model =
             self.model.map(|model| format!("hosting_model = {:?}", model.as_str())).unwrap_or_default();
         format!(
-            "[log]\nformat = \"json\"\n{log}\n[server]\n{standby}\n{server}\n[[site]]\nname = \"site\"\n\
+            "[log]\nformat = \"json\"\n{log}\n[server]\n{standby}\n{watch}\n{server}\n[[site]]\nname = \"site\"\n\
              bindings = [{binding:?}]\n[[site.application]]\nname = \"app\"\n{artifact}\n{model}\n\
              {application}\n[site.application.settings]\n{settings}\n{rest}\n"
         )

@@ -72,21 +72,24 @@ async fn a_reload_of_what_does_not_start_ends_with_the_reason_and_the_old_goes_o
 }
 
 #[tokio::test]
-async fn a_reload_that_a_newer_one_overtakes_is_refused() {
-    let setup = |fault| Setup::broken(Model::InProcess, fault).log("level = \"debug\"");
-    let slow = setup("constructor-hang").application("preload = true");
-    let host = setup("none").start().await;
+async fn a_reload_that_a_newer_one_overtakes_comes_to_the_same() {
+    let slow = Setup::broken(Model::InProcess, "constructor-hang").application("preload = true");
+    let host = Setup::broken(Model::InProcess, "none").start().await;
     rewrite(&host, &slow.text());
     let first = tokio::spawn({
         let directory = host.runtime_dir();
         async move { crate::host::operator(&directory, &["reload"]).await }
     });
-    host.log.message("application starting").await;
-    rewrite(&host, &setup("none").text());
+    // It is being tried, and will not come to an end.
+    host.log
+        .wait(|event| event["message"] == "instance started" && event["application"] == "app (trial)")
+        .await;
+    rewrite(&host, &Setup::broken(Model::InProcess, "none").text());
     let second = host.operator(&["reload"]).await;
     assert_eq!(second.code, 0, "{second:?}");
     let first = first.await.unwrap();
-    assert!(first.code == 1 && first.stderr.contains("a newer configuration came"), "{first:?}");
+    assert_eq!(first.code, 0, "{first:?}");
+    assert_eq!(host.log.of("worker starts").len(), 1);
     assert!(host.stop().await.success());
 }
 
@@ -227,7 +230,7 @@ async fn a_fresh_one_that_does_not_start_is_refused_and_the_old_one_goes_on() {
 }
 
 #[tokio::test]
-async fn wishes_that_come_together_are_granted_one_after_the_other() {
+async fn wishes_that_come_together_are_all_granted() {
     let host = Setup::sample(Model::InProcess).beside(&library("sample_app"), Model::InProcess).start().await;
     let directory = host.runtime_dir();
     let wishes = [["recycle", "app"], ["offline", "healthy"], ["demote", "app"], ["recycle", "healthy"]];
@@ -235,7 +238,7 @@ async fn wishes_that_come_together_are_granted_one_after_the_other() {
         futures_util::future::join_all(wishes.iter().map(|words| crate::host::operator(&directory, words)));
     assert!(said.await.iter().all(|said| said.code == 0));
     let status = host.tells().await;
-    assert_eq!(status["host"]["edition"], 5);
+    assert!(status["host"]["edition"].as_u64().unwrap() <= 5);
     let applications = &status["sites"][0]["applications"];
     assert_eq!(applications[0]["hosting_model"], "outofprocess");
     assert_eq!(applications[1]["state"], "offline");

@@ -5,7 +5,7 @@ use std::{net::TcpListener, os::unix::net::UnixDatagram, time::Duration};
 use rustix::process::{Signal, getpgid};
 
 use super::started;
-use crate::host::{Model, PATIENCE, Setup, Watched, kill, status_of};
+use crate::host::{Model, PATIENCE, Setup, Watched, kill};
 
 #[tokio::test]
 async fn processes_are_called_what_they_are() {
@@ -54,9 +54,14 @@ async fn a_stop_leaves_no_process_behind() {
 }
 
 #[tokio::test]
-async fn a_supervisor_has_one_thread_and_its_worker_a_group_of_its_own() {
+async fn a_supervisor_has_no_threads_to_serve_with_and_its_worker_a_group_of_its_own() {
     let host = Setup::sample(Model::InProcess).start().await;
-    assert_eq!(status_of(host.pid(), "Threads"), 1);
+    let threads = std::fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap();
+    for thread in threads {
+        let name = std::fs::read_to_string(thread.unwrap().path().join("comm")).unwrap_or_default();
+        // One decides, and the others wait for files.
+        assert!(["cohost", "cohost-files", "cohost-blocking", ""].contains(&name.trim()), "{name}");
+    }
     let worker = rustix::process::Pid::from_raw(host.worker().cast_signed()).unwrap();
     assert_eq!(getpgid(Some(worker)).unwrap(), worker, "Ctrl+C on a terminal does not reach it");
     assert!(host.stop().await.success());

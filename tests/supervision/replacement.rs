@@ -120,7 +120,7 @@ async fn a_worker_that_does_not_get_ready_is_refused_once_and_the_old_one_goes_o
     for (fault, why) in [("constructor-error", "PreloadFailed"), ("constructor-abort", "Crashed")] {
         let host = Setup::broken(Model::InProcess, "none").start_preloaded().await;
         let worker = host.worker();
-        let broken = Setup::broken(Model::InProcess, fault).application("preload = true");
+        let broken = Setup::broken(Model::InProcess, fault).application("preload = true\ntrial = false");
         rewrite(&host, &broken.server("threads = 3").text());
         host.signal("HUP");
         let told = host.log.message(REFUSED).await;

@@ -14,23 +14,22 @@ use cohost::{
     },
 };
 
-use super::{Stop, Supervisor, Worker, wishes::Wish};
-use crate::exit::{Exit, Refused};
+use super::{Stop, Supervisor, Worker};
+use crate::{
+    signals::{self, Asked},
+    systemd,
+    upgrade::Upgrade,
+    wish::Wish,
+};
 
 /// Operators who wait.
 #[derive(Default)]
 pub(super) struct Waiting {
-    changes: BTreeMap<worker::Edition, Change>,
+    /// What did not start of an edition, and why.
+    failed: BTreeMap<worker::Edition, Vec<String>>,
     /// Theirs is in force; it is about workers with an older one.
     adopted: Vec<(worker::Edition, Until, Reply)>,
     stops: Vec<Reply>,
-}
-
-struct Change {
-    until: Until,
-    reply: Reply,
-    /// What did not start, and why.
-    failed: Vec<String>,
 }
 
 /// Until when somebody waits, once the edition is in force.
@@ -42,9 +41,52 @@ pub(super) enum Until {
     Ended(String),
 }
 
+impl Until {
+    /// Who takes something offline wants to replace its files.
+    pub(super) fn of(wish: &Wish) -> Self {
+        match wish {
+            Wish::Offline(application, _) => Self::Ended(application.clone()),
+            _ => Self::Alone,
+        }
+    }
+}
+
 type Workers = BTreeMap<Generation, Worker>;
 
 impl Supervisor {
+    /// Does what a signal wants.
+    pub(super) fn asked(&mut self, asked: Asked) -> Vec<Event> {
+        match (asked, self.stop) {
+            (Asked::Reload, Stop::NotAsked) => {
+                self.changes.wish(Wish::Reload, None);
+                Vec::new()
+            }
+            (Asked::Upgrade, Stop::NotAsked) => {
+                self.upgrade = Upgrade::wanted();
+                Vec::new()
+            }
+            (Asked::Reload | Asked::Upgrade, Stop::Asked) => Vec::new(),
+            (Asked::Stop(_), Stop::NotAsked) => {
+                signals::first(asked);
+                vec![self.stop()]
+            }
+            (Asked::Stop(_), Stop::Asked) => {
+                signals::second(asked);
+                vec![Event::Stop]
+            }
+        }
+    }
+
+    fn stop(&mut self) -> Event {
+        self.stop = Stop::Asked;
+        self.upgrade = Upgrade::None;
+        systemd::stopping();
+        // Before workers are told: once they have closed theirs, nobody waits in vain to be accepted.
+        self.sockets.close();
+        self.lender.stop();
+        Event::Stop
+    }
+
     /// Does what an operator wants, or begins to.
     pub(super) fn called(&mut self, call: Call) -> Vec<Event> {
         let Call { command, reply } = call;
@@ -59,7 +101,7 @@ impl Supervisor {
                 return self.stop_for(how);
             }
             _ if self.stop == Stop::Asked => reply.refuse(stopping()),
-            Command::Reload => return self.reload_for(reply),
+            Command::Reload => self.wish(Wish::Reload, reply),
             Command::Recycle(Recycle { application: Some(name) }) => self.wish(Wish::Recycle(name), reply),
             Command::Recycle(Recycle { application: None }) => self.wish(Wish::RecycleAll, reply),
             Command::Offline(what) => self.wish(Wish::Offline(what.application, what.page), reply),
@@ -78,21 +120,8 @@ impl Supervisor {
 
     /// It has its turn once nothing else is under way.
     fn wish(&mut self, wish: Wish, reply: Reply) {
-        self.wishes.push_back((wish, reply));
-    }
-
-    fn reload_for(&mut self, reply: Reply) -> Vec<Event> {
-        tracing::info!("an operator wants a reload");
-        match self.reload() {
-            Ok(event) => {
-                self.waiting.change(self.last, Until::Alone, reply);
-                vec![event]
-            }
-            Err(refused) => {
-                reply.refuse(refusal(&refused));
-                Vec::new()
-            }
-        }
+        tracing::info!(?wish, "an operator wants a change");
+        self.changes.wish(wish, Some(reply));
     }
 
     fn stop_for(&mut self, how: How) -> Vec<Event> {
@@ -110,23 +139,14 @@ impl Supervisor {
 }
 
 impl Waiting {
-    /// Somebody waits for this edition.
-    pub(super) fn change(&mut self, edition: worker::Edition, until: Until, reply: Reply) {
-        self.changes.insert(edition, Change { until, reply, failed: Vec::new() });
-    }
-
     /// A worker with this configuration could not start these.
     pub(super) fn failed(&mut self, edition: worker::Edition, failed: Vec<String>) {
-        if let Some(change) = self.changes.get_mut(&edition) {
-            change.failed.extend(failed);
-        }
+        self.failed.entry(edition).or_default().extend(failed);
     }
 
-    /// This edition is in force.
-    pub(super) fn adopted(&mut self, edition: worker::Edition) {
-        if let Some(Change { until, reply, .. }) = self.changes.remove(&edition) {
-            self.adopted.push((edition, until, reply));
-        }
+    /// This edition is in force, and somebody waits for what follows from that.
+    pub(super) fn adopted(&mut self, edition: worker::Edition, until: Until, reply: Reply) {
+        self.adopted.push((edition, until, reply));
     }
 
     /// Answers those whose time has come, now that everything is as it is.
@@ -151,9 +171,9 @@ impl Waiting {
         }
     }
 
-    /// This configuration will not be in force.
-    pub(super) fn refused(&mut self, edition: worker::Edition, why: Refusal) {
-        let Some(Change { reply, failed, .. }) = self.changes.remove(&edition) else { return };
+    /// Why an edition will not be in force.
+    pub(super) fn refused(&mut self, edition: worker::Edition, why: Refusal) -> Problem {
+        let failed = self.failed.remove(&edition).unwrap_or_default();
         let (code, detail) = match why {
             Refusal::Crashed(exit) => {
                 (Code::StartRefused, format!("its worker ended before it was ready: {exit}"))
@@ -168,7 +188,7 @@ impl Waiting {
             Refusal::Stopping => (Code::Stopping, "the host is ending".to_owned()),
         };
         let advice = if code == Code::StartRefused { "; the log says more" } else { "" };
-        reply.refuse(Problem::new(code, detail + advice).faults(failed));
+        Problem::new(code, detail + advice).faults(failed)
     }
 
     /// Nothing is left of the host but this.
@@ -176,18 +196,6 @@ impl Waiting {
         for reply in self.stops.drain(..) {
             reply.done(&Stopped { gracefully: outcome == Outcome::Gracefully });
         }
-    }
-}
-
-/// Why a configuration was not even tried.
-pub(super) fn refusal(refused: &Refused) -> Problem {
-    match refused.exit {
-        Exit::Configuration => {
-            Problem::new(Code::ConfigurationRefused, "the configuration has faults; the one in force stays")
-                .faults(refused.message.lines())
-        }
-        // What it names cannot be had, such as an address.
-        _ => Problem::new(Code::StartRefused, refused.message.clone()),
     }
 }
 

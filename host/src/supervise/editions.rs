@@ -3,7 +3,10 @@
 //! In: what somebody wants changed. Out: an event for the plan; orders to the worker that serves. Never: decides which
 //! edition is in force.
 
-use cohost::supervisor::worker::{self, Change, Event, Generation, Order};
+use cohost::{
+    config::Config,
+    supervisor::worker::{self, Change, Event, Generation, Order},
+};
 
 use super::{
     Supervisor,
@@ -12,35 +15,11 @@ use super::{
 use crate::{
     edition::{self, Edition},
     exit::Refused,
-    systemd,
 };
 
 impl Supervisor {
-    /// Reads the configuration again. What is wrong with it changes nothing.
-    pub(super) fn reload(&mut self) -> Result<Event, Refused> {
-        systemd::reloading();
-        tracing::info!("reading the configuration again");
-        let read = self.newest().again().and_then(|mut edition| {
-            edition.look(&edition.config()?);
-            self.propose(edition)
-        });
-        read.inspect_err(|refused| {
-            for fault in refused.to_string().lines() {
-                tracing::error!(fault, "configuration refused; the one in force stays");
-            }
-            systemd::ready();
-        })
-    }
-
-    /// What everything that is decided anew has to begin with: nothing that was decided before is lost by it.
-    pub(super) fn newest(&self) -> &Edition {
-        let newest = self.editions.values().next_back();
-        &newest.expect("the one in force is always there").0
-    }
-
     /// A new edition for the plan; nothing has changed if it is refused.
-    pub(super) fn propose(&mut self, edition: Edition) -> Result<Event, Refused> {
-        let config = edition.config()?;
+    pub(super) fn propose(&mut self, edition: Edition, config: Config) -> Result<Event, Refused> {
         check(&edition, &config)?;
         self.sockets.open(&config)?;
         self.last = worker::Edition(self.last.0 + 1);

@@ -19,7 +19,7 @@ use cohost::{
 };
 
 use super::{Supervisor, Worker};
-use crate::{crash, demotions::Demotions, edition::Edition, runtime_dir::RuntimeDir};
+use crate::{crash, demotions::Demotions, edition::Edition, runtime_dir::RuntimeDir, wish::Wish};
 
 /// What is known of applications that have ended workers, and which workers refuse which of them from their start.
 pub(super) struct Justice {
@@ -46,6 +46,9 @@ impl Supervisor {
         let blame = Blame::of(&worker.process.recording(), exit);
         crash::report(generation, worker.process.pid(), exit, &blame);
         self.crashes.note(exit, &blame);
+        if worker.edition == self.plan.edition() {
+            self.go_back(blame.culprit.as_ref().map(|culprit| &*culprit.application));
+        }
         let Some(culprit) = blame.culprit else { return vec![Event::Exited(generation, exit)] };
         // What was not even started there cannot have done it: the evidence misleads.
         if worker.refused.contains(&culprit.application) {
@@ -57,8 +60,8 @@ impl Supervisor {
         }
         let ready = self.plan.is_ready(generation);
         let stage = if ready && !culprit.starting { Stage::Running } else { Stage::Starting };
-        let sentence = self.judge(&culprit.application, stage, format!("{exit}{}", at(&culprit)));
-        [Event::Felled(generation, exit)].into_iter().chain(sentence).collect()
+        self.judge(&culprit.application, stage, format!("{exit}{}", at(&culprit)));
+        vec![Event::Felled(generation, exit)]
     }
 
     /// An application does not give back a thread of a worker.
@@ -70,19 +73,19 @@ impl Supervisor {
             application = stuck.application,
             "worker is replaced, because an application hangs in it"
         );
-        let mut events = vec![Event::Recycle(generation)];
+        let events = vec![Event::Recycle(generation)];
         if worker.edition == self.plan.edition() {
             let what = format!("a hang at {}", stuck.at);
-            events.extend(self.judge(&stuck.application, Stage::Running, what));
+            self.judge(&stuck.application, Stage::Running, what);
         }
         events
     }
 
-    fn judge(&mut self, application: &str, stage: Stage, what: String) -> Option<Event> {
+    fn judge(&mut self, application: &str, stage: Stage, what: String) {
         let leniency = self.written(application).map(leniency).unwrap_or_default();
         let now = Instant::now();
         match self.justice.verdicts.ended(now, application, stage, leniency, what.clone()) {
-            Verdict::GoesOn => None,
+            Verdict::GoesOn => {}
             Verdict::Demoted => self.demote(application, what),
             Verdict::Refused(until, why) => {
                 let told = self.justice.verdicts.refused(now).find(|it| it.application == application);
@@ -97,13 +100,12 @@ impl Supervisor {
                     let order = Order::Refuse(refuse(&refused, now));
                     self.workers.values().for_each(|worker| worker.process.order(&order));
                 }
-                None
             }
         }
     }
 
     /// Has an application run in a process of its own from now on.
-    fn demote(&mut self, application: &str, what: String) -> Option<Event> {
+    fn demote(&mut self, application: &str, what: String) {
         tracing::error!(
             application,
             last = what,
@@ -111,12 +113,7 @@ impl Supervisor {
              promoted"
         );
         self.justice.demotions.note(application, what);
-        let mut edition = self.newest().clone();
-        edition.standing(application).hosting_model = Some(HostingModel::OutOfProcess);
-        let proposed = self.propose(edition).inspect_err(|refused| {
-            tracing::error!(application, %refused, "cannot demote the application; it stays where it is");
-        });
-        proposed.ok()
+        self.changes.wish(Wish::Host(application.to_owned(), HostingModel::OutOfProcess), None);
     }
 
     /// Tells a worker that is starting whom to refuse. Returns their names.

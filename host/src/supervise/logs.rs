@@ -8,8 +8,9 @@ use cohost::{
     output,
 };
 
-use super::{Supervisor, wishes::find};
+use super::Supervisor;
 use crate::edition::Edition;
+use crate::wish::find;
 
 impl Supervisor {
     /// The files of an application.

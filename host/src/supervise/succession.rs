@@ -11,6 +11,7 @@ use std::{
 
 use cohost::{
     config::Config,
+    dispatcher::in_process::Pins,
     supervisor::{
         lending::{Lender, UNCLAIMED},
         life::Policy,
@@ -21,13 +22,13 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
     End, Stop, Supervisor, Worker,
+    changes::Changes,
     commands::Waiting,
     crashes::Crashes,
     justice::Justice,
     survey::Surveys,
     terms::{MARGIN, terms},
     watch,
-    wishes::Wishes,
 };
 use crate::{
     carried::{Carried, Luggage, Packing},
@@ -38,6 +39,7 @@ use crate::{
     hosting, printed,
     runtime_dir::RuntimeDir,
     sockets::Sockets,
+    standing::Standing,
     upgrade::{self, Upgrade},
 };
 
@@ -99,6 +101,14 @@ impl Supervisor {
         );
         let begin = plan.on(now, Event::Replace(next, terms));
         let edition = carried.edition;
+        let temporary = std::env::temp_dir();
+        let copies = match edition.standings().flat_map(Standing::pins).next() {
+            Some(pinned) => Pins::with(pinned, &temporary)?,
+            None => Pins::new(&temporary)?,
+        };
+        let mut changes = Changes::new(copies);
+        changes.look_after(&edition, &config);
+        changes.proposed(next);
         let editions =
             BTreeMap::from([(before, (edition.clone(), config.clone())), (next, (edition, config))]);
         let directory = std::env::current_dir()?;
@@ -114,11 +124,11 @@ impl Supervisor {
             hear,
             greeting,
             stop,
+            changes,
             upgrade,
             directory,
             since: SystemTime::now(),
             waiting: Waiting::default(),
-            wishes: Wishes::default(),
             surveys: Surveys::default(),
             crashes: Crashes::default(),
             justice,
@@ -131,7 +141,8 @@ impl Supervisor {
         if let Some(why) = self.upgrade.overdue(Instant::now()) {
             upgrade::refused(&why);
         }
-        let Some(settled) = self.plan.settled().filter(|_| self.upgrade.waits() && self.rests()) else {
+        let is_due = self.upgrade.waits() && self.rests() && self.changes.are_none();
+        let Some(settled) = self.plan.settled().filter(|_| is_due) else {
             return;
         };
         let edition = self.editions[&self.plan.edition()].0.clone();

@@ -60,7 +60,7 @@ fn everything_that_is_written_is_used() {
     assert_eq!(server.shutdown_timeout, Duration::from_millis(1500));
     assert_eq!(server.unknown_authority, UnknownAuthority::Misdirected);
     assert_eq!(server.trusted_proxies, ["10.0.0.0/8", "::1/128"].map(|network| network.parse().unwrap()));
-    assert!(!server.standby);
+    assert!(!server.standby && !server.watch);
     assert!(!server.error_page && server.detailed_errors);
 
     let [shop, api] = &config.sites[..] else { panic!("two sites") };
@@ -97,6 +97,7 @@ fn everything_that_is_written_is_used() {
             hang_timeout: Some(Duration::from_secs(45)),
         }
     );
+    assert!(!cart.trial);
     assert_eq!(cart.process.ready, Ready::Health("/health".to_owned()));
     let limits = Limits {
         cpu_time: Some(Duration::from_secs(3600)),

@@ -5,28 +5,37 @@
 //! Never: keeps a copy that could not be loaded, or one that was read while somebody wrote.
 
 use std::{
+    collections::HashMap,
+    ffi::OsStr,
     fmt::Write as _,
-    fs::{self, File, Metadata, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read as _, Seek as _},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use sha2::{Digest as _, Sha256};
-use tempfile::TempDir;
 
 use super::{
     library::changed,
     owned,
     preflight::{self, LoadError, file},
 };
+use crate::sys::stamp::Stamp;
 
-/// Where copies are kept. Removed with the last clone, or else by the next one after the end of the process.
+/// Where copies are kept. Removed with the last clone, or else by the next store after the end of the process.
 #[derive(Clone, Debug)]
 pub struct Pins {
-    directory: Arc<TempDir>,
+    store: Arc<Store>,
+}
+
+#[derive(Debug)]
+struct Store {
+    directory: PathBuf,
+    /// What was copied already, to know it again without a look into it.
+    known: Mutex<HashMap<PathBuf, (Stamp, PathBuf)>>,
 }
 
 /// Why a library was not pinned.
@@ -45,7 +54,26 @@ impl Pins {
     /// # Errors
     /// The directory cannot be made.
     pub fn new(place: &Path) -> io::Result<Self> {
-        Ok(Self { directory: Arc::new(owned::directory(place, PREFIX)?) })
+        Ok(Self::in_directory(owned::directory(place, PREFIX)?.keep()))
+    }
+
+    /// The store that has this copy, made by the program that was in this process before. A store of its own, if it is of
+    /// another process.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn with(pinned: &Path, place: &Path) -> io::Result<Self> {
+        let store = pinned.parent().and_then(Path::parent);
+        let name = store.and_then(Path::file_name).and_then(OsStr::to_str);
+        let ours = name.is_some_and(|name| name.starts_with(&format!("{PREFIX}{}-", std::process::id())));
+        match store.filter(|_| ours) {
+            Some(store) => Ok(Self::in_directory(store.to_owned())),
+            None => Self::new(place),
+        }
+    }
+
+    fn in_directory(directory: PathBuf) -> Self {
+        Self { store: Arc::new(Store { directory, known: Mutex::default() }) }
     }
 
     /// Copies the library at `path`, unless it was copied before. Blocks for as long as that takes.
@@ -53,31 +81,46 @@ impl Pins {
     /// # Errors
     /// It is missing, it is no library that can be loaded, or it changed meanwhile.
     pub fn pin(&self, path: &Path) -> Result<PathBuf, Unpinned> {
+        if let Some(pinned) = self.known(path) {
+            return Ok(pinned);
+        }
         let without_content = |error| Unpinned { error, content: None };
         let failed = |error: io::Error| without_content(not_copied(path, &error));
-        let new = tempfile::Builder::new().prefix(NEW).tempdir_in(self.directory.path()).map_err(failed)?;
+        let new = tempfile::Builder::new().prefix(NEW).tempdir_in(&self.store.directory).map_err(failed)?;
         // Its own name, so that whatever shows files shows it.
         let name = path.file_name().unwrap_or_else(|| "application.so".as_ref());
         let copied = new.path().join(name);
-        copy(path, &copied).map_err(without_content)?;
+        let stamp = copy(path, &copied).map_err(without_content)?;
         let bytes = file::read(&copied).map_err(without_content)?;
         let content = hexadecimal(&Sha256::digest(&bytes));
         if let Err(error) = preflight::examine_bytes(path, &bytes) {
             return Err(Unpinned { error, content: Some(content) });
         }
-        let place = self.directory.path().join(content);
+        let place = self.store.directory.join(content);
         let pinned = place.join(name);
         if !pinned.exists() {
             fs::create_dir_all(&place).map_err(failed)?;
             // In one step, so that a pin is whole or not there.
             fs::rename(&copied, &pinned).map_err(failed)?;
         }
+        self.lock().insert(path.to_owned(), (stamp, pinned.clone()));
         Ok(pinned)
+    }
+
+    /// The copy of a file that nobody has touched since it was made.
+    fn known(&self, path: &Path) -> Option<PathBuf> {
+        let (stamp, pinned) = self.lock().get(path).cloned()?;
+        let same = fs::metadata(path).is_ok_and(|found| Stamp::of(&found) == stamp);
+        (same && pinned.exists()).then_some(pinned)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, (Stamp, PathBuf)>> {
+        self.store.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes all copies but those that are needed. Not while something is being pinned.
     pub fn keep(&self, needed: impl Fn(&Path) -> bool) {
-        let Ok(contents) = fs::read_dir(self.directory.path()) else { return };
+        let Ok(contents) = fs::read_dir(&self.store.directory) else { return };
         for content in contents.flatten() {
             for pinned in fs::read_dir(content.path()).into_iter().flatten().flatten() {
                 if !needed(&pinned.path()) {
@@ -90,8 +133,15 @@ impl Pins {
     }
 }
 
-/// Copies a file that holds still.
-fn copy(path: &Path, to: &Path) -> Result<(), LoadError> {
+impl Drop for Store {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next store.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Copies a file that holds still; which one it was.
+fn copy(path: &Path, to: &Path) -> Result<Stamp, LoadError> {
     let mut from = file::open(path)?;
     let unreadable = |source| LoadError::Unreadable { path: path.to_owned(), source };
     let before = settled(&from).map_err(unreadable)?;
@@ -109,25 +159,25 @@ fn copy(path: &Path, to: &Path) -> Result<(), LoadError> {
     io::copy(&mut from, &mut into).map_err(|error| not_copied(path, &error))?;
     let after = from.metadata().map_err(unreadable)?;
     let there = fs::metadata(path).map_err(|_| changed(path))?;
-    if stamp(&after) != stamp(&before) || stamp(&there) != stamp(&before) {
+    if Stamp::of(&after) != before || Stamp::of(&there) != before {
         return Err(changed(path));
     }
-    Ok(())
+    Ok(before)
 }
 
 /// Waits for the clock of the file system to go on since the last write, so that the next one cannot go unseen.
 #[expect(clippy::disallowed_methods, reason = "the clock of a file system tells nobody when it goes on")]
-fn settled(file: &File) -> io::Result<Metadata> {
+fn settled(file: &File) -> io::Result<Stamp> {
     for _ in 0..WAITS {
-        let metadata = file.metadata()?;
-        match metadata.modified()?.elapsed() {
+        let stamp = Stamp::of(&file.metadata()?);
+        match stamp.touched().elapsed() {
             Ok(age) if age < TICK => std::thread::sleep(TICK.saturating_sub(age)),
             // Also one from the future, by a clock that is not ours.
-            _ => return Ok(metadata),
+            _ => return Ok(stamp),
         }
     }
     // Whoever still writes will be noticed.
-    file.metadata()
+    Ok(Stamp::of(&file.metadata()?))
 }
 
 fn is_elf(file: &mut File) -> io::Result<bool> {
@@ -135,11 +185,6 @@ fn is_elf(file: &mut File) -> io::Result<bool> {
     file.by_ref().take(4).read_to_end(&mut head)?;
     file.rewind()?;
     Ok(head == *b"\x7fELF")
-}
-
-/// What changes when somebody writes to a file, or puts another one in its place.
-fn stamp(of: &Metadata) -> impl PartialEq + use<> {
-    (of.dev(), of.ino(), of.size(), of.mtime(), of.mtime_nsec())
 }
 
 fn not_copied(path: &Path, error: &io::Error) -> LoadError {

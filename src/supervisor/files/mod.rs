@@ -17,7 +17,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{self, Read as _, Write as _},
-    os::unix::{fs::MetadataExt as _, net::UnixStream},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, Sender, TryRecvError, channel},
     time::{Duration, Instant},
@@ -26,6 +26,7 @@ use std::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use self::{notices::Notices, places::Places, settling::Settling};
+use crate::sys::stamp::Stamp;
 
 /// Files that are looked after. Dropping it ends that.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ impl Watch {
             // First the notices: what happens after the look is noticed.
             self.notices.follow(&Places::of(&self.paths));
             for path in &self.paths {
-                self.settling.saw(Instant::now(), path, Stamp::of(path));
+                self.settling.saw(Instant::now(), path, stamp(path));
             }
             let settled = self.settling.take(Instant::now());
             if !settled.is_empty() {
@@ -146,29 +147,10 @@ impl Watch {
     }
 }
 
-/// What becomes another when somebody writes to a file, or puts another one in its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    number: u64,
-    size: u64,
-    modified: (i64, i64),
-    /// Also what an old date is written over.
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        // A link to nothing is something, too.
-        let found = fs::metadata(path).or_else(|_| fs::symlink_metadata(path)).ok()?;
-        Some(Self {
-            device: found.dev(),
-            number: found.ino(),
-            size: found.size(),
-            modified: (found.mtime(), found.mtime_nsec()),
-            changed: (found.ctime(), found.ctime_nsec()),
-        })
-    }
+/// What is at `path`, if there is something.
+fn stamp(path: &Path) -> Option<Stamp> {
+    // A link to nothing is something, too.
+    fs::metadata(path).or_else(|_| fs::symlink_metadata(path)).ok().as_ref().map(Stamp::of)
 }
 
 const LEAST_PAUSE: Duration = Duration::from_millis(10);

@@ -1,30 +1,32 @@
-//! What operators wish to be different about applications: each wish a new edition, one after the other.
+//! What somebody wishes to be different, and what it comes to for an edition.
 //!
-//! In: wishes, and the edition in force. Out: the next edition, or why there is none. Never: begins with one while
-//! another change is under way: what came of that would be lost, or held against this one.
+//! In: a wish, and an edition. Out: the edition as it is wished, or why that cannot be. Never: touches a file; who grants a
+//! wish that is about files has looked at them before.
 
-use std::collections::VecDeque;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use cohost::{
     HostingModel,
-    admin::{Changed, Code, Problem, Reply, nearest},
+    admin::{Code, Problem, nearest},
     config::{Application, Artifact, Config},
-    supervisor::worker::Event,
 };
 
-use super::{
-    Stop, Supervisor,
-    commands::{Until, refusal, stopping},
-};
 use crate::{
     edition::Edition,
     standing::{By, Offline},
 };
 
-/// What an operator wishes to be different.
+/// What somebody wishes to be different.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
-    /// A fresh one of this application.
+pub(crate) enum Wish {
+    /// All that is written, and all files, as they are by now.
+    Reload,
+    /// What is at these paths, as it is by now.
+    Look(BTreeSet<PathBuf>),
+    /// A fresh one of this application, as it is written and as its file is by now.
     Recycle(String),
     /// A fresh worker, and so a fresh one of everything in it.
     RecycleAll,
@@ -34,111 +36,63 @@ pub(super) enum Wish {
     Online(String),
     /// It runs there.
     Host(String, HostingModel),
+    /// The generation of this application that was before this one.
+    RollBack(String),
 }
 
-/// Wishes that wait for their turn.
-pub(super) type Wishes = VecDeque<(Wish, Reply)>;
-
-/// What a wish comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Granted {
-    /// It is as wished already.
-    Already,
-    /// The edition is another one now.
-    Changed,
-}
-
-impl Supervisor {
-    /// Begins with the next wish, if nothing else is under way.
-    pub(super) fn next_wish(&mut self) -> Option<Event> {
-        if self.stop == Stop::Asked {
-            self.wishes.drain(..).for_each(|(_, reply)| reply.refuse(stopping()));
-        }
-        while !self.is_changing() {
-            let (wish, reply) = self.wishes.pop_front()?;
-            match self.begin(&wish) {
-                Ok(Some(event)) => {
-                    let until = match wish {
-                        Wish::Offline(application, _) => Until::Ended(application),
-                        _ => Until::Alone,
-                    };
-                    self.waiting.change(self.last, until, reply);
-                    return Some(event);
-                }
-                Ok(None) => reply.done(&Changed { edition: self.plan.edition().0 }),
-                Err(problem) => reply.refuse(problem),
-            }
-        }
-        None
-    }
-
-    /// Whether an edition is being tried, or waits for that.
-    fn is_changing(&self) -> bool {
-        self.editions.keys().next_back().is_some_and(|newest| *newest > self.plan.edition())
-    }
-
-    fn begin(&mut self, wish: &Wish) -> Result<Option<Event>, Problem> {
-        let (edition, config) = &self.editions[&self.plan.edition()];
-        let mut edition = edition.clone();
-        match grant(wish, &mut edition, config)? {
-            Granted::Already => Ok(None),
-            Granted::Changed => {
-                tracing::info!(?wish, "an operator wants a change");
-                let event = self.propose(edition).map_err(|refused| refusal(&refused))?;
-                Ok(Some(match (wish, event) {
-                    (Wish::RecycleAll, Event::Change(edition, terms)) => Event::Replace(edition, terms),
-                    (_, event) => event,
-                }))
-            }
+impl Wish {
+    /// Whether it is about what lies at this path.
+    pub(crate) fn is_about(&self, path: &Path) -> bool {
+        match self {
+            Self::Reload | Self::RecycleAll => true,
+            Self::Look(paths) => paths.contains(path),
+            _ => false,
         }
     }
 }
 
 /// Makes `edition`, which means `config`, as it is wished.
-fn grant(wish: &Wish, edition: &mut Edition, config: &Config) -> Result<Granted, Problem> {
+pub(crate) fn grant(wish: &Wish, edition: &mut Edition, config: &Config) -> Result<(), Problem> {
     match wish {
-        Wish::RecycleAll => edition.look(config),
+        // That was done by looking.
+        Wish::Reload | Wish::Look(_) | Wish::RecycleAll => {}
         Wish::Recycle(name) => {
-            let application = find(name, config)?;
-            edition.look_at(application);
+            find(name, config)?;
             edition.standing(name).round += 1;
         }
         Wish::Offline(name, page) => {
             find(name, config)?;
-            let wished = Some(Offline { by: By::Operator, page: page.clone() });
-            if edition.standing(name).offline == wished {
-                return Ok(Granted::Already);
-            }
-            edition.standing(name).offline = wished;
+            edition.standing(name).offline = Some(Offline { by: By::Operator, page: page.clone() });
         }
         Wish::Online(name) => {
             find(name, config)?;
-            if edition.standing(name).offline.take().is_none() {
-                return Ok(Granted::Already);
-            }
+            edition.standing(name).offline = None;
         }
-        Wish::Host(name, model) => return host(find(name, config)?, *model, edition),
+        Wish::Host(name, model) => host(find(name, config)?, *model, edition)?,
+        Wish::RollBack(name) => {
+            find(name, config)?;
+            let text = edition.text().map(str::to_owned);
+            let back = edition.standing(name).roll_back(text.as_deref());
+            back.map_err(|why| Problem::new(Code::Impossible, format!("{name}: {why}")))?;
+        }
     }
-    Ok(Granted::Changed)
+    Ok(())
 }
 
 /// Has `application` run where it is wished.
-fn host(application: &Application, model: HostingModel, edition: &mut Edition) -> Result<Granted, Problem> {
+fn host(application: &Application, model: HostingModel, edition: &mut Edition) -> Result<(), Problem> {
     if matches!(application.artifact, Artifact::Command(_)) && model == HostingModel::InProcess {
         let name = &application.name;
         let detail = format!("{name} is a command; only a library can be hosted in process");
         return Err(Problem::new(Code::Impossible, detail));
     }
-    if edition.described(application).application.hosting_model == model {
-        return Ok(Granted::Already);
-    }
     // Where it is written to run anyway, nothing need be remembered.
     let decided = Some(model).filter(|model| *model != application.hosting_model);
     edition.standing(&application.name).hosting_model = decided;
-    Ok(Granted::Changed)
+    Ok(())
 }
 
-pub(super) fn find<'a>(name: &str, config: &'a Config) -> Result<&'a Application, Problem> {
+pub(crate) fn find<'a>(name: &str, config: &'a Config) -> Result<&'a Application, Problem> {
     let all = || config.sites.iter().flat_map(|site| &site.applications);
     all().find(|application| *application.name == *name).ok_or_else(|| {
         let names: Vec<&str> = all().map(|application| &*application.name).collect();
@@ -177,9 +131,10 @@ mod tests {
 
     /// What the edition after this wish has of an application; `None` if there is no other edition.
     fn granted(edition: &mut Edition, config: &Config, wish: &Wish) -> Option<crate::standing::Described> {
-        let application = &config.sites[0].applications[0];
-        let granted = grant(wish, edition, config).unwrap();
-        (granted == Granted::Changed).then(|| edition.described(application))
+        let (application, before) = (&config.sites[0].applications[0], edition.clone());
+        grant(wish, edition, config).unwrap();
+        let (was, is) = (before.described(application), edition.described(application));
+        (was != is).then_some(is)
     }
 
     #[test]

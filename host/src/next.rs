@@ -1,0 +1,252 @@
+//! The next edition: the one in force, and what somebody wishes to be different.
+//!
+//! In: an edition, and wishes. Out: another edition, with what could not be had; or why there is none. Touches files, and
+//! copies libraries, so it is called where blocking is allowed. Never: changes anything that is in force.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use cohost::{
+    admin::{Code, Problem},
+    config::{Application, Artifact, Config},
+    dispatcher::in_process::{Pins, Unpinned},
+};
+
+use crate::{
+    edition::Edition,
+    exit::{Exit, Refused},
+    libraries, offline,
+    rollback::Former,
+    standing::{self, Standing},
+    trial::Failed,
+    wish::{self, Wish},
+};
+
+/// What came of wishes.
+#[derive(Debug)]
+pub(crate) struct Next {
+    pub(crate) edition: Edition,
+    /// What it means.
+    pub(crate) config: Config,
+    /// What could not be had, and is as it was.
+    pub(crate) troubles: Vec<Trouble>,
+}
+
+/// A library that stays as it was, because what lies at its path now cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    pub(crate) application: String,
+    pub(crate) library: PathBuf,
+    /// The failure's code.
+    pub(crate) code: String,
+    /// What it is whose fault that is, to say it once.
+    pub(crate) content: String,
+    pub(crate) why: String,
+}
+
+impl Trouble {
+    fn is_of(&self, application: &Application) -> bool {
+        *self.application == *application.name
+    }
+}
+
+/// For whoever has asked for what could not be had.
+pub(crate) fn troubles(troubles: &[Trouble]) -> Problem {
+    let faults =
+        troubles.iter().map(|Trouble { application, code, why, .. }| format!("{application}: {code}: {why}"));
+    let detail = "what lies at the path of a library cannot be used; what runs goes on";
+    Problem::new(Code::StartRefused, detail).faults(faults)
+}
+
+/// The first edition, with copies of its libraries.
+pub(crate) fn first(edition: Edition, pins: &Pins) -> Result<Next, Problem> {
+    let config = edition.config().map_err(|refused| problem(&refused))?;
+    Making { base: None, next: Next { edition, config, troubles: Vec::new() }, pins }.make(&[Wish::Reload])
+}
+
+/// The edition after `base`, which means `config`.
+pub(crate) fn next(
+    (base, config): (&Edition, &Config),
+    wishes: &[Wish],
+    pins: &Pins,
+) -> Result<Next, Problem> {
+    let written = |wish: &Wish| match wish {
+        Wish::RecycleAll => false,
+        wish => base.file().is_some_and(|file| wish.is_about(&file)),
+    };
+    let next = if wishes.iter().any(written) {
+        let mut edition = base.again().map_err(|refused| problem(&refused))?;
+        match wishes.contains(&Wish::Reload) {
+            true => edition.go_forward(),
+            false => edition.settle(base),
+        }
+        let config = edition.config().map_err(|refused| problem(&refused))?;
+        Next { edition, config, troubles: Vec::new() }
+    } else {
+        Next { edition: base.clone(), config: config.clone(), troubles: Vec::new() }
+    };
+    Making { base: Some((base, config)), next, pins }.make(wishes)
+}
+
+/// Why a configuration was not even tried.
+pub(crate) fn problem(refused: &Refused) -> Problem {
+    match refused.exit {
+        Exit::Configuration => {
+            Problem::new(Code::ConfigurationRefused, "the configuration has faults; the one in force stays")
+                .faults(refused.message.lines())
+        }
+        // What it names cannot be had, such as an address.
+        _ => Problem::new(Code::StartRefused, refused.message.clone()),
+    }
+}
+
+/// All copies that an edition may have to go back to.
+pub(crate) fn pins<'a>(editions: impl Iterator<Item = &'a Edition>) -> BTreeSet<PathBuf> {
+    editions.flat_map(Edition::standings).flat_map(Standing::pins).map(Path::to_owned).collect()
+}
+
+impl Next {
+    /// The same without what is new of an application that did not start, where its library alone is new.
+    ///
+    /// # Errors
+    /// Its configuration is new as well, or all of it: nothing of this is to be had.
+    pub(crate) fn without(
+        &mut self,
+        (base, config): (&Edition, &Config),
+        failed: Failed,
+    ) -> Result<(), Failed> {
+        let name = &*failed.application;
+        let find = |config| applications(config).find(|application| *application.name == *name);
+        let (Some(old), Some(new), Some(stood)) = (find(config), find(&self.config), base.stands(name))
+        else {
+            return Err(failed);
+        };
+        let Artifact::Library(library) = &new.artifact else { return Err(failed) };
+        if new != old || stood.library.is_none() {
+            return Err(failed);
+        }
+        let standing = self.edition.standing(name);
+        let trouble = Trouble {
+            application: name.to_owned(),
+            library: library.clone(),
+            content: format!("{:?}", standing.library),
+            code: failed.code,
+            why: failed.detail,
+        };
+        standing.library.clone_from(&stood.library);
+        standing.previous.clone_from(&stood.previous);
+        standing.instead_of.clone_from(&stood.instead_of);
+        self.troubles.push(trouble);
+        Ok(())
+    }
+}
+
+/// An edition in the making.
+struct Making<'a> {
+    base: Option<(&'a Edition, &'a Config)>,
+    next: Next,
+    pins: &'a Pins,
+}
+
+impl Making<'_> {
+    fn make(mut self, wishes: &[Wish]) -> Result<Next, Problem> {
+        let applications: Vec<Application> = applications(&self.next.config).cloned().collect();
+        self.next.edition.keep(|name| applications.iter().any(|application| &*application.name == name));
+        for application in &applications {
+            let is_new = self.old(&application.name).is_none();
+            let seen = |path: &Path| {
+                is_new
+                    || wishes.iter().any(|wish| match wish {
+                        Wish::Reload => true,
+                        Wish::Look(paths) => paths.contains(path),
+                        _ => false,
+                    })
+            };
+            if seen(&offline::file(&application.content_root)) {
+                let page = offline::read(&application.content_root);
+                self.next.edition.standing(&application.name).app_offline = page;
+            }
+            let recycled = wishes.contains(&Wish::Recycle(application.name.to_string()));
+            if recycled {
+                self.next.edition.standing(&application.name).go_forward();
+            }
+            match &application.artifact {
+                Artifact::Library(library) if recycled || seen(library) => self.look(application, library),
+                _ => {}
+            }
+            if recycled && let Some(trouble) = self.next.troubles.last().filter(|it| it.is_of(application)) {
+                return Err(troubles(std::slice::from_ref(trouble)));
+            }
+        }
+        for application in &applications {
+            // What runs from a copy does not depend on the file.
+            let is_new = self.old(&application.name).is_none();
+            let standing = self.next.edition.standing(&application.name);
+            if standing.library.is_some() {
+                standing.file = None;
+            } else if is_new || wishes.iter().any(|wish| anew(wish, &application.name)) {
+                standing.file = standing::look(application);
+            }
+        }
+        for wish in wishes {
+            wish::grant(wish, &mut self.next.edition, &self.next.config)?;
+        }
+        self.next.config = self.next.edition.config().map_err(|refused| problem(&refused))?;
+        self.remember();
+        Ok(self.next)
+    }
+
+    fn old(&self, name: &str) -> Option<&Application> {
+        let (_, config) = self.base?;
+        applications(config).find(|application| &*application.name == name)
+    }
+
+    /// What lies at the path of a library by now.
+    fn look(&mut self, application: &Application, library: &Path) {
+        let name = &*application.name;
+        match self.pins.pin(library) {
+            Ok(pin) => self.next.edition.standing(name).found(pin),
+            Err(Unpinned { error, content }) => {
+                let why = libraries::explain(&error);
+                let content = content.unwrap_or_else(|| why.clone());
+                let (application, library) = (name.to_owned(), library.to_owned());
+                let code = error.code().to_string();
+                self.next.troubles.push(Trouble { application, library, code, content, why });
+            }
+        }
+    }
+
+    /// Has each application that is another one now know what it was before.
+    fn remember(&mut self) {
+        let Some((base, _)) = self.base else { return };
+        let mut before = BTreeMap::new();
+        for application in applications(&self.next.config) {
+            let Some(old) = self.old(&application.name) else { continue };
+            let (was, is) = (base.described(old), self.next.edition.described(application));
+            let rewritten = was.application != is.application;
+            if rewritten || was.pinned != is.pinned {
+                let written = rewritten.then(|| base.written(&application.name)).flatten().map(str::to_owned);
+                let library = was.pinned.clone();
+                before.insert(application.name.to_string(), Former { library, written });
+            }
+        }
+        for (name, former) in before {
+            self.next.edition.standing(&name).previous = Some(former);
+        }
+    }
+}
+
+/// Whether a wish takes up the file of this application as it is by now.
+fn anew(wish: &Wish, application: &str) -> bool {
+    match wish {
+        Wish::Reload | Wish::RecycleAll => true,
+        Wish::Recycle(name) => name == application,
+        _ => false,
+    }
+}
+
+fn applications(config: &Config) -> impl Iterator<Item = &Application> {
+    config.sites.iter().flat_map(|site| &site.applications)
+}

@@ -1,0 +1,407 @@
+//! Changes: what is wished to be different, one edition at a time.
+//!
+//! In: wishes, of operators, of files that have changed, of the supervisor itself; and what became of editions. Out: the
+//! next edition for the plan, and an answer to whoever wished. What is wished while a change is under way waits for its
+//! end, and then comes together with what else was wished. If that is refused, each is tried alone, so that nobody pays for
+//! the wish of another. Never: has two editions under way, or holds up the supervisor while files are read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cohost::{
+    admin::{Code, Problem, Reply},
+    config::{Application, Artifact, Config},
+    dispatcher::in_process::Pins,
+    supervisor::{
+        files::{Files, Pace},
+        worker::{self, Event, Refusal},
+    },
+};
+use tokio::sync::{
+    Notify,
+    mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+};
+
+use super::{
+    Stop, Supervisor,
+    commands::{Until, stopping},
+};
+use crate::{
+    edition::Edition,
+    exit::{Exit, Refused},
+    next::{self, Next, Trouble},
+    offline, systemd,
+    trial::{self, Failed},
+    wish::Wish,
+};
+
+/// What is wished, and what is under way.
+pub(super) struct Changes {
+    pins: Pins,
+    /// Oldest first.
+    wanted: VecDeque<Wanted>,
+    /// So many of the first have failed together.
+    alone: usize,
+    stage: Stage,
+    make: UnboundedSender<Made>,
+    pub(super) made: UnboundedReceiver<Made>,
+    /// Ends a trial: there is something that should not wait for it.
+    hurry: Arc<Notify>,
+    files: Option<Files>,
+    pub(super) changed: UnboundedReceiver<BTreeSet<PathBuf>>,
+    /// What was said about files, so that it is said once.
+    said: BTreeMap<PathBuf, String>,
+    /// The latest change of what runs, to go back from if it crashes at once.
+    fresh: Option<(Instant, Vec<String>)>,
+}
+
+/// A wish, and who waits for it.
+pub(super) struct Wanted {
+    pub(super) wish: Wish,
+    pub(super) reply: Option<Reply>,
+}
+
+enum Stage {
+    Idle,
+    /// Files are read, and what is new is tried.
+    Making(Vec<Wanted>),
+    /// The plan has it.
+    Proposed {
+        number: worker::Edition,
+        wanted: Vec<Wanted>,
+        fresh: Vec<String>,
+        /// What could not be had, for those who asked for all of it.
+        troubles: Option<Problem>,
+    },
+}
+
+/// What became of a making.
+pub(super) enum Made {
+    Next(Box<Next>),
+    Refused(Problem),
+    /// This one does not start, and nothing is to be had without it.
+    Failed(Failed),
+    /// Something else comes first.
+    Interrupted,
+}
+
+impl Changes {
+    pub(super) fn new(pins: Pins) -> Self {
+        let (make, made) = unbounded_channel();
+        let (change, changed) = unbounded_channel();
+        let files = Files::new(Pace::default(), change)
+            .inspect_err(
+                |error| tracing::error!(%error, "cannot look after files; a reload takes up changes"),
+            )
+            .ok();
+        Self {
+            pins,
+            wanted: VecDeque::new(),
+            alone: 0,
+            stage: Stage::Idle,
+            make,
+            made,
+            hurry: Arc::default(),
+            files,
+            changed,
+            said: BTreeMap::new(),
+            fresh: None,
+        }
+    }
+
+    /// The first edition. What is wrong with a library is said by whoever starts it.
+    pub(super) fn first(&self, edition: Edition) -> Result<Next, Refused> {
+        next::first(edition, &self.pins).map_err(|problem| Exit::Failed.because(problem.to_string()))
+    }
+
+    /// The plan has an edition that nobody has wished for.
+    pub(super) fn proposed(&mut self, number: worker::Edition) {
+        self.stage = Stage::Proposed { number, wanted: Vec::new(), fresh: Vec::new(), troubles: None };
+    }
+
+    /// Nothing is wished, and nothing under way.
+    pub(super) fn are_none(&self) -> bool {
+        self.wanted.is_empty() && matches!(self.stage, Stage::Idle)
+    }
+
+    /// Somebody wishes something.
+    pub(super) fn wish(&mut self, wish: Wish, reply: Option<Reply>) {
+        match (&mut self.wanted.back_mut(), wish) {
+            (Some(Wanted { wish: Wish::Look(paths), reply: None }), Wish::Look(more)) => paths.extend(more),
+            (_, wish) => self.wanted.push_back(Wanted { wish, reply }),
+        }
+        self.hurry.notify_waiters();
+    }
+
+    /// Looks after the files of an edition, from now on.
+    pub(super) fn look_after(&self, edition: &Edition, config: &Config) {
+        let Some(files) = &self.files else { return };
+        files.watch(if config.server.watch { paths(edition, config) } else { BTreeSet::new() });
+    }
+
+    /// Says what could not be had: once, for as long as it is the same.
+    fn say(&mut self, troubles: &[Trouble]) {
+        for Trouble { application, library, code, content, why } in troubles {
+            if self.said.insert(library.clone(), content.clone()).as_ref() != Some(content) {
+                let library = library.display();
+                tracing::error!(application, %library, failure = code, why, "library cannot be used; nothing changes");
+            }
+        }
+    }
+
+    /// Says what is wrong with the configuration; once, unless somebody asked for it.
+    fn say_refused(&mut self, wanted: &[Wanted], file: Option<PathBuf>, problem: &Problem) {
+        let text = if problem.faults.is_empty() { problem.detail.clone() } else { problem.faults.join("\n") };
+        let asked = wanted.iter().any(|wanted| !matches!(wanted.wish, Wish::Look(_)));
+        let known = self.said.insert(file.unwrap_or_default(), text.clone());
+        if asked || known.as_ref() != Some(&text) {
+            for fault in text.lines() {
+                tracing::error!(fault, "configuration refused; the one in force stays");
+            }
+        }
+    }
+
+    /// What may have crashed because it had just changed; told once. If it is known who did, nobody else.
+    fn crashed(&mut self, now: Instant, culprit: Option<&str>) -> Vec<String> {
+        let fresh = self.fresh.take().filter(|(since, _)| now.saturating_duration_since(*since) < FRESH);
+        let mut names = fresh.map(|(_, names)| names).unwrap_or_default();
+        if let Some(culprit) = culprit {
+            names.retain(|name| *name == culprit);
+        }
+        names
+    }
+}
+
+impl Supervisor {
+    /// Begins with what is wished, if nothing is under way.
+    pub(super) fn go_on_with_changes(&mut self) {
+        let Changes { wanted, alone, stage: Stage::Idle, .. } = &mut self.changes else { return };
+        if self.stop == Stop::Asked {
+            wanted.drain(..).filter_map(|wanted| wanted.reply).for_each(|reply| reply.refuse(stopping()));
+        }
+        if wanted.is_empty() {
+            return;
+        }
+        let count = if *alone > 0 { 1 } else { wanted.len() };
+        *alone = alone.saturating_sub(1);
+        let taken: Vec<Wanted> = wanted.drain(..count).collect();
+        let wishes: Vec<Wish> = taken.iter().map(|wanted| wanted.wish.clone()).collect();
+        if wishes.contains(&Wish::Reload) {
+            systemd::reloading();
+            tracing::info!("reading the configuration again");
+        }
+        let base = self.editions[&self.plan.edition()].clone();
+        let (pins, hurry, make) =
+            (self.changes.pins.clone(), Arc::clone(&self.changes.hurry), self.changes.make.clone());
+        tokio::spawn(async move {
+            let _ending = make.send(made(base, wishes, pins, &hurry).await);
+        });
+        self.changes.stage = Stage::Making(taken);
+    }
+
+    /// The next edition is made, or there is none.
+    pub(super) fn made(&mut self, made: Made) -> Vec<Event> {
+        let Stage::Making(wanted) = mem::replace(&mut self.changes.stage, Stage::Idle) else {
+            return Vec::new();
+        };
+        let refused = match made {
+            Made::Interrupted => {
+                // Those that came meanwhile first.
+                self.changes.wanted.extend(wanted);
+                self.changes.alone = self.changes.wanted.len();
+                return Vec::new();
+            }
+            Made::Refused(refused) => {
+                let file = self.editions[&self.plan.edition()].0.file();
+                self.changes.say_refused(&wanted, file, &refused);
+                refused
+            }
+            Made::Failed(Failed { application, code, detail }) => {
+                let refused = Problem::new(Code::StartRefused, "an application did not start in a trial");
+                let refused = refused.faults([format!("{application}: {code}: {detail}")]);
+                tracing::error!(%application, failure = code, detail, "application did not change");
+                tracing::error!(why = "Trial", "configuration refused; the one in force stays");
+                refused
+            }
+            Made::Next(next) => {
+                let Next { edition, config, troubles } = *next;
+                self.changes.say(&troubles);
+                let troubles = (!troubles.is_empty()).then(|| next::troubles(&troubles));
+                let current = &self.editions[&self.plan.edition()];
+                let whole = wanted.iter().any(|wanted| wanted.wish == Wish::RecycleAll);
+                // Whoever asks for all of it gets a new chance for what was refused, too.
+                let asked = whole || wanted.iter().any(|wanted| wanted.wish == Wish::Reload);
+                if !asked && *current == (edition.clone(), config.clone()) {
+                    settle(&wanted);
+                    self.end_of(wanted, &Ok(self.plan.edition()), troubles.as_ref());
+                    return Vec::new();
+                }
+                let fresh = announce(current, (&edition, &config), &wanted);
+                match self.propose(edition, config) {
+                    Ok(event) => {
+                        self.changes.stage = Stage::Proposed { number: self.last, wanted, fresh, troubles };
+                        return vec![match event {
+                            Event::Change(edition, terms) if whole => Event::Replace(edition, terms),
+                            event => event,
+                        }];
+                    }
+                    Err(refused) => {
+                        let refused = next::problem(&refused);
+                        self.changes.say_refused(&wanted, None, &refused);
+                        refused
+                    }
+                }
+            }
+        };
+        settle(&wanted);
+        self.end_of(wanted, &Err(refused), None);
+        Vec::new()
+    }
+
+    /// Ends what is under way; what was wished together is tried one by one if it was refused.
+    fn end_of(
+        &mut self,
+        wanted: Vec<Wanted>,
+        became: &Result<worker::Edition, Problem>,
+        troubles: Option<&Problem>,
+    ) {
+        self.changes.stage = Stage::Idle;
+        if became.is_err() && wanted.len() > 1 {
+            self.changes.alone = wanted.len();
+            wanted.into_iter().rev().for_each(|wanted| self.changes.wanted.push_front(wanted));
+            return;
+        }
+        for Wanted { wish, reply } in wanted {
+            match (became, reply) {
+                (_, None) => {}
+                (Ok(edition), Some(reply)) => match troubles {
+                    Some(problem) if wish == Wish::Reload => reply.refuse(problem.clone()),
+                    _ => self.waiting.adopted(*edition, Until::of(&wish), reply),
+                },
+                (Err(problem), Some(reply)) => reply.refuse(problem.clone()),
+            }
+        }
+    }
+
+    /// Goes back to the generations before, if those that have just changed may have been the cause of a crash.
+    pub(super) fn go_back(&mut self, culprit: Option<&str>) {
+        for application in self.changes.crashed(Instant::now(), culprit) {
+            tracing::error!(
+                application,
+                "the worker crashed right after a change of this application; going back to the generation before"
+            );
+            self.changes.wish(Wish::RollBack(application), None);
+        }
+    }
+
+    /// An edition is in force, or will not be.
+    pub(super) fn became(&mut self, edition: worker::Edition, refused: Option<Refusal>) {
+        let refused = refused.map(|why| self.waiting.refused(edition, why));
+        let stage = mem::replace(&mut self.changes.stage, Stage::Idle);
+        match stage {
+            Stage::Proposed { number, wanted, fresh, troubles } if number == edition => {
+                if refused.is_none() && !fresh.is_empty() {
+                    self.changes.fresh = Some((Instant::now(), fresh));
+                }
+                self.end_of(wanted, &refused.map_or(Ok(edition), Err), troubles.as_ref());
+            }
+            other => self.changes.stage = other,
+        }
+        let (current, config) = &self.editions[&self.plan.edition()];
+        self.changes.look_after(current, config);
+        if let Stage::Idle = self.changes.stage {
+            let needed = next::pins(self.editions.values().map(|(edition, _)| edition));
+            self.changes.pins.keep(|pin| needed.contains(pin));
+        }
+    }
+}
+
+/// Makes the next edition, and tries what is new in it.
+async fn made(base: (Edition, Config), wishes: Vec<Wish>, pins: Pins, hurry: &Notify) -> Made {
+    let hurried = hurry.notified();
+    let mut hurried = std::pin::pin!(hurried);
+    hurried.as_mut().enable();
+    let reading = tokio::task::spawn_blocking(move || {
+        let next = next::next((&base.0, &base.1), &wishes, &pins);
+        (base, next)
+    });
+    let (base, mut next) = match reading.await {
+        Ok((base, Ok(next))) => (base, next),
+        Ok((_, Err(refused))) => return Made::Refused(refused),
+        Err(panic) => {
+            let detail = format!("cannot read what has changed: {panic}");
+            return Made::Refused(Problem::new(Code::StartRefused, detail));
+        }
+    };
+    let failed = tokio::select! {
+        failed = trial::run((&base.0, &base.1), (&next.edition, &next.config)) => failed,
+        () = hurried => return Made::Interrupted,
+    };
+    for failed in failed {
+        if let Err(failed) = next.without((&base.0, &base.1), failed) {
+            return Made::Failed(failed);
+        }
+    }
+    Made::Next(Box::new(next))
+}
+
+/// Tells the service manager that a reload has ended, if it was one.
+fn settle(wanted: &[Wanted]) {
+    if wanted.iter().any(|wanted| wanted.wish == Wish::Reload) {
+        systemd::ready();
+    }
+}
+
+/// All files that an edition depends on.
+fn paths(edition: &Edition, config: &Config) -> BTreeSet<PathBuf> {
+    let of = |application: &Application| {
+        let library = match &application.artifact {
+            Artifact::Library(library) => Some(library.clone()),
+            // What belongs to a program besides its own file nobody can tell.
+            Artifact::Command(_) => None,
+        };
+        library.into_iter().chain([offline::file(&application.content_root)])
+    };
+    let applications = config.sites.iter().flat_map(|site| &site.applications);
+    applications.flat_map(of).chain(edition.file()).collect()
+}
+
+/// Says what is about to change. The applications of which another generation will run, unless it is an earlier one.
+fn announce(
+    (base, before): &(Edition, Config),
+    (next, after): (&Edition, &Config),
+    wanted: &[Wanted],
+) -> Vec<String> {
+    let mut fresh = Vec::new();
+    for application in after.sites.iter().flat_map(|site| &site.applications) {
+        let name = &*application.name;
+        let old = before.sites.iter().flat_map(|site| &site.applications).find(|old| *old.name == *name);
+        let (was, is) = (old.map(|old| base.described(old)), next.described(application));
+        let back = wanted.iter().any(|wanted| wanted.wish == Wish::RollBack(name.to_owned()));
+        let why = match &was {
+            _ if back => "it goes back to the generation before",
+            None => "it is new",
+            Some(was) if was.offline.is_none() && is.offline.is_some() => "it goes offline",
+            Some(was) if was.offline.is_some() && is.offline.is_none() => "it is online again",
+            Some(was) if was.application != is.application => "its configuration has changed",
+            Some(was) if was.pinned != is.pinned => "its library has changed",
+            Some(was) if was.round != is.round => "it is recycled",
+            Some(was) if *was != is => "its files have changed",
+            Some(_) => continue,
+        };
+        tracing::info!(application = name, why, "application is to change");
+        let another = was.is_some_and(|was| was.application != is.application || was.pinned != is.pinned);
+        if another && !back && is.offline.is_none() {
+            fresh.push(name.to_owned());
+        }
+    }
+    fresh
+}
+
+/// Who crashes this soon after a change does so because of it, if anything can be told at all.
+const FRESH: Duration = Duration::from_secs(10);
