@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use cohost::admin::{self, AskError, Client, Code, Command, Stop as How};
+use cohost::admin::{self, AskError, Client, Code, Command, Replacement, Stop as How};
+use tokio::time::timeout;
 
 use crate::{
-    cli::{Logs, Named, Offline, Recycle, Reload, Status, Stop},
+    cli::{Logs, Named, Offline, Recycle, Reload, Status, Stop, Upgrade},
     exit::{Exit, Refused},
     log::wants_colour,
     runtime_dir::RuntimeDir,
@@ -120,6 +121,52 @@ fn last_lines(text: &[u8], lines: Option<usize>) -> &[u8] {
     }
 }
 
+/// `cohost upgrade`
+pub(crate) fn upgrade(arguments: &Upgrade) -> Result<Exit, Refused> {
+    let client = client(&arguments.runtime_dir);
+    let absolute = |program: &PathBuf| {
+        std::path::absolute(program).map_err(|error| {
+            Exit::Failed.because(format!("cannot tell where {} is: {error}", program.display()))
+        })
+    };
+    let what = admin::Upgrade { program: arguments.program.as_ref().map(absolute).transpose()? };
+    asking(async {
+        let before = client.status().await.map_err(refused)?;
+        let gives_way = client.upgrade(what).await.map_err(refused)?;
+        let followed = timeout(FOLLOWED, follows(&client, &before)).await;
+        match followed {
+            Ok(admin::Host {
+                upgraded: Some(admin::Upgraded { worker: Replacement::Refused, .. }), ..
+            }) => {
+                let message = "the next program has taken over, but its worker did not get ready; the one of the \
+                               program before goes on, and the log says more";
+                Err(Exit::Failed.because(message))
+            }
+            Ok(host) => {
+                say(&format!("cohost {} serves in place of {}\n", host.version, gives_way.from));
+                Ok(Exit::Success)
+            }
+            Err(_) => Err(Exit::Failed.because(
+                "the next program has taken over, but no worker of its own serves yet; see its log",
+            )),
+        }
+    })
+}
+
+/// Waits until it is decided whose worker serves after the program of `before` was followed by another one.
+async fn follows(client: &Client, before: &admin::Status) -> admin::Host {
+    loop {
+        // For a moment there is nobody to ask.
+        if let Ok(admin::Status { host, .. }) = client.status().await
+            && host.since != before.host.since
+            && host.upgraded.as_ref().is_some_and(|upgraded| upgraded.worker != Replacement::UnderWay)
+        {
+            return host;
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
 /// `cohost stop`
 pub(crate) fn stop(arguments: &Stop) -> Result<Exit, Refused> {
     let client = client(&arguments.runtime_dir);
@@ -176,6 +223,9 @@ fn paint() -> Paint {
 
 /// How often `--watch` looks.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// How long the next program may take until a worker of its own serves.
+const FOLLOWED: Duration = Duration::from_secs(150);
 
 /// How often `--follow` looks.
 const GLANCE: Duration = Duration::from_millis(200);

@@ -39,6 +39,7 @@ pub(crate) enum Command {
     /// Have an application run in a process of its own, in place of the worker
     Demote(Named),
     Logs(Logs),
+    Upgrade(Upgrade),
     Stop(Stop),
     Explain(Explain),
     Completions(Completions),
@@ -172,6 +173,15 @@ pub(crate) struct Offline {
 pub(crate) struct Named {
     /// The application's name, as `cohost status` shows it
     pub(crate) application: String,
+    #[command(flatten)]
+    pub(crate) runtime_dir: RuntimeDir,
+}
+
+/// Have the program that is installed by now take the running host's place, and wait until it serves
+#[derive(Args, Debug)]
+pub(crate) struct Upgrade {
+    /// Another program than the one that stands where the host was started from
+    pub(crate) program: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) runtime_dir: RuntimeDir,
 }

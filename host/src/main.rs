@@ -93,6 +93,7 @@ fn obey() -> Result<ExitCode, Refused> {
         Command::Promote(arguments) => ask::promote(&arguments).map(Into::into),
         Command::Demote(arguments) => ask::demote(&arguments).map(Into::into),
         Command::Logs(arguments) => ask::logs(&arguments).map(Into::into),
+        Command::Upgrade(arguments) => ask::upgrade(&arguments).map(Into::into),
         Command::Stop(arguments) => ask::stop(&arguments).map(Into::into),
         Command::Explain(arguments) => Ok(explain::explain(&arguments).into()),
         Command::Completions(arguments) => {

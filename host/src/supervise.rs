@@ -39,7 +39,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 pub(crate) use self::terms::check;
 use self::{
-    changes::Changes, commands::Waiting, crashes::Crashes, justice::Justice, survey::Surveys, terms::terms,
+    changes::Changes, commands::Waiting, crashes::Crashes, justice::Justice, succession::Followed,
+    survey::Surveys, terms::terms,
 };
 use crate::{
     door::Door,
@@ -115,6 +116,7 @@ struct Supervisor {
     stop: Stop,
     changes: Changes,
     upgrade: Upgrade,
+    followed: Option<Followed>,
     /// Where this program was started.
     directory: PathBuf,
     since: SystemTime,
@@ -178,6 +180,7 @@ impl Supervisor {
             stop: Stop::NotAsked,
             changes,
             upgrade: Upgrade::None,
+            followed: None,
             directory: std::env::current_dir().unwrap_or_default(),
             since: SystemTime::now(),
             waiting: Waiting::default(),
@@ -330,7 +333,7 @@ impl Supervisor {
     /// `None` for a child that is no worker.
     fn ended(&mut self, pid: u32, exit: Ended) -> Option<Vec<Event>> {
         if let Some(why) = self.upgrade.ended(pid, exit) {
-            upgrade::refused(&why);
+            self.upgrade_refused(&why);
         }
         let generation = *self.workers.iter().find(|(_, worker)| worker.process.pid() == pid)?.0;
         let worker = self.workers.remove(&generation)?;

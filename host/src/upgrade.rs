@@ -37,8 +37,13 @@ pub(crate) enum Upgrade {
     /// Nobody wants one.
     #[default]
     None,
-    /// Somebody wants one; until when it has to begin.
-    Wanted(Instant),
+    /// Somebody wants one.
+    Wanted {
+        /// The next program, if not what stands at our own path.
+        program: Option<PathBuf>,
+        /// Until when it has to begin.
+        until: Instant,
+    },
     /// The next program is reading what it would be left.
     Checking(Check),
     /// It has understood it, and takes over as soon as nothing is being changed.
@@ -59,14 +64,14 @@ pub(crate) struct Check {
 }
 
 impl Upgrade {
-    /// Somebody wants one.
-    pub(crate) fn wanted() -> Self {
-        Self::Wanted(Instant::now() + DUE_LIMIT)
+    /// Somebody wants one, to this program if it is named.
+    pub(crate) fn wanted(program: Option<PathBuf>) -> Self {
+        Self::Wanted { program, until: Instant::now() + DUE_LIMIT }
     }
 
     /// Whether the next step is only waiting for nothing to be changed.
     pub(crate) fn waits(&self) -> bool {
-        matches!(self, Self::Wanted(_) | Self::Due { .. })
+        matches!(self, Self::Wanted { .. } | Self::Due { .. })
     }
 
     /// Has `program` read what it would be left.
@@ -105,7 +110,7 @@ impl Upgrade {
     pub(crate) fn due(&self) -> Option<Instant> {
         match self {
             Self::None => None,
-            Self::Wanted(until) | Self::Checking(Check { until, .. }) | Self::Due { until, .. } => {
+            Self::Wanted { until, .. } | Self::Checking(Check { until, .. }) | Self::Due { until, .. } => {
                 Some(*until)
             }
         }
@@ -124,7 +129,7 @@ impl Upgrade {
                 }
                 Some(format!("{} did not say in time whether it can take over", check.program.display()))
             }
-            Self::Wanted(_) | Self::Due { .. } => {
+            Self::Wanted { .. } | Self::Due { .. } => {
                 Some("the workers did not come to rest in time; try again".to_owned())
             }
         }
@@ -149,11 +154,6 @@ pub(crate) fn successor(edition: &Edition, directory: &Path) -> io::Result<PathB
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
     found.ok_or_else(|| io::Error::other(format!("no {} in PATH; put the new one there", name.display())))
-}
-
-/// Says that there is no upgrade.
-pub(crate) fn refused(why: &str) {
-    tracing::error!(why, "upgrade refused; this program goes on");
 }
 
 /// Puts `program` in place of this one. Returns only if that fails.

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::{
-    command::{Changed, Command, Logs, Named, Stop, Stopped},
+    command::{Changed, Command, GivingWay, Logs, Named, Stop, Stopped, Upgrade},
     directory::socket,
     problem::Problem,
     status::Status,
@@ -91,6 +91,14 @@ impl Client {
     /// See [`AskError`].
     pub async fn logs(&self, application: Named) -> Result<Logs, AskError> {
         self.ask(&Command::Logs(application)).await
+    }
+
+    /// Has another program take the host's place, and returns when it does; what comes of it is in its status.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn upgrade(&self, upgrade: Upgrade) -> Result<GivingWay, AskError> {
+        self.ask(&Command::Upgrade(upgrade)).await
     }
 
     /// Has the host end; returns once nothing is left of it but the answer.

@@ -30,6 +30,9 @@ pub enum Command {
     Demote(Named),
     /// Where it is kept what an application prints. Answered with [`Logs`].
     Logs(Named),
+    /// Another program in place of this one. Answered with [`GivingWay`], just before that; what comes of it is in the
+    /// [`Status`](super::Status) of the next one.
+    Upgrade(Upgrade),
     /// The end. Answered with [`Stopped`], after all else.
     Stop(Stop),
 }
@@ -62,12 +65,28 @@ pub struct Named {
     pub application: String,
 }
 
+/// What to upgrade to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upgrade {
+    /// The program, by an absolute path; without one, what stands by now where this one was started from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<PathBuf>,
+}
+
 /// How to stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Stop {
     /// Without finishing what is in flight.
     pub at_once: bool,
+}
+
+/// The next program has shown that it can take over, and does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivingWay {
+    /// The version of the program that answers this.
+    pub from: String,
 }
 
 /// A change is in force.
@@ -139,6 +158,7 @@ impl Command {
         ("POST", "/v1/promote"),
         ("POST", "/v1/demote"),
         ("GET", "/v1/logs"),
+        ("POST", "/v1/upgrade"),
         ("POST", "/v1/stop"),
     ];
 
@@ -157,6 +177,7 @@ impl Command {
             ("POST", "/v1/promote") => parse(body).map(Self::Promote),
             ("POST", "/v1/demote") => parse(body).map(Self::Demote),
             ("GET", "/v1/logs") => queried(uri).map(Self::Logs),
+            ("POST", "/v1/upgrade") => parse(body).map(Self::Upgrade),
             ("POST", "/v1/stop") => parse(body).map(Self::Stop),
             _ => Err(unknown(method, path)),
         }
@@ -176,6 +197,7 @@ impl Command {
             Self::Online(what) => ("/v1/online", Some(json(what))),
             Self::Promote(what) => ("/v1/promote", Some(json(what))),
             Self::Demote(what) => ("/v1/demote", Some(json(what))),
+            Self::Upgrade(what) => ("/v1/upgrade", Some(json(what))),
             Self::Stop(how) => ("/v1/stop", Some(json(how))),
         };
         (Method::POST, path.to_owned(), body)

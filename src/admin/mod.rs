@@ -21,10 +21,15 @@ mod tests;
 
 pub use self::{
     client::{AskError, Client},
-    command::{Call, Changed, Command, Logs, Named, Offline, Recycle, Reply, Stop, Stopped},
+    command::{
+        Call, Changed, Command, GivingWay, Logs, Named, Offline, Recycle, Reply, Stop, Stopped, Upgrade,
+    },
     directory::{Directory, DirectoryError, socket},
     door::Door,
     problem::{Code, Problem},
-    status::{Application, Crashed, Failed, Host, HostState, Site, State, Status, When, Worker, WorkerState},
+    status::{
+        Application, Crashed, Failed, Host, HostState, Replacement, Site, State, Status, Upgraded, When,
+        Worker, WorkerState,
+    },
 };
 pub use crate::nearest::nearest;

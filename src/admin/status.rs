@@ -41,9 +41,37 @@ pub struct Host {
     pub edition: u64,
     /// Where it listens.
     pub addresses: Vec<String>,
+    /// The program before this one, if it has given way to this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgraded: Option<Upgraded>,
     /// The last crash of a worker of which nobody knows which application it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crashed: Option<Crashed>,
+}
+
+/// How a program followed another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgraded {
+    /// The version of that one.
+    pub from: String,
+    /// What became of its worker.
+    pub worker: Replacement,
+}
+
+/// What became of a worker that was to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Replacement {
+    /// It serves until the next one is ready.
+    UnderWay,
+    /// The next one serves.
+    Done,
+    /// The next one did not get ready; this one goes on.
+    Refused,
+    /// Of a later build.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What a host is about.

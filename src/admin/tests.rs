@@ -68,6 +68,7 @@ fn the_examples_of_answers_are_what_the_types_say() {
             "Status" => survives::<Status>,
             "Changed" => survives::<Changed>,
             "Logs" => survives::<Logs>,
+            "GivingWay" => survives::<GivingWay>,
             "Stopped" => survives::<Stopped>,
             other => panic!("{other} is no answer"),
         };
@@ -91,6 +92,7 @@ fn every_field_of_an_answer_is_described_and_there_is_an_example_of_it() {
         ("Status", vec![status.clone()]),
         ("Host", vec![status["host"].clone()]),
         ("Worker", all(&status["workers"])),
+        ("Upgraded", vec![status["host"]["upgraded"].clone()]),
         ("Failed", failed.filter(Value::is_object).collect()),
         ("Crashed", vec![status["host"]["crashed"].clone(), applications[0]["crashed"].clone()]),
         ("Application", applications),

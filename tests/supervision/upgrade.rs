@@ -76,6 +76,29 @@ async fn a_program_that_cannot_take_over_is_refused_and_the_old_one_goes_on() {
 }
 
 #[tokio::test]
+async fn an_operator_upgrades_and_hears_what_comes_of_it() {
+    let workshop = Workshop::new();
+    let next = installed(&workshop);
+    let host = Setup::broken(Model::InProcess, "none").start().await;
+    let mut load = Load::start(&host, OK);
+    let said = host.operator(&["upgrade", next.to_str().unwrap()]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.stdout.contains("serves in place of"), "{said:?}");
+    assert_eq!(host.tells().await["host"]["upgraded"]["worker"], "done");
+    let program = std::fs::read_link(format!("/proc/{}/exe", host.pid())).unwrap();
+    assert_eq!(program, next);
+    load.answers(5).await;
+
+    put(&next, b"#!/bin/sh\necho not today >&2; exit 1\n");
+    let said = host.operator(&["upgrade", next.to_str().unwrap()]).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stderr.contains("not today"), "{said:?}");
+    load.answers(5).await;
+    load.stop().await;
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
 async fn a_socket_that_was_handed_over_survives_an_upgrade() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let host = Setup::broken(Model::InProcess, "none").given(socket).start().await;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use cohost::{
     HostingModel,
-    admin::{Call, Changed, Code, Command, Named, Problem, Recycle, Reply, Stop as How, Stopped},
+    admin::{Call, Changed, Code, Command, GivingWay, Named, Problem, Recycle, Reply, Stop as How, Stopped},
     supervisor::{
         lending::Lender,
         worker::{self, Event, Generation, Outcome, Refusal},
@@ -29,6 +29,7 @@ pub(super) struct Waiting {
     failed: BTreeMap<worker::Edition, Vec<String>>,
     /// Theirs is in force; it is about workers with an older one.
     adopted: Vec<(worker::Edition, Until, Reply)>,
+    upgrades: Vec<Reply>,
     stops: Vec<Reply>,
 }
 
@@ -62,7 +63,7 @@ impl Supervisor {
                 Vec::new()
             }
             (Asked::Upgrade, Stop::NotAsked) => {
-                self.upgrade = Upgrade::wanted();
+                self.upgrade = Upgrade::wanted(None);
                 Vec::new()
             }
             (Asked::Reload | Asked::Upgrade, Stop::Asked) => Vec::new(),
@@ -111,6 +112,11 @@ impl Supervisor {
             }
             Command::Demote(what) => {
                 self.wish(Wish::Host(what.application, HostingModel::OutOfProcess), reply);
+            }
+            Command::Upgrade(what) => {
+                tracing::info!(program = ?what.program, "an operator wants an upgrade");
+                self.upgrade = Upgrade::wanted(what.program);
+                self.waiting.upgrades.push(reply);
             }
             // Of a door that knows more.
             _ => drop(reply),
@@ -189,6 +195,22 @@ impl Waiting {
         };
         let advice = if code == Code::StartRefused { "; the log says more" } else { "" };
         Problem::new(code, detail + advice).faults(failed)
+    }
+
+    /// There is no upgrade.
+    pub(super) fn upgrade_refused(&mut self, why: &str) {
+        for reply in self.upgrades.drain(..) {
+            reply.refuse(Problem::new(Code::StartRefused, why));
+        }
+    }
+
+    /// Another program takes over now; whether anybody waits for that.
+    pub(super) fn give_way(&mut self) -> bool {
+        let waited = !self.upgrades.is_empty();
+        for reply in self.upgrades.drain(..) {
+            reply.done(&GivingWay { from: env!("CARGO_PKG_VERSION").to_owned() });
+        }
+        waited
     }
 
     /// Nothing is left of the host but this.

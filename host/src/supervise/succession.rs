@@ -5,11 +5,12 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
-    time::{Instant, SystemTime},
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
 };
 
 use cohost::{
+    admin::{Replacement, Upgraded},
     config::Config,
     dispatcher::in_process::Pins,
     supervisor::{
@@ -57,6 +58,13 @@ fn left(error: &std::io::Error) -> Refused {
     Exit::Failed.because(format!("cannot take over what the program before this one has left: {error}"))
 }
 
+/// The program that this one has followed.
+pub(super) struct Followed {
+    from: String,
+    /// Under which our own worker is to serve what that one served.
+    edition: worker::Edition,
+}
+
 impl Supervisor {
     /// With the workers of the program before this one, which are to be replaced by our own.
     fn resumed(
@@ -95,7 +103,7 @@ impl Supervisor {
             );
         }
         tracing::info!(
-            from = carried.version,
+            from = &*carried.version,
             to = env!("CARGO_PKG_VERSION"),
             "upgraded; replacing the worker"
         );
@@ -113,6 +121,7 @@ impl Supervisor {
             BTreeMap::from([(before, (edition.clone(), config.clone())), (next, (edition, config))]);
         let directory = std::env::current_dir()?;
         let (greeting, stop, upgrade) = (None, Stop::NotAsked, Upgrade::None);
+        let followed = Some(Followed { from: carried.version, edition: next });
         Ok(Self {
             plan,
             begin,
@@ -126,6 +135,7 @@ impl Supervisor {
             stop,
             changes,
             upgrade,
+            followed,
             directory,
             since: SystemTime::now(),
             waiting: Waiting::default(),
@@ -139,7 +149,7 @@ impl Supervisor {
     /// Goes one step on with an upgrade, if there is one and nothing else is being changed.
     pub(super) async fn go_on_with_upgrade(&mut self) {
         if let Some(why) = self.upgrade.overdue(Instant::now()) {
-            upgrade::refused(&why);
+            self.upgrade_refused(&why);
         }
         let is_due = self.upgrade.waits() && self.rests() && self.changes.are_none();
         let Some(settled) = self.plan.settled().filter(|_| is_due) else {
@@ -147,7 +157,7 @@ impl Supervisor {
         };
         let edition = self.editions[&self.plan.edition()].0.clone();
         let step = match std::mem::take(&mut self.upgrade) {
-            Upgrade::Wanted(_) => self.ask_successor(&edition, &settled),
+            Upgrade::Wanted { program, .. } => self.ask_successor(program, &edition, &settled),
             Upgrade::Due { program, until } => {
                 let error = self.give_way(&program, &edition, &settled).await;
                 // Something was said meanwhile, which the next program would not hear.
@@ -157,8 +167,25 @@ impl Supervisor {
         };
         match step {
             Ok(next) => self.upgrade = next,
-            Err(error) => upgrade::refused(&error.to_string()),
+            Err(error) => self.upgrade_refused(&error.to_string()),
         }
+    }
+
+    /// Says why there is no upgrade.
+    pub(super) fn upgrade_refused(&mut self, why: &str) {
+        tracing::error!(why, "upgrade refused; this program goes on");
+        self.waiting.upgrade_refused(why);
+    }
+
+    /// How this program followed another one, if it did.
+    pub(super) fn upgraded(&self) -> Option<Upgraded> {
+        let Followed { from, edition } = self.followed.as_ref()?;
+        let worker = match self.plan.edition() >= *edition {
+            true => Replacement::Done,
+            false if self.editions.contains_key(edition) => Replacement::UnderWay,
+            false => Replacement::Refused,
+        };
+        Some(Upgraded { from: from.clone(), worker })
     }
 
     /// Whether no process of an application is being started or ended, and nothing waits to be heard.
@@ -166,9 +193,14 @@ impl Supervisor {
         self.lender.is_settled() && self.heard.is_empty()
     }
 
-    /// Asks the program that stands at our own path whether it can take over.
-    fn ask_successor(&self, edition: &Edition, settled: &Settled) -> std::io::Result<Upgrade> {
-        let program = upgrade::successor(edition, &self.directory)?;
+    /// Asks a program, by default the one that stands at our own path, whether it can take over.
+    fn ask_successor(
+        &self,
+        program: Option<PathBuf>,
+        edition: &Edition,
+        settled: &Settled,
+    ) -> std::io::Result<Upgrade> {
+        let program = program.map_or_else(|| upgrade::successor(edition, &self.directory), Ok)?;
         Upgrade::begin(program, edition, &self.luggage(edition, settled)?)
     }
 
@@ -184,6 +216,10 @@ impl Supervisor {
         };
         if tokio::time::timeout(MARGIN, heard).await.is_err() {
             return std::io::Error::other("a worker does not listen");
+        }
+        if self.waiting.give_way() {
+            // Their answers leave meanwhile; afterwards nobody would send them.
+            tokio::time::sleep(FAREWELL).await;
         }
         if !self.rests() {
             return std::io::ErrorKind::ResourceBusy.into();
@@ -209,3 +245,6 @@ impl Supervisor {
         Packing { edition, number, sockets, server, draining, instances }.pack()
     }
 }
+
+/// How long answers on a socket of this machine may take to leave.
+const FAREWELL: Duration = Duration::from_millis(50);

@@ -101,6 +101,7 @@ impl Supervisor {
                 configuration: written.file(),
                 edition: edition.0,
                 addresses: self.sockets.addresses(config),
+                upgraded: self.upgraded(),
                 crashed: None,
             },
             sites: sites(written, config),
