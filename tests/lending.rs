@@ -4,7 +4,8 @@ use std::{sync::Mutex, time::Duration};
 
 use bytes::Bytes;
 use cohost::{
-    Application, HostingModel,
+    Application, HostingModel, Options,
+    failure::Code,
     supervisor::{
         Instances, Runner,
         lending::{Borrower, Lender, UNCLAIMED},
@@ -87,6 +88,24 @@ async fn everybody_who_has_one_hears_of_its_end() {
     let next = first.ask().await;
     assert_ne!(next, instance);
     assert_eq!(second.ask().await, next);
+}
+
+#[tokio::test]
+async fn one_that_fails_too_often_is_left_alone_by_the_next_worker_too() {
+    let supervisor = Supervisor::start(UNCLAIMED);
+    let fails = |number| {
+        let described = Application::builder().command(["sh", "-c", "exit 3"]).runner(runner());
+        let described = described.instances(supervisor.instances(number).0);
+        described.options(Options { rapid_fails_per_minute: 0, ..Options::default() }).build().unwrap()
+    };
+    let first = fails(1).start().await.unwrap_err();
+    supervisor.gone(1);
+    let next = fails(2).start().await.unwrap_err();
+    for told in [&first, &next] {
+        assert_eq!(told.code, Code::FailFast);
+        assert!(told.detail.contains("the last time: instance_exited"), "{told:?}");
+        assert!(told.retry_after.is_some_and(|after| after > Duration::from_secs(50)), "{told:?}");
+    }
 }
 
 #[tokio::test]

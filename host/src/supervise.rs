@@ -452,6 +452,7 @@ impl Supervisor {
         let Some(worker) = self.workers.get_mut(&generation) else { return };
         worker.end = End::Told;
         worker.process.order(order);
+        self.lender.leaves(generation);
     }
 
     fn kill(&mut self, generation: Generation, overdue: Overdue) {

@@ -31,7 +31,10 @@ use crate::{
     Body, Failure,
     dispatcher::in_process::{self, Ended},
     failure::Code,
-    supervisor::life::{Life, Outcome, Policy, Why},
+    supervisor::{
+        Count, NotStarted,
+        life::{Life, Outcome, Policy, Why},
+    },
 };
 
 /// An application, shared by all that have a clone of it.
@@ -244,12 +247,15 @@ impl Shared {
             }
         });
         let started =
-            starting.await.unwrap_or_else(|panic| Err(Failure::new(Code::StartFailed).source(panic)));
+            starting.await.unwrap_or_else(|panic| Err(Failure::new(Code::StartFailed).source(panic).into()));
         match started {
             Ok((dispatcher, backing)) => self.started(dispatcher, backing, began),
-            Err(failure) => {
+            Err(NotStarted { failure, count }) => {
                 self.note(&failure);
-                self.life().start_failed(Instant::now());
+                match count {
+                    Count::Here => self.life().start_failed(Instant::now()),
+                    Count::There(until) => self.life().start_refused(until),
+                }
                 let (code, detail) = (failure.code.as_str(), &*failure.detail);
                 tracing::error!(application = %name, failure = code, detail, "application did not start");
             }
@@ -257,7 +263,7 @@ impl Shared {
         self.changed.send_modify(|changes| *changes += 1);
     }
 
-    async fn start_and_warm_up(&self) -> Result<(Dispatcher, Backing), Failure> {
+    async fn start_and_warm_up(&self) -> Result<(Dispatcher, Backing), NotStarted> {
         let options = &self.definition.options;
         let deadline = tokio::time::Instant::now() + options.startup_timeout;
         let (dispatcher, backing) = start::start(&self.definition).await?;
@@ -266,7 +272,7 @@ impl Shared {
             // Otherwise it would wait for us.
             drop(dispatcher);
             backing.stop(options.shutdown_timeout).await;
-            return Err(Failure { output, ..failure });
+            return Err(Failure { output, ..failure }.into());
         }
         Ok((dispatcher, backing))
     }
@@ -327,7 +333,10 @@ impl Shared {
             let output = Some(ended.output());
             let detail = format!("the instance ended with {exit}");
             shared.note(&Failure { output, ..Failure::new(Code::InstanceLost).detail(detail) });
-            shared.life().exited(Instant::now());
+            match ended.is_counted_elsewhere() {
+                false => shared.life().exited(Instant::now()),
+                true => shared.life().ended(),
+            }
             tracing::warn!(
                 application = %shared.definition.name, pid = ended.pid(), %exit,
                 "instance ended; the next request starts another"

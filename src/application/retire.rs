@@ -53,7 +53,9 @@ impl Shared {
     pub(super) async fn wait_for_predecessor(&self) -> Result<(), Failure> {
         let predecessor = self.predecessor.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(predecessor) = predecessor.and_then(|weak| weak.upgrade()) else { return Ok(()) };
-        let limit = self.definition.options.startup_timeout;
+        // Its last requests may take that long, and then its end; what it needs is not taken from our own time.
+        let limit =
+            2 * predecessor.definition.options.shutdown_timeout + self.definition.options.startup_timeout;
         let mut over = predecessor.over.subscribe();
         let ended = tokio::time::timeout(limit, over.wait_for(|over| *over)).await.is_ok();
         if !ended {

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     Failure, HostingModel,
     dispatcher::in_process::{self, Ended, Library, LoadError, Running},
+    supervisor::NotStarted,
 };
 
 /// What runs behind a dispatcher, in the hands of the one who ends it.
@@ -19,10 +20,10 @@ pub(super) enum Backing {
 }
 
 /// Starts the application. Blocks nobody, and takes no longer than `startup_timeout`.
-pub(super) async fn start(definition: &Definition) -> Result<(Dispatcher, Backing), Failure> {
+pub(super) async fn start(definition: &Definition) -> Result<(Dispatcher, Backing), NotStarted> {
     match (definition.hosting_model, &definition.artifact) {
         (HostingModel::InProcess, Artifact::Library(path)) => {
-            let running = in_process(definition, path.clone()).await?;
+            let running = in_process(definition, path.clone()).await.map_err(Failure::from)?;
             Ok((Dispatcher::InProcess(in_process::Dispatcher::new(&running)), Backing::InProcess(running)))
         }
         #[cfg(feature = "out-of-process")]
@@ -92,6 +93,15 @@ impl Backing {
             Self::InProcess(_) => false,
             #[cfg(feature = "out-of-process")]
             Self::OutOfProcess(process) => process.ran_already(),
+        }
+    }
+
+    /// Whether somebody else counts how often it fails.
+    pub(super) fn is_counted_elsewhere(&self) -> bool {
+        match self {
+            Self::InProcess(_) => false,
+            #[cfg(feature = "out-of-process")]
+            Self::OutOfProcess(process) => process.instance.is_lent(),
         }
     }
 
@@ -165,7 +175,7 @@ mod process {
 
     use tokio::sync::oneshot;
 
-    use super::{Artifact, Backing, Definition, Dispatcher, Failure};
+    use super::{Artifact, Backing, Definition, Dispatcher, Failure, NotStarted};
     use crate::{
         dispatcher::{
             in_process::preflight,
@@ -183,14 +193,16 @@ mod process {
         pub(super) unused: oneshot::Receiver<Infallible>,
     }
 
-    pub(super) async fn start(definition: &Definition) -> Result<(Dispatcher, Backing), Failure> {
+    pub(super) async fn start(definition: &Definition) -> Result<(Dispatcher, Backing), NotStarted> {
         if let Artifact::Library(path) = &definition.artifact {
             // The same codes as in process, for what can be said of a file without running it.
             let path = path.clone();
             let pinned = definition.pinned.clone().unwrap_or_else(|| path.clone());
             let examined =
                 tokio::task::spawn_blocking(move || preflight::examine_copy(&path, &pinned).map(drop)).await;
-            examined.map_err(|panic| Failure::new(crate::failure::Code::LoadFailed).source(panic))??;
+            let examined =
+                examined.map_err(|panic| Failure::new(crate::failure::Code::LoadFailed).source(panic))?;
+            examined.map_err(Failure::from)?;
         }
         let instance = definition.instances.start(launch(definition)).await?;
         let peer = match definition.artifact {
@@ -246,6 +258,7 @@ mod process {
             },
             startup_timeout: options.startup_timeout,
             shutdown_timeout: options.shutdown_timeout,
+            rapid_fails_per_minute: options.rapid_fails_per_minute,
             ..Launch::new(std::sync::Arc::clone(&definition.name), program, definition.content_root.clone())
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::future::Either;
 
 use super::{
-    End, Endpoint, Exit, Instance, Launch, Runner,
+    End, Endpoint, Exit, Instance, Launch, NotStarted, Runner,
     lending::{Borrower, Found, Lent},
 };
 use crate::Failure;
@@ -37,7 +37,7 @@ impl Instances {
     }
 
     /// An instance that is ready for requests, and for nobody else in this process.
-    pub(crate) async fn start(&self, launch: Launch) -> Result<Held, Failure> {
+    pub(crate) async fn start(&self, launch: Launch) -> Result<Held, NotStarted> {
         match &self.0 {
             Source::Own(runner) => {
                 let instance = Instance::start(&launch, runner).await.map_err(Failure::from)?;
@@ -87,6 +87,11 @@ impl Held {
             Hold::Own(_) => Found::Started,
             Hold::Lent(lent) => lent.found(),
         }
+    }
+
+    /// Whether it is the supervisor's, who counts how often the application fails.
+    pub(crate) fn is_lent(&self) -> bool {
+        matches!(self.0, Hold::Lent(_))
     }
 
     /// How it ended, if it has.

@@ -17,6 +17,7 @@ use tracing_core::LevelFilter;
 use super::{
     Endpoint, Environment,
     environment::substitute,
+    patience::Policy,
     runner::{AppArguments, Runner},
     stamp::Stamp,
     wire,
@@ -74,6 +75,8 @@ pub struct Launch {
     pub startup_timeout: Duration,
     /// How long it may take to stop before it is killed.
     pub shutdown_timeout: Duration,
+    /// How often it may fail within a minute before it is left alone.
+    pub rapid_fails_per_minute: u32,
 }
 
 /// What to run.
@@ -147,6 +150,7 @@ impl Launch {
             shutdown: Shutdown::default(),
             startup_timeout: Duration::from_secs(120),
             shutdown_timeout: Duration::from_secs(10),
+            rapid_fails_per_minute: Policy::default().rapid_fails_per_minute,
         }
     }
 

@@ -3,7 +3,8 @@
 //! In: what happened to the application, and the time. Out: what to do with a request for it. Never: waits, starts
 //! anything, or looks at a clock.
 //!
-//! Every [`Outcome::Start`] is answered by exactly one of [`Life::started`], [`Life::start_failed`], [`Life::ended`];
+//! Every [`Outcome::Start`] is answered by exactly one of [`Life::started`], [`Life::start_failed`],
+//! [`Life::start_refused`], [`Life::ended`];
 //! every `started` by one of [`Life::exited`], [`Life::ended`].
 
 use std::time::Instant;
@@ -17,6 +18,8 @@ pub struct Life {
     phase: Phase,
     gate: Gate,
     patience: Patience,
+    /// What somebody else has decided who counts its failures.
+    told: Option<(Instant, Why)>,
     /// Forgiven while a start was under way: if it fails, that is of the past, too.
     forgiven: bool,
 }
@@ -58,7 +61,13 @@ impl Life {
     /// An application of which nothing has run yet.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self { phase: Phase::Idle, gate: Gate::Open, patience: Patience::new(policy), forgiven: false }
+        Self {
+            phase: Phase::Idle,
+            gate: Gate::Open,
+            patience: Patience::new(policy),
+            told: None,
+            forgiven: false,
+        }
     }
 
     /// Somebody wants it: a request, or the host that keeps it running.
@@ -67,7 +76,7 @@ impl Life {
             (Gate::Stopped, _) => Outcome::Stopped,
             (Gate::Open, Phase::Starting) => Outcome::Join,
             (Gate::Open, Phase::Ready) => Outcome::Serve,
-            (Gate::Open, Phase::Idle) => match self.patience.refused(now) {
+            (Gate::Open, Phase::Idle) => match self.refused(now) {
                 Some((until, why)) => Outcome::Refuse { until, why },
                 None => {
                     self.phase = Phase::Starting;
@@ -104,6 +113,14 @@ impl Life {
         self.patience.start_failed(now);
     }
 
+    /// It could not be started, and somebody else counts that: no other start before this time, if it names one.
+    pub fn start_refused(&mut self, until: Option<(Instant, Why)>) {
+        if self.phase == Phase::Starting {
+            self.phase = Phase::Idle;
+            self.told = until.filter(|_| !self.forgiven);
+        }
+    }
+
     /// It ended without being asked, after it was ready. The next start need not wait.
     pub fn exited(&mut self, now: Instant) {
         if self.phase != Phase::Ready {
@@ -115,7 +132,8 @@ impl Life {
         }
     }
 
-    /// It was ended on purpose: idle, recycled, stopped, or its start was called off.
+    /// It was ended on purpose: idle, recycled, stopped, or its start was called off. Or by itself, and somebody else
+    /// counts that.
     pub fn ended(&mut self) {
         self.phase = Phase::Idle;
     }
@@ -124,6 +142,7 @@ impl Life {
     pub fn reset(&mut self) {
         self.gate = Gate::Open;
         self.patience.forget();
+        self.told = None;
         self.forgiven = self.phase == Phase::Starting;
     }
 
@@ -138,7 +157,13 @@ impl Life {
     #[must_use]
     pub fn next_start(&self, now: Instant) -> Option<Instant> {
         let due = self.gate == Gate::Open && self.phase == Phase::Idle;
-        due.then(|| self.patience.refused(now).map_or(now, |(until, _)| until))
+        due.then(|| self.refused(now).map_or(now, |(until, _)| until))
+    }
+
+    /// Until when it may not be started, and why: the later of what was counted here and elsewhere.
+    fn refused(&self, now: Instant) -> Option<(Instant, Why)> {
+        let told = self.told.filter(|(until, _)| *until > now);
+        self.patience.refused(now).into_iter().chain(told).max_by_key(|(until, _)| *until)
     }
 
     /// Whether it is there, or being started.
@@ -241,6 +266,19 @@ mod tests {
     }
 
     #[test]
+    fn a_start_that_somebody_else_refused_waits_for_that_and_counts_nothing() {
+        let (mut life, now) = (life(), Instant::now());
+        let until = now + seconds(7);
+        life.wanted(now);
+        life.start_refused(Some((until, Why::FailFast)));
+        assert_eq!(life.wanted(now), Outcome::Refuse { until, why: Why::FailFast });
+        assert_eq!(life.failures(now), 0);
+        assert_eq!(life.wanted(until), Outcome::Start);
+        life.start_refused(None);
+        assert_eq!(life.wanted(until), Outcome::Start);
+    }
+
+    #[test]
     fn an_end_on_purpose_is_no_failure() {
         let (mut life, now) = (life(), Instant::now());
         for _ in 0..20 {
@@ -256,6 +294,7 @@ mod tests {
         Wanted,
         Started,
         StartFailed,
+        StartRefused,
         Exited,
         Ended,
         Reset,
@@ -267,6 +306,7 @@ mod tests {
             4 => Just(Event::Wanted),
             2 => Just(Event::Started),
             3 => Just(Event::StartFailed),
+            2 => Just(Event::StartRefused),
             2 => Just(Event::Exited),
             1 => Just(Event::Ended),
             1 => Just(Event::Reset),
@@ -279,6 +319,7 @@ mod tests {
             Event::Wanted => return Some(life.wanted(now)),
             Event::Started => life.started(),
             Event::StartFailed => life.start_failed(now),
+            Event::StartRefused => life.start_refused(Some((now + seconds(7), Why::FailFast))),
             Event::Exited => life.exited(now),
             Event::Ended => life.ended(),
             Event::Reset => life.reset(),
@@ -316,7 +357,7 @@ mod tests {
                         prop_assert_eq!(life.next_start(now), Some(until));
                         prop_assert_eq!(life.clone().wanted(until), Outcome::Start);
                     }
-                    (Event::Started | Event::StartFailed | Event::Ended, None) => in_flight = false,
+                    (Event::Started | Event::StartFailed | Event::StartRefused | Event::Ended, None) => in_flight = false,
                     (Event::Reset, None) => {
                         let mut after = life.clone();
                         if after.wanted(now) == Outcome::Join {

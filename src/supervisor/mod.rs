@@ -26,6 +26,7 @@ pub mod lending;
 pub mod life;
 #[cfg(feature = "out-of-process")]
 pub mod memory;
+mod not_started;
 mod patience;
 #[cfg(feature = "out-of-process")]
 pub mod recycling;
@@ -52,6 +53,7 @@ pub(crate) use instances::Held;
 pub use instances::Instances;
 #[cfg(feature = "out-of-process")]
 pub use launch::{Launch, Listen, Program, Ready, Shutdown};
+pub(crate) use not_started::{Count, NotStarted};
 #[cfg(feature = "out-of-process")]
 pub(crate) use runner::exit_of;
 #[cfg(feature = "out-of-process")]

@@ -130,6 +130,27 @@ async fn what_a_process_prints_is_logged_also_after_a_crash_of_the_worker() {
     assert!(host.stop().await.success());
 }
 
+#[tokio::test]
+async fn a_process_that_crashes_too_often_is_left_alone_by_the_next_worker_too() {
+    let host = Setup::broken(Model::OutOfProcess, "none")
+        .application("rapid_fails_per_minute = 1")
+        .server("detailed_errors = true")
+        .start()
+        .await;
+    for _ in 0..2 {
+        assert_eq!(host.get("/abort").await.header("cohost-failure"), "instance_lost");
+    }
+    assert_eq!(host.get("/").await.header("cohost-failure"), "fail_fast");
+    kill(host.worker(), Signal::KILL);
+    served_by(&host, 2).await;
+    let answer = host.get("/").await;
+    assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (503, "fail_fast"));
+    assert!((30..=60).contains(&answer.header("retry-after").parse::<u64>().unwrap()), "{answer:?}");
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("instance_lost") && detail.contains("SIGABRT"), "{detail}");
+    assert!(host.stop().await.success());
+}
+
 /// Asks again and again until the worker has ended; each time, there has to be an answer.
 async fn answered_until_ended(host: &Host, worker: u32) {
     let ended = || host.log.of("worker ended").iter().any(|event| event["pid"] == worker);

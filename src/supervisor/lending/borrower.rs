@@ -7,19 +7,20 @@ use std::{
     collections::HashMap,
     fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use tokio::sync::{oneshot, watch};
 
 use super::{
     super::{
-        End, Endpoint, Exit, Launch,
+        Count, End, Endpoint, Exit, Launch, NotStarted,
         instance::drain_notice,
         worker::{Order, Report},
     },
-    message::{Ask, Ended, Found, Lending, Parting, Release, Want},
+    message::{Ask, Ended, Found, Lending, NotLent, Parting, Release, Want},
 };
-use crate::failure::{Code, Failure};
+use crate::failure::Code;
 
 /// Borrows instances of the supervisor.
 #[derive(Clone)]
@@ -33,7 +34,7 @@ struct Desk {
 #[derive(Default)]
 struct Open {
     last: u64,
-    asked: HashMap<Ask, oneshot::Sender<Result<Lent, Failure>>>,
+    asked: HashMap<Ask, oneshot::Sender<Result<Lent, NotStarted>>>,
     lent: HashMap<Ask, watch::Sender<Option<Fate>>>,
     /// The worker ends: what it has is for whoever comes next.
     leaving: bool,
@@ -92,7 +93,7 @@ impl Borrower {
     /// An instance of this launch, one that this worker does not have yet.
     ///
     /// Takes as long as the supervisor does, which has limits of its own. Dropping the future takes the wish back.
-    pub(in super::super) async fn want(&self, launch: Launch) -> Result<Lent, Failure> {
+    pub(in super::super) async fn want(&self, launch: Launch) -> Result<Lent, NotStarted> {
         let (sender, answer) = oneshot::channel();
         let ask = {
             let mut open = self.0.open();
@@ -107,6 +108,14 @@ impl Borrower {
         mem::forget(wish);
         // The sender is only dropped with the worker.
         answer.unwrap_or_else(|_| Err(Code::Draining.into()))
+    }
+}
+
+impl From<NotLent> for NotStarted {
+    fn from(told: NotLent) -> Self {
+        let until = told.retry_after.map(|after| Instant::now() + after);
+        let count = if told.counted { Count::There(until.zip(told.why)) } else { Count::Here };
+        Self { failure: told.into(), count }
     }
 }
 

@@ -14,7 +14,8 @@ use std::{
 };
 
 use super::{
-    super::{Launch, Listen, worker::Generation},
+    super::{Launch, Listen, patience::Why, worker::Generation},
+    failures::Failures,
     message::{Ask, Found, Parting},
 };
 
@@ -34,6 +35,8 @@ pub(super) struct Loan {
 pub(super) enum Event {
     /// A worker was started.
     Came(Generation),
+    /// A worker was told to end.
+    Leaves(Generation),
     /// A worker has ended, however it did.
     Gone(Generation),
     /// A worker wants an instance.
@@ -61,8 +64,10 @@ pub(super) enum Action {
     Start(Number, Arc<Launch>),
     /// Tell the worker that it has this one.
     Lend(Loan, Number, Found),
-    /// Tell the worker that the start failed which it waited for.
-    Fail(Loan),
+    /// Tell the worker that the start failed which it waited for, and until when there is no other.
+    Fail(Loan, Option<Pause>),
+    /// Tell the worker that the application failed before, and is not tried now.
+    Refuse(Loan, Arc<Launch>, Pause),
     /// Tell the worker that the port it wants is that of another instance, and stays so.
     PortHeld(Loan, u16),
     /// Tell the worker that its instance has ended.
@@ -77,6 +82,9 @@ pub(super) enum Action {
     CallOff(Number),
 }
 
+/// Until when something is not tried, and why.
+pub(super) type Pause = (Instant, Why);
+
 /// Who has which instance.
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -84,6 +92,9 @@ pub(super) struct Ledger {
     /// Wishes for a port that another instance has.
     waiting: Vec<Waiting>,
     workers: BTreeSet<Generation>,
+    /// Those that were told to end, and have a limit for it.
+    leaving: BTreeSet<Generation>,
+    failures: Failures,
     last: Number,
     /// How long an instance is kept that no worker has.
     unclaimed: Duration,
@@ -123,6 +134,8 @@ impl Ledger {
             instances: BTreeMap::new(),
             waiting: Vec::new(),
             workers: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            failures: Failures::default(),
             last: Number(0),
             unclaimed,
             stopping: false,
@@ -136,6 +149,7 @@ impl Ledger {
         self.now = self.now.max(now);
         match event {
             Event::Came(worker) => drop(self.workers.insert(worker)),
+            Event::Leaves(worker) => drop(self.leaving.insert(worker)),
             Event::Gone(worker) => self.gone(worker),
             Event::Wanted(loan, launch) => {
                 let until = self.now + launch.startup_timeout;
@@ -143,8 +157,8 @@ impl Ledger {
             }
             Event::Released(loan, parting) => self.released(loan, parting),
             Event::Started(number) => self.started(number),
-            Event::NotStarted(number) => self.over(number, Action::Fail),
-            Event::Ended(number) => self.over(number, Action::TellEnd),
+            Event::NotStarted(number) => self.not_started(number),
+            Event::Ended(number) => self.ended(number),
             Event::Dismissed(application) => self.dismissed(&application),
             Event::Stop => self.stop(),
             Event::Tick => {}
@@ -156,7 +170,8 @@ impl Ledger {
     /// When to tell that time went by, if nothing else happens before.
     pub(super) fn due(&self) -> Option<Instant> {
         let unclaimed = self.instances.values().filter_map(|entry| entry.until);
-        unclaimed.chain(self.waiting.iter().map(|waiting| waiting.until)).min()
+        let in_vain = self.waiting.iter().filter(|waiting| !self.will_be_free(&waiting.launch));
+        unclaimed.chain(in_vain.map(|waiting| waiting.until)).min()
     }
 
     /// Whether nothing runs.
@@ -194,10 +209,14 @@ impl Ledger {
         self.stopping
     }
 
+    /// Whether it runs, and nobody has asked it to end.
+    pub(super) fn is_running(&self, number: Number) -> bool {
+        self.instances.get(&number).is_some_and(|entry| entry.phase == Phase::Running)
+    }
+
     /// Whether it runs, and no worker has it.
     pub(super) fn is_unclaimed(&self, number: Number) -> bool {
-        let unclaimed = |entry: &Entry| entry.phase == Phase::Running && entry.loans.is_empty();
-        self.instances.get(&number).is_some_and(unclaimed)
+        self.is_running(number) && self.loans(number).next().is_none()
     }
 
     fn wanted(&mut self, loan: Loan, launch: Arc<Launch>, until: Instant) {
@@ -222,6 +241,8 @@ impl Ledger {
         }
         if self.has_holder(&launch) {
             self.waiting.push(Waiting { loan, launch, until });
+        } else if let Some(pause) = self.failures.refused(self.now, &launch) {
+            self.actions.push(Action::Refuse(loan, launch, pause));
         } else {
             self.start(loan, launch);
         }
@@ -241,9 +262,21 @@ impl Ledger {
         wanted.is_some() && self.instances.values().any(|entry| port(&entry.launch) == wanted)
     }
 
+    /// Whether those that have the port of `launch` end within limits of their own: they stop, or their workers do.
+    fn will_be_free(&self, launch: &Launch) -> bool {
+        let wanted = port(launch);
+        let leaves = |entry: &Entry| entry.loans.iter().all(|loan| self.leaving.contains(&loan.worker));
+        let mut holders = self.instances.values().filter(|entry| port(&entry.launch) == wanted);
+        holders.all(|entry| match entry.phase {
+            Phase::Stopping => true,
+            Phase::Starting | Phase::Running => !entry.loans.is_empty() && leaves(entry),
+        })
+    }
+
     fn started(&mut self, number: Number) {
         let Some(entry) = self.instances.get_mut(&number) else { return };
         entry.phase = Phase::Running;
+        self.failures.started(self.now, &entry.launch);
         // The first is the one for whom it was started; it may have ended meanwhile, which makes no difference.
         let mut found = Found::Started;
         for loan in &entry.loans {
@@ -252,10 +285,21 @@ impl Ledger {
         }
     }
 
-    /// Nothing of it is left.
-    fn over(&mut self, number: Number, tell: impl Fn(Loan) -> Action) {
-        let Some(entry) = self.instances.remove(&number) else { return };
-        self.actions.extend(entry.loans.into_iter().map(tell));
+    fn not_started(&mut self, number: Number) {
+        let Some(Entry { launch, loans, .. }) = self.instances.remove(&number) else { return };
+        self.failures.start_failed(self.now, &launch);
+        let pause = self.failures.refused(self.now, &launch);
+        self.actions.extend(loans.into_iter().map(|loan| Action::Fail(loan, pause)));
+        self.retry();
+    }
+
+    fn ended(&mut self, number: Number) {
+        let Some(Entry { launch, loans, phase, .. }) = self.instances.remove(&number) else { return };
+        // Nobody had asked it to.
+        if phase == Phase::Running {
+            self.failures.crashed(self.now, &launch);
+        }
+        self.actions.extend(loans.into_iter().map(Action::TellEnd));
         self.retry();
     }
 
@@ -289,6 +333,7 @@ impl Ledger {
 
     fn gone(&mut self, worker: Generation) {
         self.workers.remove(&worker);
+        self.leaving.remove(&worker);
         self.waiting.retain(|waiting| waiting.loan.worker != worker);
         for entry in self.instances.values_mut() {
             entry.loans.retain(|loan| loan.worker != worker);
@@ -324,10 +369,14 @@ impl Ledger {
                 Phase::Running | Phase::Starting | Phase::Stopping => {}
             }
         }
-        for waiting in self.waiting.extract_if(.., |waiting| waiting.until <= now) {
-            let port = port(&waiting.launch).unwrap_or_default();
-            self.actions.push(Action::PortHeld(waiting.loan, port));
-        }
+        let (in_vain, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|waiting| waiting.until <= now && !self.will_be_free(&waiting.launch));
+        self.waiting = waiting;
+        let in_vain: Vec<Waiting> = in_vain;
+        let held =
+            |waiting: Waiting| Action::PortHeld(waiting.loan, port(&waiting.launch).unwrap_or_default());
+        self.actions.extend(in_vain.into_iter().map(held));
     }
 
     fn end(&mut self, number: Number) {

@@ -20,7 +20,7 @@ use super::{
         End, Instance, Launch, Program, Runner,
         worker::{Generation, Order, Outcome, Report},
     },
-    ledger::{Action, Event, Ledger, Loan, Number},
+    ledger::{Action, Event, Ledger, Loan, Number, Pause},
     message::{Ask, Ended, Found, Kept, Lending, NotLent, Want},
 };
 use crate::failure::{Code, Failure};
@@ -38,6 +38,8 @@ pub struct Lender {
     runner: Runner,
     pub(super) instances: HashMap<Number, Process>,
     workers: HashMap<Generation, Say>,
+    /// How applications failed the last time, by name.
+    reasons: HashMap<Arc<str>, NotLent>,
     news: UnboundedReceiver<(Number, News)>,
     tell: UnboundedSender<(Number, News)>,
     outcome: Outcome,
@@ -59,7 +61,7 @@ pub(super) enum Process {
 /// What became of one.
 enum News {
     Started(Instance, Arc<Launch>),
-    NotStarted(Failure),
+    NotStarted(Failure, Arc<Launch>),
     Ended(End),
 }
 
@@ -79,6 +81,7 @@ impl Lender {
             runner,
             instances: HashMap::new(),
             workers: HashMap::new(),
+            reasons: HashMap::new(),
             news,
             tell,
             outcome: Outcome::Gracefully,
@@ -89,6 +92,11 @@ impl Lender {
     pub fn came(&mut self, worker: Generation, say: impl Fn(&Order) + Send + 'static) {
         self.workers.insert(worker, Box::new(say));
         self.on(Event::Came(worker), None);
+    }
+
+    /// A worker was told to end.
+    pub fn leaves(&mut self, worker: Generation) {
+        self.on(Event::Leaves(worker), None);
     }
 
     /// A worker has ended.
@@ -165,8 +173,9 @@ impl Lender {
                 self.watch(number, instance, launch);
                 self.on(Event::Started(number), None);
             }
-            News::NotStarted(failure) => {
+            News::NotStarted(failure, launch) => {
                 self.instances.remove(&number);
+                self.note(&launch, &failure);
                 self.on(Event::NotStarted(number), Some(&Last::NotStarted(failure)));
             }
             News::Ended(end) => self.ended(number, end),
@@ -193,6 +202,11 @@ impl Lender {
             tracing::warn!(application, pid, %exit, "instance ended while no worker had it");
         }
         let output = instance.output_tail();
+        if self.ledger.is_running(number) {
+            let detail = format!("the instance ended with {}", end.exit);
+            let output = Some(Arc::clone(&output));
+            self.note(&launch, &Failure { output, ..Failure::new(Code::InstanceLost).detail(detail) });
+        }
         self.on(Event::Ended(number), Some(&Last::Ended(end, output)));
     }
 
@@ -202,9 +216,20 @@ impl Lender {
             match action {
                 Action::Start(number, launch) => self.start(number, launch),
                 Action::Lend(loan, number, found) => self.lend(loan, number, found),
-                Action::Fail(loan) | Action::TellEnd(loan) => {
-                    if let Some(last) = last {
-                        self.say(loan.worker, &last.told(loan.ask));
+                Action::Fail(loan, pause) => {
+                    if let Some(Last::NotStarted(failure)) = last {
+                        self.refuse(loan, &NotLent::new(loan.ask, failure), pause);
+                    }
+                }
+                Action::Refuse(loan, launch, pause) => {
+                    if let Some(reason) = self.reasons.get(&launch.application) {
+                        self.refuse(loan, reason, Some(pause));
+                    }
+                }
+                Action::TellEnd(loan) => {
+                    if let Some(Last::Ended(End { exit, forced, .. }, output)) = last {
+                        let (ask, exit, forced, output) = (loan.ask, *exit, *forced, output.to_string());
+                        self.say(loan.worker, &Order::Ended(Ended { ask, exit, forced, output }));
                     }
                 }
                 Action::TellKept(loan) => self.say(loan.worker, &Order::Kept(Kept { ask: loan.ask })),
@@ -229,11 +254,22 @@ impl Lender {
         let start = tokio::spawn(async move {
             let news = match Instance::start(&launch, &runner).await {
                 Ok(instance) => News::Started(instance, launch),
-                Err(error) => News::NotStarted(error.into()),
+                Err(error) => News::NotStarted(error.into(), launch),
             };
             let _over = tell.send((number, news));
         });
         self.instances.insert(number, Process::Starting(start.abort_handle()));
+    }
+
+    /// Remembers how it failed, for those who want it while it is not tried.
+    fn note(&mut self, launch: &Launch, failure: &Failure) {
+        self.reasons.insert(Arc::clone(&launch.application), NotLent::new(Ask(0), failure));
+    }
+
+    fn refuse(&self, loan: Loan, reason: &NotLent, pause: Option<Pause>) {
+        let pause = pause.map(|(until, why)| (until.saturating_duration_since(Instant::now()), why));
+        let told = NotLent { ask: loan.ask, ..reason.clone() };
+        self.say(loan.worker, &Order::NotLent(told.counted(pause)));
     }
 
     fn lend(&self, loan: Loan, number: Number, found: Found) {
@@ -272,17 +308,6 @@ impl Lender {
         // One that has ended does not want to know.
         if let Some(say) = self.workers.get(&worker) {
             say(order);
-        }
-    }
-}
-
-impl Last {
-    fn told(&self, ask: Ask) -> Order {
-        match self {
-            Self::NotStarted(failure) => Order::NotLent(NotLent::new(ask, failure)),
-            Self::Ended(End { exit, forced, .. }, output) => {
-                Order::Ended(Ended { ask, exit: *exit, forced: *forced, output: output.to_string() })
-            }
         }
     }
 }

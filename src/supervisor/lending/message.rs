@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{Endpoint, Exit, Launch, wire};
+use super::super::{Endpoint, Exit, Launch, patience::Why, wire};
 use crate::failure::{Code, Failure};
 
 /// A wish of a worker for an instance, and what became of it; counted by the worker.
@@ -80,6 +80,12 @@ pub struct NotLent {
     pub output: Option<String>,
     /// When to try again.
     pub retry_after: Option<Duration>,
+    /// Why the application is not tried until then, whoever wants it.
+    #[serde(default)]
+    pub why: Option<Why>,
+    /// Whether the supervisor counts that as a failure of the application; otherwise the worker does.
+    #[serde(default)]
+    pub counted: bool,
 }
 
 /// An instance has ended.
@@ -118,7 +124,15 @@ impl NotLent {
             cause: failure.source.as_ref().map(ToString::to_string),
             output: failure.output.as_deref().map(str::to_owned),
             retry_after: failure.retry_after,
+            why: None,
+            counted: false,
         }
+    }
+
+    /// The supervisor has counted it, and does not try again for that long, if it says so.
+    pub(super) fn counted(self, pause: Option<(Duration, Why)>) -> Self {
+        let (retry_after, why) = pause.unzip();
+        Self { retry_after, why, counted: true, ..self }
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod borrower;
 mod carried;
+mod failures;
 mod ledger;
 mod lender;
 mod message;

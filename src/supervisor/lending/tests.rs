@@ -1,5 +1,7 @@
 //! The ledger against a world in which everything may happen in any order.
 
+mod failing;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -9,18 +11,21 @@ use std::{
 use proptest::prelude::*;
 
 use super::{
-    super::{Launch, Listen, Program, worker::Generation},
+    super::{Launch, Listen, Program, patience::Why, worker::Generation},
     ledger::{Action, Event, Ledger, Loan, Number},
     message::{Ask, Found, Parting},
 };
 
 const UNCLAIMED: Duration = Duration::from_secs(60);
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// Does what the ledger wants, and watches over what must never happen.
 struct World {
     ledger: Ledger,
     now: Instant,
     workers: BTreeSet<Generation>,
+    leaving: BTreeSet<Generation>,
     running: BTreeMap<Number, Arc<Launch>>,
     starting: BTreeMap<Number, Arc<Launch>>,
     ending: BTreeSet<Number>,
@@ -30,6 +35,8 @@ struct World {
     open: BTreeMap<Loan, Arc<Launch>>,
     /// Those who gave something back for good, and wait for what becomes of it.
     parting: BTreeSet<Loan>,
+    /// When what failed, for its application alone.
+    failures: Vec<(Instant, Arc<Launch>)>,
     asks: u64,
 }
 
@@ -41,6 +48,11 @@ fn on_port(name: &str, port: u16) -> Arc<Launch> {
     Arc::new(Launch { listen: Listen::FixedPort(port), ..(*launch(name)).clone() })
 }
 
+/// One that is left alone after its second failure.
+fn impatient(name: &str) -> Arc<Launch> {
+    Arc::new(Launch { rapid_fails_per_minute: 1, ..(*launch(name)).clone() })
+}
+
 impl World {
     fn new() -> Self {
         let now = Instant::now();
@@ -48,12 +60,14 @@ impl World {
             ledger: Ledger::new(now, UNCLAIMED),
             now,
             workers: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             running: BTreeMap::new(),
             starting: BTreeMap::new(),
             ending: BTreeSet::new(),
             lent: BTreeMap::new(),
             open: BTreeMap::new(),
             parting: BTreeSet::new(),
+            failures: Vec::new(),
             asks: 0,
         }
     }
@@ -74,6 +88,7 @@ impl World {
                     let others = self.running.values().chain(self.starting.values());
                     assert!(others.into_iter().all(|other| other.listen != launch.listen), "a port twice");
                 }
+                assert!(self.recent(launch) <= launch.rapid_fails_per_minute as usize, "failed too often");
                 assert!(self.starting.insert(*number, Arc::clone(launch)).is_none());
             }
             Action::Lend(loan, number, _) => {
@@ -84,8 +99,13 @@ impl World {
                 assert!(!self.lent.iter().any(twice), "lent twice to one worker");
                 self.lent.insert(*loan, *number);
             }
-            Action::Fail(loan) | Action::PortHeld(loan, _) => {
+            Action::Fail(loan, _) | Action::PortHeld(loan, _) => {
                 self.open.remove(loan).expect("refused to one who wants it");
+            }
+            Action::Refuse(loan, launch, (until, _)) => {
+                assert_eq!(self.open.remove(loan).as_ref(), Some(launch), "refused to one who wants it");
+                assert!(*until > self.now && *until <= self.now + MINUTE, "no time to come back");
+                assert!(self.recent(launch) > 0, "nothing has failed");
             }
             Action::TellEnd(loan) => {
                 assert!(self.lent.remove(loan).is_some() || self.parting.remove(loan), "told for nothing");
@@ -102,6 +122,14 @@ impl World {
         }
     }
 
+    /// How often it failed within a minute, since another launch of that name did.
+    fn recent(&self, launch: &Arc<Launch>) -> usize {
+        let of_that_name = |other: &Launch| other.application == launch.application;
+        let failures = self.failures.iter().rev().filter(|(_, other)| of_that_name(other));
+        let in_a_row = failures.take_while(|(_, other)| other == launch);
+        in_a_row.filter(|(at, _)| self.now < *at + MINUTE).count()
+    }
+
     /// What has to hold at any time.
     fn check(&self) {
         for number in self.running.keys() {
@@ -112,7 +140,8 @@ impl World {
         assert_eq!(self.ledger.is_empty(), self.running.is_empty() && self.starting.is_empty());
         // Whoever waits, waits for something.
         if !self.open.is_empty() {
-            let something = !self.starting.is_empty() || self.ledger.due().is_some();
+            let ends = !self.ending.is_empty() || !self.leaving.is_empty();
+            let something = ends || !self.starting.is_empty() || self.ledger.due().is_some();
             assert!(something, "{:?} wait for nothing", self.open.keys());
         }
     }
@@ -122,9 +151,15 @@ impl World {
         self.tell(Event::Came(Generation(worker)))
     }
 
+    fn leave(&mut self, worker: u64) -> Vec<Action> {
+        self.leaving.insert(Generation(worker));
+        self.tell(Event::Leaves(Generation(worker)))
+    }
+
     fn go(&mut self, worker: u64) -> Vec<Action> {
         let worker = Generation(worker);
         self.workers.remove(&worker);
+        self.leaving.remove(&worker);
         self.lent.retain(|loan, _| loan.worker != worker);
         self.open.retain(|loan, _| loan.worker != worker);
         self.parting.retain(|loan| loan.worker != worker);
@@ -156,13 +191,17 @@ impl World {
     }
 
     fn not_started(&mut self, number: Number) -> Vec<Action> {
-        self.starting.remove(&number);
+        if let Some(launch) = self.starting.remove(&number) {
+            self.failures.push((self.now, launch));
+        }
         self.tell(Event::NotStarted(number))
     }
 
     fn ended(&mut self, number: Number) -> Vec<Action> {
-        self.running.remove(&number);
-        self.ending.remove(&number);
+        let launch = self.running.remove(&number);
+        if !self.ending.remove(&number) {
+            self.failures.extend(launch.map(|launch| (self.now, launch)));
+        }
         self.tell(Event::Ended(number))
     }
 
@@ -224,7 +263,8 @@ fn wishes_for_the_same_share_one_start_and_its_failure() {
     let [Action::Start(number, _)] = actions[..] else { panic!("{actions:?}") };
     let (second, actions) = world.want(2, &shop);
     assert_eq!(actions, []);
-    assert_eq!(world.not_started(number), [Action::Fail(first), Action::Fail(second)]);
+    let pause = Some((world.now + Duration::from_secs(1), Why::BackingOff));
+    assert_eq!(world.not_started(number), [Action::Fail(first, pause), Action::Fail(second, pause)]);
 }
 
 #[test]
@@ -285,6 +325,21 @@ fn who_waits_for_a_port_does_not_wait_for_ever() {
 }
 
 #[test]
+fn who_waits_for_the_port_of_a_worker_that_leaves_waits_for_its_last_request() {
+    let mut world = World::new();
+    let (old, number) = world.served(1, &on_port("shop", 5000));
+    world.come(2);
+    let changed = on_port("changed", 5000);
+    let (_, actions) = world.want(2, &changed);
+    assert_eq!((actions, world.leave(1)), (Vec::new(), Vec::new()));
+    world.now += 2 * changed.startup_timeout;
+    assert_eq!(world.tell(Event::Tick), []);
+    assert_eq!(world.ledger.due(), None);
+    assert_eq!(world.release(old, Parting::Leaving), [Action::Stop(number)]);
+    assert!(matches!(world.ended(number)[..], [Action::Start(..)]));
+}
+
+#[test]
 fn at_the_stop_instances_end_after_their_workers() {
     let mut world = World::new();
     let (_, number) = world.served(1, &launch("shop"));
@@ -306,6 +361,7 @@ fn a_worker_that_has_ended_gets_nothing() {
 #[derive(Clone, Copy, Debug)]
 enum Move {
     Come,
+    Leave(usize),
     Go(usize),
     Want(usize, usize),
     Release(usize, bool),
@@ -320,6 +376,7 @@ fn a_move() -> impl Strategy<Value = Move> {
     let any = any::<usize>;
     prop_oneof![
         2 => Just(Move::Come),
+        1 => any().prop_map(Move::Leave),
         2 => any().prop_map(Move::Go),
         6 => (any(), any()).prop_map(|(worker, launch)| Move::Want(worker, launch)),
         3 => (any(), proptest::bool::ANY).prop_map(|(loan, good)| Move::Release(loan, good)),
@@ -339,11 +396,17 @@ fn nth<T: Copy>(mut all: impl Iterator<Item = T> + Clone, n: usize) -> Option<T>
 impl World {
     fn make(&mut self, it: Move, last: &mut u64) {
         let parting = |good| if good { Parting::ForGood } else { Parting::Leaving };
-        let launches = [launch("a"), launch("b"), on_port("c", 1), on_port("d", 1)];
+        let launches =
+            [launch("a"), impatient("a"), launch("b"), on_port("c", 1), on_port("d", 1), impatient("e")];
         match it {
             Move::Come => {
                 *last += 1;
                 self.come(*last);
+            }
+            Move::Leave(n) => {
+                if let Some(worker) = nth(self.workers.iter().copied(), n) {
+                    self.leave(worker.0);
+                }
             }
             Move::Go(n) => {
                 if let Some(worker) = nth(self.workers.iter().copied(), n) {
