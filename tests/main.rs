@@ -38,6 +38,9 @@ mod operator;
 // What applications print: in order, in files that are rotated, whatever happens to the disk.
 mod printed;
 
+// The host's own log: its level, and readers who stop reading.
+mod log;
+
 // Instances: processes that are started, watched and ended.
 mod instances;
 

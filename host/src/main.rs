@@ -105,10 +105,12 @@ fn obey() -> Result<ExitCode, Refused> {
 
 /// The exit code, and why it is not a good one.
 fn end(outcome: Result<ExitCode, Refused>) -> ExitCode {
-    outcome.unwrap_or_else(|refused| {
+    let code = outcome.unwrap_or_else(|refused| {
         eprintln!("{refused}");
         refused.exit.into()
-    })
+    });
+    log::finish();
+    code
 }
 
 /// Writes to stdout. A reader who has gone away, as `head` does, is no failure.

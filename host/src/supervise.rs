@@ -47,7 +47,7 @@ use crate::{
     edition::Edition,
     exit::{Exit, Refused},
     greeting::Greeting,
-    hosting,
+    hosting, log,
     next::Next,
     printed,
     runtime_dir::RuntimeDir,
@@ -365,6 +365,7 @@ impl Supervisor {
                     self.editions.retain(|other, _| *other >= edition);
                     self.close_unneeded();
                     printed::keep(&self.editions[&edition].1);
+                    log::filter_as(&self.editions[&edition].1.log);
                     tracing::info!(edition = edition.0, "configuration in force");
                     systemd::ready();
                     self.forgive();

@@ -64,7 +64,10 @@ fn work() -> Result<Exit, Refused> {
         Exit::Failed.because(format!("the supervisor's configuration is unreadable: {error}"))
     })?;
     let config = edition.config()?;
-    log::start_on(&config.log, log)?;
+    match log {
+        Some(log) => log::start_on(&config.log, log)?,
+        None => log::start(&config.log)?,
+    }
     let reports = Arc::new(reports);
     let borrower = Borrower::new({
         let reports = Arc::clone(&reports);

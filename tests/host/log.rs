@@ -15,22 +15,32 @@ use super::PATIENCE;
 pub struct Log {
     lines: Arc<Mutex<Vec<String>>>,
     changed: watch::Receiver<()>,
+    start: std::sync::mpsc::Sender<()>,
 }
 
 impl Log {
-    pub fn read(stderr: ChildStderr) -> Self {
+    /// Reads from the beginning, but not before it is told to.
+    pub fn of_process(stderr: ChildStderr) -> Self {
+        let (start, started) = std::sync::mpsc::channel();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (change, changed) = watch::channel(());
         std::thread::spawn({
             let lines = Arc::clone(&lines);
             move || {
+                // Who is gone will not tell.
+                let _go = started.recv();
                 for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
                     lines.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
                     change.send_replace(());
                 }
             }
         });
-        Self { lines, changed }
+        Self { lines, changed, start }
+    }
+
+    /// Begins to read.
+    pub fn read(&self) {
+        let _reads_already = self.start.send(());
     }
 
     pub fn text(&self) -> String {

@@ -83,6 +83,7 @@ pub struct Setup {
     options: Vec<&'static str>,
     program: PathBuf,
     given: Option<TcpListener>,
+    log_is_read: bool,
 }
 
 impl Setup {
@@ -131,6 +132,7 @@ impl Setup {
             options: Vec::new(),
             program: program(),
             given: None,
+            log_is_read: true,
         }
     }
 
@@ -191,6 +193,12 @@ impl Setup {
         self
     }
 
+    /// Does not read the host's log before [`Log::read`] is called.
+    pub fn unread(mut self) -> Self {
+        self.log_is_read = false;
+        self
+    }
+
     /// Hands the host a socket that listens, as a service manager does.
     pub fn given(mut self, socket: TcpListener) -> Self {
         self.binding = format!("http://{}", socket.local_addr().unwrap());
@@ -243,7 +251,10 @@ impl Setup {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
-        let log = Log::read(child.stderr.take().unwrap());
+        let log = Log::of_process(child.stderr.take().unwrap());
+        if self.log_is_read {
+            log.read();
+        }
         let stdout = child.stdout.take().unwrap();
         let address = tokio::task::spawn_blocking(|| address(BufReader::new(stdout))).await.unwrap();
         let Some(address) = address else {

@@ -37,7 +37,7 @@ use crate::{
     door::Door,
     edition::Edition,
     exit::{Exit, Refused},
-    hosting, printed,
+    hosting, log, printed,
     runtime_dir::RuntimeDir,
     sockets::Sockets,
     standing::Standing,
@@ -227,6 +227,7 @@ impl Supervisor {
         match self.luggage(edition, settled) {
             Ok(luggage) => {
                 printed::finish();
+                log::finish();
                 upgrade::replace(program, edition, &luggage)
             }
             Err(error) => error,
