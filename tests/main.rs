@@ -38,6 +38,9 @@ mod operator;
 // What applications print: in order, in files that are rotated, whatever happens to the disk.
 mod printed;
 
+// Programs at their worst: what they do harms only themselves, and nothing of it stays.
+mod misconduct;
+
 // The host's own log: its level, and readers who stop reading.
 mod log;
 

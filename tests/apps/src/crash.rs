@@ -23,6 +23,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route("/segfault-mid-stream", any(segfault_mid_stream))
         .route("/stack-overflow", any(async || descend(0).to_string()))
         .route("/exit", any(async || -> () { exit_now() }))
+        .route("/daemon", any(daemon))
 }
 
 async fn panic() -> &'static str {
@@ -99,6 +100,13 @@ async fn segfault_mid_stream() -> Body {
         Ok::<_, std::convert::Infallible>("the first piece\n")
     });
     Body::from_stream(pieces)
+}
+
+/// The number of a process without parent, in a session of its own, that outlives the request.
+async fn daemon() -> String {
+    let script = "setsid sleep 600 >/dev/null 2>&1 & echo $!";
+    let started = std::process::Command::new("sh").args(["-c", script]).output();
+    started.map_or_else(|error| error.to_string(), |done| String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
 /// Ends the process, from inside a library that must not.
