@@ -27,6 +27,9 @@ mod offline;
 // New generations that do not start, or crash at once.
 mod trials;
 
+// All kinds of change, many times over, while clients go on.
+mod everything;
+
 // Another program in place of the supervisor's.
 mod upgrade;
 
