@@ -4,6 +4,9 @@
 // Processes that end when they should not.
 mod ends;
 
+// Processes that keep their port for longer than the next one would wait.
+mod ports;
+
 // Processes that do not come up, or not where they should.
 mod starts;
 
