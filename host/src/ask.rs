@@ -70,6 +70,11 @@ pub(crate) fn online(arguments: &Named) -> Result<Exit, Refused> {
     change(&arguments.runtime_dir, &Command::Online(arguments.what()))
 }
 
+/// `cohost rollback`
+pub(crate) fn rollback(arguments: &Named) -> Result<Exit, Refused> {
+    change(&arguments.runtime_dir, &Command::RollBack(arguments.what()))
+}
+
 /// `cohost promote`
 pub(crate) fn promote(arguments: &Named) -> Result<Exit, Refused> {
     change(&arguments.runtime_dir, &Command::Promote(arguments.what()))

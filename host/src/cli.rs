@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Offline(Offline),
     /// Have an application served again that is offline
     Online(Named),
+    /// Go back to the generation of an application that was before this one, code and settings
+    Rollback(Named),
     /// Have an application run inside the worker, in place of a process of its own
     Promote(Named),
     /// Have an application run in a process of its own, in place of the worker

@@ -90,6 +90,7 @@ fn obey() -> Result<ExitCode, Refused> {
         Command::Recycle(arguments) => ask::recycle(&arguments).map(Into::into),
         Command::Offline(arguments) => ask::offline(&arguments).map(Into::into),
         Command::Online(arguments) => ask::online(&arguments).map(Into::into),
+        Command::Rollback(arguments) => ask::rollback(&arguments).map(Into::into),
         Command::Promote(arguments) => ask::promote(&arguments).map(Into::into),
         Command::Demote(arguments) => ask::demote(&arguments).map(Into::into),
         Command::Logs(arguments) => ask::logs(&arguments).map(Into::into),

@@ -87,6 +87,9 @@ fn model(application: &Application) -> String {
     if application.configured_hosting_model != application.hosting_model {
         let _ = write!(text, " (configured: {})", application.configured_hosting_model);
     }
+    if application.rolled_back {
+        text.push_str(" (rolled back)");
+    }
     if let Some(generation) = application.generation {
         let _ = write!(text, "  generation {generation}");
     }

@@ -24,6 +24,8 @@ pub enum Command {
     Offline(Offline),
     /// An application served again. Answered with [`Changed`].
     Online(Named),
+    /// The generation of an application that was before this one. Answered with [`Changed`], once it serves.
+    RollBack(Named),
     /// An application inside the worker. Answered with [`Changed`], once it serves there.
     Promote(Named),
     /// An application in a process of its own. Answered with [`Changed`], once it serves there.
@@ -155,6 +157,7 @@ impl Command {
         ("POST", "/v1/recycle"),
         ("POST", "/v1/offline"),
         ("POST", "/v1/online"),
+        ("POST", "/v1/rollback"),
         ("POST", "/v1/promote"),
         ("POST", "/v1/demote"),
         ("GET", "/v1/logs"),
@@ -174,6 +177,7 @@ impl Command {
             ("POST", "/v1/recycle") => parse(body).map(Self::Recycle),
             ("POST", "/v1/offline") => parse(body).map(Self::Offline),
             ("POST", "/v1/online") => parse(body).map(Self::Online),
+            ("POST", "/v1/rollback") => parse(body).map(Self::RollBack),
             ("POST", "/v1/promote") => parse(body).map(Self::Promote),
             ("POST", "/v1/demote") => parse(body).map(Self::Demote),
             ("GET", "/v1/logs") => queried(uri).map(Self::Logs),
@@ -195,6 +199,7 @@ impl Command {
             Self::Recycle(what) => ("/v1/recycle", Some(json(what))),
             Self::Offline(what) => ("/v1/offline", Some(json(what))),
             Self::Online(what) => ("/v1/online", Some(json(what))),
+            Self::RollBack(what) => ("/v1/rollback", Some(json(what))),
             Self::Promote(what) => ("/v1/promote", Some(json(what))),
             Self::Demote(what) => ("/v1/demote", Some(json(what))),
             Self::Upgrade(what) => ("/v1/upgrade", Some(json(what))),

@@ -122,6 +122,9 @@ pub struct Application {
     /// Its own processes. Out of process only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pids: Vec<u32>,
+    /// Whether it was gone back to this generation, and stays so until its file changes or somebody recycles it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub rolled_back: bool,
     /// Requests that it has, until their answers have ended.
     #[serde(default)]
     pub in_flight: u64,
@@ -137,6 +140,11 @@ pub struct Application {
     /// The last crash of a worker that it caused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crashed: Option<Crashed>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What requests for an application find.
@@ -259,6 +267,7 @@ impl Application {
             state: State::Unknown,
             generation: None,
             pids: Vec::new(),
+            rolled_back: false,
             in_flight: 0,
             requests: 0,
             waiting: 0,

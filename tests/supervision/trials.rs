@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::rewrite;
-use crate::host::{Host, Model, Setup, Workshop};
+use crate::host::{Ask, Host, Load, Model, Setup, Workshop};
 
 const CHANGED: &str = "configuration in force";
 const REFUSED: &str = "configuration refused; the one in force stays";
@@ -84,4 +84,34 @@ async fn a_generation_that_crashes_right_after_it_came_is_gone_back_from() {
     host.log.times(CHANGED, 3).await;
     assert_eq!(greeting(&host).await, "three: /x\n");
     assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn an_operator_goes_back_to_the_generation_before_and_forward_again() {
+    for model in [Model::InProcess, Model::OutOfProcess] {
+        let workshop = Workshop::new();
+        install(&workshop, "", "", "one");
+        let host = Setup::library(&workshop.path("libshop.so"), model).start().await;
+        assert_eq!(greeting(&host).await, "one: /x\n");
+        let said = host.operator(&["rollback", "app"]).await;
+        assert_eq!((said.code, said.stderr.contains("no generation before")), (1, true), "{said:?}");
+
+        install(&workshop, "", "", "two");
+        assert_eq!(host.operator(&["reload"]).await.code, 0);
+        assert_eq!(greeting(&host).await, "two: /x\n");
+        let load = Load::start(&host, Ask { path: "/x", right: |body| body.ends_with(": /x\n") });
+        for back in ["one: /x\n", "two: /x\n"] {
+            let said = host.operator(&["rollback", "app"]).await;
+            assert_eq!(said.code, 0, "{said:?}");
+            assert_eq!(greeting(&host).await, back);
+            let application = host.tells().await["sites"][0]["applications"][0].clone();
+            assert_eq!(application["rolled_back"], true, "{application}");
+        }
+        install(&workshop, "", "", "three");
+        assert_eq!(host.operator(&["reload"]).await.code, 0);
+        assert_eq!(greeting(&host).await, "three: /x\n");
+        assert_eq!(host.tells().await["sites"][0]["applications"][0].get("rolled_back"), None);
+        load.stop().await;
+        assert!(host.stop().await.success());
+    }
 }

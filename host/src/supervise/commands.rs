@@ -107,6 +107,7 @@ impl Supervisor {
             Command::Recycle(Recycle { application: None }) => self.wish(Wish::RecycleAll, reply),
             Command::Offline(what) => self.wish(Wish::Offline(what.application, what.page), reply),
             Command::Online(what) => self.wish(Wish::Online(what.application), reply),
+            Command::RollBack(what) => self.wish(Wish::RollBack(what.application), reply),
             Command::Promote(what) => {
                 self.wish(Wish::Host(what.application, HostingModel::InProcess), reply);
             }

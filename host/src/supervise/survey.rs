@@ -170,13 +170,18 @@ fn put(sites: &mut [Site], told: Vec<Application>) {
     for application in sites.iter_mut().flat_map(|site| &mut site.applications) {
         if let Some(told) = told.remove(&application.name) {
             // What only we know stays.
-            *application = Application { crashed: application.crashed.take(), ..told };
+            let (crashed, rolled_back) = (application.crashed.take(), application.rolled_back);
+            *application = Application { crashed, rolled_back, ..told };
         }
     }
 }
 
 fn sites(edition: &Edition, config: &Config) -> Vec<Site> {
-    let application = |written: &config::Application| told::decided(written, &edition.described(written));
+    let application = |written: &config::Application| {
+        let stands = edition.stands(&written.name);
+        let rolled_back = stands.is_some_and(|standing| standing.instead_of.is_some());
+        admin::Application { rolled_back, ..told::decided(written, &edition.described(written)) }
+    };
     let site = |site: &config::Site| Site {
         name: site.name.to_string(),
         bindings: site.bindings.iter().map(|binding| binding.text.to_string()).collect(),
