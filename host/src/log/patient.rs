@@ -177,3 +177,65 @@ const ROOM: usize = 4 << 20;
 
 /// What a pipe takes whole or not at all, so that lines of several processes do not mix.
 const ATOMIC: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead as _, BufReader, Read},
+        os::unix::net::UnixStream,
+    };
+
+    use super::*;
+
+    /// Writes more than there is room for while nobody reads, and then something that is read.
+    fn overflow(reader: impl Read, writer: impl Into<OwnedFd>) {
+        let patient = Patient::to(writer.into());
+        let count = 3 * ROOM / 100;
+        for number in 0..count {
+            (&patient).write_all(format!("{number:099}\n").as_bytes()).unwrap();
+        }
+        let mut lines = BufReader::new(reader).lines().map(|line| line.unwrap());
+        // Whole, in order, and without a gap, as far as there was room.
+        let first: Vec<_> = lines.by_ref().take(ROOM / 100).collect();
+        assert!(first.iter().enumerate().all(|(number, line)| *line == format!("{number:099}")));
+        let reading = std::thread::spawn({
+            let patient = patient.clone();
+            move || {
+                patient.finish(Duration::from_secs(10));
+                (&patient).write_all(b"the end\n").unwrap();
+            }
+        });
+        let rest: Vec<_> = lines.take_while(|line| line != "the end").collect();
+        assert!(rest.iter().all(|line| line.len() == 99) && first.len() + rest.len() < count);
+        reading.join().unwrap();
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_holds_up_nobody() {
+        let (reader, writer) = io::pipe().unwrap();
+        overflow(reader, writer);
+    }
+
+    #[test]
+    fn a_socket_that_nobody_reads_holds_up_nobody() {
+        let (reader, writer) = UnixStream::pair().unwrap();
+        overflow(reader, writer);
+    }
+
+    #[test]
+    fn a_reader_who_is_gone_costs_nothing() {
+        let (reader, writer) = io::pipe().unwrap();
+        let patient = Patient::to(writer.into());
+        drop(reader);
+        (&patient).write_all(b"a line\n").unwrap();
+        assert!(patient.0.waiting().is_empty());
+    }
+
+    #[test]
+    fn pieces_are_whole_lines_as_far_as_they_fit() {
+        assert_eq!(piece(b"one\ntwo\nthr"), b"one\ntwo\n");
+        let long = [&[b'x'; 5000][..], b"\nnext\n"].concat();
+        assert_eq!(piece(&long).len(), 5001);
+        assert_eq!(piece(b"rest"), b"rest");
+    }
+}
