@@ -18,6 +18,9 @@ mod hangs;
 // The end of a worker that somebody wanted, while the next one serves.
 mod replacement;
 
+// What is replaced by a fresh one although nothing is wrong.
+mod recycling;
+
 // What the host does by itself when files change.
 mod watching;
 

@@ -11,6 +11,7 @@ use std::{
 use cohost::{
     HostingModel,
     config::{Application, Artifact},
+    options::Recycle,
     supervisor::Stamp,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -79,6 +80,8 @@ impl Standing {
     /// What `application` comes to.
     pub(crate) fn of(&self, application: &Application) -> Described {
         let mut application = application.clone();
+        // Who is replaced sooner or later than before is no other one.
+        application.recycle = Recycle::default();
         // A command has no library, and no choice where it runs.
         let is_library = matches!(application.artifact, Artifact::Library(_));
         if let Some(model) = self.hosting_model.filter(|_| is_library) {
@@ -169,6 +172,13 @@ mod tests {
         ] {
             assert_ne!(standing.of(&shop()), as_written, "{standing:?}");
         }
+    }
+
+    #[test]
+    fn an_application_is_the_same_whenever_it_is_to_be_recycled() {
+        let mut often = shop();
+        often.recycle.requests = Some(10);
+        assert_eq!(Standing::default().of(&often), Standing::default().of(&shop()));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod logs;
 pub(crate) mod succession;
 mod survey;
 mod terms;
+mod upkeep;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -40,7 +41,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 pub(crate) use self::terms::check;
 use self::{
     changes::Changes, commands::Waiting, crashes::Crashes, justice::Justice, succession::Followed,
-    survey::Surveys, terms::terms,
+    survey::Surveys, terms::terms, upkeep::Upkeep,
 };
 use crate::{
     door::Door,
@@ -122,6 +123,7 @@ struct Supervisor {
     since: SystemTime,
     waiting: Waiting,
     surveys: Surveys,
+    upkeep: Upkeep,
     crashes: Crashes,
     justice: Justice,
     lender: Lender,
@@ -185,6 +187,7 @@ impl Supervisor {
             since: SystemTime::now(),
             waiting: Waiting::default(),
             surveys: Surveys::default(),
+            upkeep: Upkeep::default(),
             crashes: Crashes::default(),
             justice,
             lender: Lender::new(hosting::runner(), UNCLAIMED),
@@ -198,7 +201,7 @@ impl Supervisor {
         let mut outcome = self.act(begin);
         // Instances end after the workers that had them.
         while outcome.is_none() || !self.lender.is_over() {
-            let due = self.plan.due().into_iter().chain(self.upgrade.due()).min();
+            let due = self.plan.due().into_iter().chain(self.upgrade.due()).chain(self.upkeep.due()).min();
             let due = due.map_or_else(far, tokio::time::Instant::from_std);
             let events = tokio::select! {
                 asked = signals.next() => self.asked(terminal.meant(asked)),
@@ -209,6 +212,7 @@ impl Supervisor {
                     self.changes.wish(Wish::Look(paths), None);
                     Vec::new()
                 }
+                Some(told) = self.upkeep.told.recv() => self.read(&told),
                 () = children.changed() => self.reap(&children),
                 () = self.lender.turn() => Vec::new(),
                 () = tokio::time::sleep_until(due) => vec![Event::Tick],
@@ -221,6 +225,7 @@ impl Supervisor {
                 outcome = outcome.or(self.tell(event));
             }
             self.waiting.look(&self.workers, &mut self.lender);
+            self.keep_fresh();
             self.go_on_with_changes();
             self.go_on_with_upgrade().await;
         }

@@ -12,6 +12,7 @@ use cohost::{
     HostingModel,
     admin::{Code, Problem, nearest},
     config::{Application, Artifact, Config},
+    supervisor::recycling::Reason,
 };
 
 use crate::{
@@ -28,6 +29,8 @@ pub(crate) enum Wish {
     Look(BTreeSet<PathBuf>),
     /// A fresh one of this application, as it is written and as its file is by now.
     Recycle(String),
+    /// A fresh one of this application, the same otherwise, for this reason.
+    Refresh(String, Reason),
     /// A fresh worker, and so a fresh one of everything in it.
     RecycleAll,
     /// It is not served, and this page shown in its place.
@@ -59,6 +62,12 @@ pub(crate) fn grant(wish: &Wish, edition: &mut Edition, config: &Config) -> Resu
         Wish::Recycle(name) => {
             find(name, config)?;
             edition.standing(name).round += 1;
+        }
+        // If it is gone by now, all the better.
+        Wish::Refresh(name, _) => {
+            if find(name, config).is_ok() {
+                edition.standing(name).round += 1;
+            }
         }
         Wish::Offline(name, page) => {
             find(name, config)?;

@@ -12,7 +12,7 @@ use toml::de::DeTable;
 use super::{
     Application, Artifact, confinement,
     fault::Refusal,
-    keys, output, settings,
+    keys, output, recycle, settings,
     values::{boolean, count, count_or_none, duration, duration_or_none, one_of, size_or_none},
     written::{Reading, Section, Value},
 };
@@ -69,6 +69,7 @@ pub(super) fn read<'a>(
         options,
         process,
         trial: section.read("trial", boolean).unwrap_or(true),
+        recycle: recycle::read(&section, model.first()),
     };
     application.host_as(model);
     application.demote_after = demote_after.or(application.demote_after);

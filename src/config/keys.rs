@@ -9,7 +9,7 @@ pub(super) struct Keys {
 }
 
 /// All tables with keys of ours. `settings` and `environment` belong to the application.
-pub(super) const ALL: [&Keys; 5] = [&TOP, &LOG, &SERVER, &SITE, &APPLICATION];
+pub(super) const ALL: [&Keys; 6] = [&TOP, &LOG, &SERVER, &SITE, &APPLICATION, &RECYCLE];
 
 pub(super) const TOP: Keys = Keys { header: "", names: &["log", "server", "site"] };
 
@@ -37,6 +37,7 @@ pub(super) const SERVER: Keys = Keys {
         "shutdown_timeout",
         "standby",
         "watch",
+        "recycle_memory",
         "unknown_authority",
         "trusted_proxies",
         "error_page",
@@ -63,6 +64,7 @@ pub(super) const APPLICATION: Keys = Keys {
         "warmup",
         "warmup_authority",
         "trial",
+        "recycle",
         "startup_timeout",
         "shutdown_timeout",
         "request_timeout",
@@ -97,6 +99,9 @@ pub(super) const APPLICATION: Keys = Keys {
         "settings",
     ],
 };
+
+pub(super) const RECYCLE: Keys =
+    Keys { header: "recycle", names: &["age", "schedule", "requests", "memory", "interval"] };
 
 #[cfg(test)]
 mod tests {

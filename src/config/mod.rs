@@ -14,6 +14,7 @@ mod expand;
 mod fault;
 mod keys;
 mod output;
+mod recycle;
 mod server;
 mod settings;
 mod site;
@@ -41,7 +42,7 @@ use self::{
 };
 use crate::{
     ConfiguredModel, HostingModel,
-    options::{Options, Output, ProcessOptions},
+    options::{Options, Output, ProcessOptions, Recycle},
 };
 
 /// Reads the configuration file at `path`. See [`parse`].
@@ -157,6 +158,8 @@ pub struct Server {
     pub standby: bool,
     /// Whether files are looked after, so that a change to one has an effect without a command.
     pub watch: bool,
+    /// The whole worker is replaced by a fresh one when it has so many bytes of memory.
+    pub recycle_memory: Option<u64>,
     /// What a request gets whose authority no site has.
     pub unknown_authority: UnknownAuthority,
     /// Proxies whose word on the client's address and scheme is believed.
@@ -177,6 +180,7 @@ impl Default for Server {
             shutdown_timeout: Duration::from_secs(10),
             standby: true,
             watch: true,
+            recycle_memory: None,
             unknown_authority: UnknownAuthority::DefaultSite,
             trusted_proxies: Vec::new(),
             error_page: true,
@@ -232,6 +236,8 @@ pub struct Application {
     pub process: ProcessOptions,
     /// Whether what changes is tried in a process that is thrown away, before it comes into one that serves.
     pub trial: bool,
+    /// When it is replaced by a fresh one.
+    pub recycle: Recycle,
 }
 
 impl Application {
@@ -253,6 +259,7 @@ impl Application {
             options: Options::default(),
             process: ProcessOptions::default(),
             trial: true,
+            recycle: Recycle::default(),
         }
     }
 

@@ -4,7 +4,7 @@ use super::{
     Log, LogFormat, Server, UnknownAuthority,
     fault::{Quote, Refusal},
     keys, output,
-    values::{boolean, count, count_or_none, duration, network, one_of},
+    values::{boolean, count, count_or_none, duration, network, one_of, size_or_none},
     written::{Reading, Section, Value},
 };
 
@@ -34,6 +34,7 @@ pub(super) fn server(top: &Section<'_>) -> Server {
     section.set(&mut server.shutdown_timeout, "shutdown_timeout", duration);
     section.set(&mut server.standby, "standby", boolean);
     section.set(&mut server.watch, "watch", boolean);
+    section.set(&mut server.recycle_memory, "recycle_memory", size_or_none);
     let answers = [
         ("default", UnknownAuthority::DefaultSite),
         ("misdirected", UnknownAuthority::Misdirected),

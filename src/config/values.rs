@@ -10,6 +10,7 @@ use super::{
     fault::{Quote, Refusal},
     written::Value,
 };
+use crate::options::TimeOfDay;
 
 /// Switches a limit off, where that is possible.
 const NONE: &str = "none";
@@ -72,6 +73,12 @@ pub(super) fn duration(value: &Value<'_>) -> Result<Duration, Refusal> {
 /// The same, with `"none"` for no limit.
 pub(super) fn duration_or_none(value: &Value<'_>) -> Result<Option<Duration>, Refusal> {
     if is_none(value) { Ok(None) } else { duration(value).map(Some) }
+}
+
+/// A time of day: `"03:00"`.
+pub(super) fn time_of_day(value: &Value<'_>) -> Result<TimeOfDay, Refusal> {
+    let text = value.text()?;
+    text.parse().map_err(|error| Refusal::new(format!("{error} (is {text:?})")))
 }
 
 /// A size in bytes, or `"none"` for no limit: `"30MB"` is 30,000,000 bytes, `"30MiB"` 31,457,280.

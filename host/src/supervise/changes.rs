@@ -277,6 +277,9 @@ impl Supervisor {
             return;
         }
         for Wanted { wish, reply } in wanted {
+            if became.is_err() {
+                self.upkeep.refused(&wish);
+            }
             match (became, reply) {
                 (_, None) => {}
                 (Ok(edition), Some(reply)) => match troubles {
@@ -383,6 +386,10 @@ fn announce(
         let old = before.sites.iter().flat_map(|site| &site.applications).find(|old| *old.name == *name);
         let (was, is) = (old.map(|old| base.described(old)), next.described(application));
         let back = wanted.iter().any(|wanted| wanted.wish == Wish::RollBack(name.to_owned()));
+        let recycled = wanted.iter().find_map(|wanted| match &wanted.wish {
+            Wish::Refresh(of, reason) if of == name => Some(format!("it is recycled: {reason}")),
+            _ => None,
+        });
         let why = match &was {
             _ if back => "it goes back to the generation before",
             None => "it is new",
@@ -390,7 +397,7 @@ fn announce(
             Some(was) if was.offline.is_some() && is.offline.is_none() => "it is online again",
             Some(was) if was.application != is.application => "its configuration has changed",
             Some(was) if was.pinned != is.pinned => "its library has changed",
-            Some(was) if was.round != is.round => "it is recycled",
+            Some(was) if was.round != is.round => recycled.as_deref().unwrap_or("it is recycled"),
             Some(was) if *was != is => "its files have changed",
             Some(_) => continue,
         };

@@ -29,6 +29,7 @@ use super::{
     justice::Justice,
     survey::Surveys,
     terms::{MARGIN, terms},
+    upkeep::Upkeep,
     watch,
 };
 use crate::{
@@ -140,6 +141,7 @@ impl Supervisor {
             since: SystemTime::now(),
             waiting: Waiting::default(),
             surveys: Surveys::default(),
+            upkeep: Upkeep::default(),
             crashes: Crashes::default(),
             justice,
             lender,

@@ -31,7 +31,7 @@ pub(super) struct Surveys {
 }
 
 /// What a worker told of its applications.
-type Told = (Generation, serde_json::Value);
+pub(super) type Told = (Generation, serde_json::Value);
 
 impl Surveys {
     /// A worker has answered.
@@ -48,7 +48,8 @@ impl Surveys {
         self.owed.remove(&generation);
     }
 
-    fn begin(&mut self) -> (u64, UnboundedReceiver<Told>) {
+    /// A question to workers, and where their answers come.
+    pub(super) fn begin(&mut self) -> (u64, UnboundedReceiver<Told>) {
         self.under_way.retain(|_, survey| !survey.is_closed());
         self.last += 1;
         let (sender, told) = unbounded_channel();
@@ -57,7 +58,7 @@ impl Surveys {
     }
 
     /// Whether to ask a worker.
-    fn asks(&mut self, generation: Generation) -> bool {
+    pub(super) fn asks(&mut self, generation: Generation) -> bool {
         self.owed.entry(generation).or_insert_with(Instant::now).elapsed() < LIMIT
     }
 }
@@ -78,7 +79,7 @@ impl Supervisor {
     }
 
     /// The newest of those that serve.
-    fn serving_worker(&self) -> Option<Generation> {
+    pub(super) fn serving_worker(&self) -> Option<Generation> {
         let serves = |generation: &&Generation| self.plan.state(**generation) == Some(State::Serving);
         self.workers.keys().rev().find(serves).copied()
     }

@@ -8,6 +8,7 @@ use crate::{
     config::{Application, Artifact, Config, Listen, LogFormat, UnknownAuthority},
     options::{
         Confinement, Destination, Limits, Options, Output, ProcessListen, ProcessOptions, Protocol, Ready,
+        Recycle,
     },
 };
 
@@ -61,6 +62,7 @@ fn everything_that_is_written_is_used() {
     assert_eq!(server.unknown_authority, UnknownAuthority::Misdirected);
     assert_eq!(server.trusted_proxies, ["10.0.0.0/8", "::1/128"].map(|network| network.parse().unwrap()));
     assert!(!server.standby && !server.watch);
+    assert_eq!(server.recycle_memory, Some(2 << 30));
     assert!(!server.error_page && server.detailed_errors);
 
     let [shop, api] = &config.sites[..] else { panic!("two sites") };
@@ -98,6 +100,14 @@ fn everything_that_is_written_is_used() {
         }
     );
     assert!(!cart.trial);
+    let recycle = Recycle {
+        age: Some(Duration::from_secs(29 * 60 * 60)),
+        schedule: ["03:00", "15:30"].map(|time| time.parse().unwrap()).to_vec(),
+        requests: Some(100_000),
+        memory: Some(500_000_000),
+        interval: Duration::from_secs(60),
+    };
+    assert_eq!(cart.recycle, recycle);
     assert_eq!(cart.process.ready, Ready::Health("/health".to_owned()));
     let limits = Limits {
         cpu_time: Some(Duration::from_secs(3600)),

@@ -36,6 +36,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route("/cancelled", any(cancelled))
         .route("/listen", any(listen))
         .route("/leave-thread", any(leave_thread))
+        .route("/keep/{mb}", any(keep))
 }
 
 async fn sleep(Path(ms): Path<u64>) -> String {
@@ -133,6 +134,13 @@ async fn listen() -> Result<String, StatusCode> {
     let address = listener.local_addr().map_err(failed)?;
     PORTS.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
     Ok(format!("{address}\n"))
+}
+
+/// Has memory that it never gives back.
+async fn keep(Path(mb): Path<usize>) -> String {
+    // Written to, so that it is there.
+    std::mem::forget(vec![1_u8; mb << 20]);
+    format!("kept {mb} MB\n")
 }
 
 /// Starts a thread that does not end with the application.
