@@ -10,8 +10,9 @@ fn setup() -> Setup {
     Setup::broken(Model::InProcess, "none").automatic().application("demote_after = 2")
 }
 
-/// Where the application ran that was started last.
-fn model(host: &Host) -> String {
+/// Where the application ran that was started last. It has been told by now, but perhaps not read.
+async fn model(host: &Host) -> String {
+    host.log.wait(|event| event["message"] == "application started" && event["application"] == "app").await;
     let started = host.log.of("application started");
     let own: Vec<_> = started.iter().filter(|event| event["application"] == "app").collect();
     own.last().unwrap()["hosting_model"].as_str().unwrap().to_owned()
@@ -29,7 +30,7 @@ async fn after_enough_crashes_it_gets_a_process_of_its_own_and_keeps_it_after_a_
     for crash in 1..=2 {
         served_by(&host, crash).await;
         assert_eq!(host.get("/").await.text(), "ok\n");
-        assert_eq!(model(&host), "inprocess");
+        assert_eq!(model(&host).await, "inprocess");
         assert!(try_get(&host.client(), "/segfault").await.is_none());
         host.log.wait(|_| host.log.of(CRASHED).len() >= crash).await;
     }
@@ -41,7 +42,7 @@ async fn after_enough_crashes_it_gets_a_process_of_its_own_and_keeps_it_after_a_
     let last = host.log.of("worker starts").len();
     served(&host, last).await;
     assert_eq!(host.get("/").await.text(), "ok\n");
-    assert_eq!(model(&host), "outofprocess");
+    assert_eq!(model(&host).await, "outofprocess");
 
     // From now on it harms nobody else.
     let worker = host.worker();
@@ -57,7 +58,7 @@ async fn after_enough_crashes_it_gets_a_process_of_its_own_and_keeps_it_after_a_
     let told = again.log.message("application stays in a process of its own, until it is promoted").await;
     assert!(told["why"].as_str().unwrap().contains("GET /segfault"), "{told}");
     assert_eq!(again.get("/").await.text(), "ok\n");
-    assert_eq!(model(&again), "outofprocess");
+    assert_eq!(model(&again).await, "outofprocess");
     assert!(again.stop().await.success());
 }
 
@@ -77,7 +78,7 @@ async fn without_enough_crashes_it_stays_where_it_is() {
     assert!(try_get(&host.client(), "/segfault").await.is_none());
     served_by(&host, 2).await;
     assert_eq!(host.get("/").await.text(), "ok\n");
-    assert_eq!(model(&host), "inprocess");
+    assert_eq!(model(&host).await, "inprocess");
     assert_eq!(host.log.of(DEMOTED).len(), 0);
     assert!(host.stop().await.success());
 }
