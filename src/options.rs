@@ -200,7 +200,7 @@ impl Default for Confinement {
     }
 }
 
-/// What each process may take. `None`: as much as the host may.
+/// What each process may take, and it and all that it starts together. `None`: as much as the host may.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Time on a processor, after which it is ended by SIGXCPU.
@@ -213,6 +213,13 @@ pub struct Limits {
     pub core: Option<u64>,
     /// Bytes of address space.
     pub memory: Option<u64>,
+    /// Together: bytes of memory, above which the system kills. This one and the next two need a control group that is
+    /// delegated to the host; without one they have no effect, and the log says so.
+    pub memory_max: Option<u64>,
+    /// Together: thousandths of a processor's time.
+    pub cpu_max: Option<u64>,
+    /// Together: processes and threads at a time, whoever's they are.
+    pub pids_max: Option<u64>,
 }
 
 /// Where a command is told to listen.

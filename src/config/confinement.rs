@@ -49,7 +49,26 @@ fn limits(section: &Section<'_>) -> Limits {
         _ => size_or_none(value),
     });
     section.set(&mut limits.memory, "memory", size_or_none);
+    section.set(&mut limits.memory_max, "memory_max", size_or_none);
+    section.set(&mut limits.cpu_max, "cpu_max", |value| processors(value).map(Some));
+    section.set(&mut limits.pids_max, "pids_max", |value| count(MOST)(value).map(Some));
     limits
+}
+
+/// A number of processors, in thousandths. The system knows no less than a hundredth.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range was looked at")]
+fn processors(value: &Value<'_>) -> Result<u64, Refusal> {
+    let number = match value.written.get_ref() {
+        DeValue::Integer(number) => number.as_str().parse::<f64>().ok(),
+        DeValue::Float(number) => number.as_str().parse().ok(),
+        // In quotes too, since a variable can only stand there.
+        _ if value.is_text() => value.text()?.trim().parse().ok(),
+        _ => None,
+    };
+    let number = number.filter(|number| (0.01..=MOST_PROCESSORS).contains(number));
+    number.map(|number| (number * 1000.0).round() as u64).ok_or_else(|| {
+        Refusal::new(format!("must be a number of processors from 0.01 to {MOST_PROCESSORS}, as 1.5"))
+    })
 }
 
 /// A user or a group: a name, or a number.
@@ -73,3 +92,4 @@ fn umask(value: &Value<'_>) -> Result<u32, Refusal> {
 const KEYS: [&str; 5] = ["user", "group", "umask", "no_new_privs", "limits"];
 
 const MOST: u64 = 1 << 30;
+const MOST_PROCESSORS: f64 = 65536.0;

@@ -45,8 +45,10 @@ pub(super) const SERVER: Keys = Keys {
     ],
 };
 
-pub(super) const LIMITS: Keys =
-    Keys { header: "limits", names: &["cpu_time", "open_files", "processes", "core", "memory"] };
+pub(super) const LIMITS: Keys = Keys {
+    header: "limits",
+    names: &["cpu_time", "open_files", "processes", "core", "memory", "memory_max", "cpu_max", "pids_max"],
+};
 
 pub(super) const SITE: Keys = Keys { header: "[[site]]", names: &["name", "bindings", "application"] };
 

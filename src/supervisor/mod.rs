@@ -10,6 +10,8 @@
 //! the process that serves is replaced while it serves; [`lending`] has the instances stay meanwhile.
 
 #[cfg(feature = "out-of-process")]
+mod cgroup;
+#[cfg(feature = "out-of-process")]
 mod environment;
 #[cfg(feature = "out-of-process")]
 pub mod files;

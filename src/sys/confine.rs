@@ -4,7 +4,7 @@
 //! Never: changes this process.
 #![expect(unsafe_code, reason = "what runs between fork and exec has to be promised to be harmless there")]
 
-use std::{io, os::unix::process::CommandExt as _, process::Command};
+use std::{fs::File, io, os::unix::process::CommandExt as _, process::Command};
 
 use rustix::{
     fs::{Gid, Mode, Uid},
@@ -34,9 +34,9 @@ pub(crate) struct Identity {
     pub(crate) groups: Vec<u32>,
 }
 
-/// Has `command` be `confined` when it is started.
-pub(crate) fn confine(command: &mut Command, confined: &Confined) {
-    let steps = Steps::new(confined);
+/// Has `command` be `confined` when it is started, and in the control group whose `cgroup.procs` this is.
+pub(crate) fn confine(command: &mut Command, confined: &Confined, group: Option<File>) {
+    let steps = Steps::new(confined, group);
     // SAFETY: the closure makes system calls on memory that was prepared here, and nothing else: it neither allocates nor
     // takes a lock, so it may run in a copy of this process in which other threads do not exist.
     unsafe { command.pre_exec(move || steps.take()) };
@@ -44,6 +44,7 @@ pub(crate) fn confine(command: &mut Command, confined: &Confined) {
 
 /// All that is needed, ready to be used without allocating.
 struct Steps {
+    group: Option<File>,
     limits: Vec<(Resource, Rlimit)>,
     umask: Option<Mode>,
     groups: Vec<Gid>,
@@ -52,10 +53,11 @@ struct Steps {
 }
 
 impl Steps {
-    fn new(confined: &Confined) -> Self {
+    fn new(confined: &Confined, group: Option<File>) -> Self {
         let Confined { identity, umask, no_new_privs, limits } = confined;
         let groups = identity.iter().flat_map(|it| &it.groups).map(|group| Gid::from_raw(*group));
         Self {
+            group,
             limits: resources(limits),
             umask: umask.map(Mode::from_raw_mode),
             groups: groups.collect(),
@@ -65,6 +67,10 @@ impl Steps {
     }
 
     fn take(&self) -> io::Result<()> {
+        if let Some(group) = &self.group {
+            // Whoever writes this.
+            rustix::io::write(group, b"0")?;
+        }
         for (resource, limit) in &self.limits {
             setrlimit(*resource, *limit)?;
         }
@@ -85,7 +91,8 @@ impl Steps {
 }
 
 fn resources(limits: &Limits) -> Vec<(Resource, Rlimit)> {
-    let Limits { cpu_time, open_files, processes, core, memory } = limits;
+    // The others are those of a control group.
+    let Limits { cpu_time, open_files, processes, core, memory, .. } = limits;
     let hard = |most: u64| Rlimit { current: Some(most), maximum: Some(most) };
     // SIGXCPU first, which names the reason; SIGKILL for one that does not mind it.
     let time = cpu_time.map(|time| {

@@ -92,6 +92,29 @@ async fn a_process_that_takes_too_much_memory_fails_alone() {
 }
 
 #[tokio::test]
+async fn limits_that_nobody_can_keep_here_are_told_once_with_what_to_do() {
+    // Where they can be kept, this process would be moved to another group, and a test is not to do that.
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    let Ok(controllers) = std::fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers") else {
+        eprintln!("SKIPPED: control groups of version 2 are in use here: {groups}");
+        return;
+    };
+    assert!(!controllers.contains("memory"), "{controllers}");
+    let host = saying("")
+        .application("limits = { memory_max = \"100MB\", cpu_max = 0.5, pids_max = 50 }")
+        .start()
+        .await;
+    assert_eq!(host.get("/").await.status, 200);
+    let told = host
+        .log
+        .message("memory_max, cpu_max and pids_max have no effect; applications run without them")
+        .await;
+    assert!(told["advice"].as_str().unwrap().contains("Delegate=yes"), "{told}");
+    assert!(told["reason"].as_str().unwrap().contains("lacks the controllers memory cpu pids"), "{told}");
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
 async fn a_process_that_takes_too_much_time_is_ended_by_a_signal_that_says_so() {
     let host = saying("while :; do :; done").application("limits = { cpu_time = \"1s\" }").start().await;
     let answer = host.get("/").await;

@@ -34,4 +34,8 @@ fn what_holds_for_a_process_needs_one() {
         hosted("limits = { memroy = 1 }"),
         "7:12: site.shop.application./.limits.memroy: unknown key; did you mean memory?"
     );
+    assert_eq!(
+        hosted("limits = { cpu_max = 0 }"),
+        "7:22: site.shop.application./.limits.cpu_max: must be a number of processors from 0.01 to 65536, as 1.5"
+    );
 }

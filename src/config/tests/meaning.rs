@@ -115,6 +115,9 @@ fn everything_that_is_written_is_used() {
         processes: Some(100),
         core: Some(0),
         memory: Some(1 << 30),
+        memory_max: Some(1 << 29),
+        cpu_max: Some(1500),
+        pids_max: Some(50),
     };
     let (user, group) = (Some("www-data".to_owned()), Some("33".to_owned()));
     let confinement = Confinement { user, group, umask: Some(0o027), no_new_privs: false, limits };

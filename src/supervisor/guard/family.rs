@@ -15,6 +15,8 @@ use super::{Exit, Order};
 pub(super) struct Family {
     head: Pid,
     exit: Option<Exit>,
+    /// Killed by us, before it ended.
+    killed: bool,
 }
 
 impl Family {
@@ -22,7 +24,7 @@ impl Family {
     pub(super) fn of(pid: u32) -> Self {
         let head =
             i32::try_from(pid).ok().and_then(Pid::from_raw).expect("the system numbers processes from 1");
-        Self { head, exit: None }
+        Self { head, exit: None, killed: false }
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -34,7 +36,12 @@ impl Family {
         self.exit
     }
 
-    pub(super) fn obey(&self, order: Order) {
+    /// Whether somebody else than us has killed it.
+    pub(super) fn was_killed(&self) -> bool {
+        self.exit == Some(Exit::Signal(Kill::KILL.as_raw())) && !self.killed
+    }
+
+    pub(super) fn obey(&mut self, order: Order) {
         match order {
             Order::Terminate => {
                 self.signal(Kill::TERM);
@@ -70,7 +77,8 @@ impl Family {
         }
     }
 
-    fn kill(&self) {
+    fn kill(&mut self) {
+        self.killed |= self.exit.is_none();
         self.signal(Kill::KILL);
         kill_children();
     }

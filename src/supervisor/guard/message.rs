@@ -22,6 +22,8 @@ pub(crate) struct Description {
     pub(crate) directory: OsString,
     /// What it may do and take.
     pub(crate) confined: Confined,
+    /// The control group that it is to be in; removed at the very end.
+    pub(crate) group: Option<OsString>,
     /// What to remove at the very end: the private directory with the sockets.
     pub(crate) remove: Option<OsString>,
 }
@@ -85,6 +87,7 @@ impl fmt::Display for Report {
             Self::Failed(errno, text) => write!(f, "failed {errno} {}", text.replace(['\n', '\r'], " ")),
             Self::Ended(Exit::Code(code)) => write!(f, "exited {code}"),
             Self::Ended(Exit::Signal(signal)) => write!(f, "killed {signal}"),
+            Self::Ended(Exit::OutOfMemory) => f.write_str("out-of-memory"),
             Self::Ended(Exit::Lost) => f.write_str("lost"),
         }
     }
@@ -103,6 +106,7 @@ impl FromStr for Report {
             }
             "exited" => Ok(Self::Ended(Exit::Code(number(rest)?))),
             "killed" => Ok(Self::Ended(Exit::Signal(number(rest)?))),
+            "out-of-memory" => Ok(Self::Ended(Exit::OutOfMemory)),
             "lost" => Ok(Self::Ended(Exit::Lost)),
             _ => Err(Unintelligible),
         }
@@ -125,6 +129,8 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// By the system, with SIGKILL, because it and what it started took more memory than `memory_max`.
+    OutOfMemory,
     /// Nobody knows: it could not be ended, or its guard was killed, and it then by the host.
     Lost,
 }
@@ -154,6 +160,7 @@ impl fmt::Display for Exit {
             Self::Code(code) => write!(f, "exit code {code}"),
             // Names the signal, too.
             Self::Signal(signal) => ExitStatus::from_raw(*signal).fmt(f),
+            Self::OutOfMemory => f.write_str("SIGKILL by the system: it took more memory than memory_max"),
             Self::Lost => f.write_str("lost"),
         }
     }
@@ -168,7 +175,12 @@ mod tests {
     use super::*;
 
     fn exit() -> impl Strategy<Value = Exit> {
-        prop_oneof![any::<i32>().prop_map(Exit::Code), any::<i32>().prop_map(Exit::Signal), Just(Exit::Lost)]
+        prop_oneof![
+            any::<i32>().prop_map(Exit::Code),
+            any::<i32>().prop_map(Exit::Signal),
+            Just(Exit::OutOfMemory),
+            Just(Exit::Lost)
+        ]
     }
 
     fn report() -> impl Strategy<Value = Report> {
@@ -203,7 +215,8 @@ mod tests {
             environment in proptest::collection::vec((bytes(), bytes()), 0..5),
         ) {
             let description = Description {
-                program, arguments, environment, directory: OsString::from("/"), confined: Confined::default(), remove: None,
+                program, arguments, environment, directory: OsString::from("/"), confined: Confined::default(),
+                group: None, remove: None,
             };
             let line = serde_json::to_string(&description).unwrap();
             prop_assert!(!line.contains('\n'));

@@ -8,6 +8,7 @@
 //! Never: ends before them, or takes orders by signal: whoever wants the instance gone asks the host.
 
 pub(in crate::supervisor) mod family;
+mod group;
 mod message;
 
 use std::{
@@ -82,6 +83,9 @@ impl Guard {
             // The host may be gone, and with it whoever else would tidy up.
             let _gone = fs::remove_dir_all(directory);
         }
+        if let Some(group) = &description.group {
+            let _gone = fs::remove_dir(group);
+        }
         outcome
     }
 
@@ -95,7 +99,13 @@ impl Guard {
         self.watch(&mut family).await;
         // A process that not even SIGKILL ends (it waits for a dead disk) must not hold back the news for ever.
         let _late = tokio::time::timeout(PATIENCE, family.end(&mut self.child)).await;
-        let _heard = self.report(&Report::Ended(family.exit().unwrap_or(Exit::Lost))).await;
+        let exit = match (family.exit(), &description.group) {
+            (Some(_), Some(group)) if family.was_killed() && group::ran_out_of_memory(group.as_ref()) => {
+                Exit::OutOfMemory
+            }
+            (exit, _) => exit.unwrap_or(Exit::Lost),
+        };
+        let _heard = self.report(&Report::Ended(exit)).await;
         family.end(&mut self.child).await;
         Ok(())
     }
@@ -139,7 +149,8 @@ fn spawn(description: &Description) -> io::Result<Family> {
         .current_dir(&description.directory)
         .stdin(Stdio::null())
         .process_group(0);
-    crate::sys::confine::confine(&mut command, &description.confined);
+    let group = description.group.as_ref().map(|group| group::entrance(group.as_ref())).transpose()?;
+    crate::sys::confine::confine(&mut command, &description.confined, group);
     // Reaped by the family, with everybody else's orphans; the handle is not needed.
     command.spawn().map(|child| Family::of(child.id()))
 }

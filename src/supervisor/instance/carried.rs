@@ -103,6 +103,8 @@ impl Instance {
             guard: Guard::Resumed(Handle::new(carried.guard)),
             reports: reports(read),
             orders,
+            // Its guard removes it.
+            group: None,
             kept: Kept { guard: carried.guard, private: carried.private, descriptors: kept },
         };
         Ok(process.instance(launch))

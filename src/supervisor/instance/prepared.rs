@@ -23,6 +23,7 @@ use tokio::net::TcpSocket;
 use super::{
     super::{
         Endpoint, Launch, Listen, Program, Ready, Runner,
+        cgroup::{self, Group},
         guard::Description,
         launch::{Place, SOCKET},
     },
@@ -38,6 +39,7 @@ pub(super) struct Prepared {
     pub(super) endpoint: Endpoint,
     pub(super) token: Arc<str>,
     pub(super) notify: Option<UnixDatagram>,
+    pub(super) group: Option<Group>,
     pub(super) description: Description,
 }
 
@@ -64,15 +66,19 @@ impl Prepared {
         if let Some(identity) = &confined.identity {
             hand_over(private.path(), identity)?;
         }
+        // Last, so that nothing fails any more once it is there.
+        let group = cgroup::group(&launch.application, &launch.confinement.limits)
+            .map_err(|error| refused(&error.path, "its control group cannot be made", error.source))?;
         let description = Description {
             program: program.into_os_string(),
             arguments,
             environment,
             directory: directory.into_os_string(),
             confined,
+            group: group.as_ref().map(|group| group.path().as_os_str().to_owned()),
             remove: Some(private.path().as_os_str().to_owned()),
         };
-        Ok(Self { private, endpoint, token, notify, description })
+        Ok(Self { private, endpoint, token, notify, group, description })
     }
 }
 

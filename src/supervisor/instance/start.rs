@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     super::{
         Endpoint, Exit, Launch, Listen, Program, Runner,
+        cgroup::Group,
         guard::{Description, Report},
         runner,
     },
@@ -153,6 +154,7 @@ impl Guarded {
             guard: Guard::Child(self.process),
             reports: self.reports,
             orders: self.orders,
+            group: prepared.group,
             kept: Kept { guard: self.pid, private: prepared.private.keep(), descriptors: self.descriptors },
         };
         (process.instance(launch), notify)
@@ -168,6 +170,7 @@ pub(super) struct Watched {
     pub(super) guard: Guard,
     pub(super) reports: Reports,
     pub(super) orders: OwnedWriteHalf,
+    pub(super) group: Option<Group>,
     pub(super) kept: Kept,
 }
 
@@ -185,6 +188,7 @@ impl Watched {
             instance: Handle::new(pid),
             output,
             private: self.kept.private.clone(),
+            group: self.group,
             exit: sender,
             application: Arc::clone(&application),
         };

@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::super::{Exit, guard::Report};
+use super::super::{Exit, cgroup::Group, guard::Report};
 
 /// The guard's reports.
 pub(super) type Reports = Lines<BufReader<OwnedReadHalf>>;
@@ -38,6 +38,7 @@ pub(super) struct Watch {
     pub(super) instance: Handle,
     pub(super) output: JoinHandle<()>,
     pub(super) private: PathBuf,
+    pub(super) group: Option<Group>,
     pub(super) exit: Sender<Option<Exit>>,
     pub(super) application: std::sync::Arc<str>,
 }
@@ -57,6 +58,7 @@ impl Watch {
         tracing::info!(application = %self.application, pid = self.instance.pid, %exit, "instance ended");
         // Usually its guard has done it.
         let _gone = std::fs::remove_dir_all(&self.private);
+        drop(self.group);
         self.exit.send_replace(Some(exit));
     }
 

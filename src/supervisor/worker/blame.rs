@@ -99,7 +99,7 @@ fn note(recording: &Recording, exit: Exit) -> Option<&Note> {
     recording.note.as_ref().filter(|note| match exit {
         Exit::Code(_) => note.signal.is_none(),
         Exit::Signal(_) => note.signal.is_some(),
-        Exit::Lost => false,
+        Exit::OutOfMemory | Exit::Lost => false,
     })
 }
 
@@ -144,7 +144,7 @@ impl Case<'_> {
 
     fn only_one_loaded(&self, exit: Exit) -> Option<Culprit> {
         // Whoever sent that need not have meant the application.
-        if matches!(exit, Exit::Signal(SIGKILL) | Exit::Lost) {
+        if matches!(exit, Exit::Signal(SIGKILL) | Exit::OutOfMemory | Exit::Lost) {
             return None;
         }
         let (last, others) = self.recording.applications.split_last()?;
