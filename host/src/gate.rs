@@ -1,7 +1,7 @@
 //! Which applications of this worker get no requests for a while, because they have ended others before.
 //!
-//! In: what the supervisor says. Out: a failure for each request, until the time is over; then the application is tried,
-//! by the next request, in this same worker. Never: more than a look at one word for an application that is open.
+//! In: what the supervisor says. Out: a failure for each request, until the time is over, or until the supervisor allows
+//! it; then the application is tried, by the next request, in this same worker. Never: more than a look at one word for an application that is open.
 //!
 //! Gates are by name, and for the whole process, as the supervisor's word is: whatever generation of an application comes
 //! to stand there, the gate is the same.
@@ -40,6 +40,8 @@ pub(crate) struct Closed {
     pub(crate) detail: String,
     pub(crate) since: SystemTime,
     pub(crate) until: Instant,
+    /// And then on, until it is allowed.
+    pub(crate) held: bool,
 }
 
 /// The gate of the application of that name.
@@ -60,15 +62,8 @@ pub(crate) fn close(refuse: &Refuse, now: Instant) {
         detail: refuse.detail.clone(),
         since: SystemTime::now(),
         until,
+        held: refuse.held,
     });
-}
-
-/// Opens all gates.
-pub(crate) fn open() {
-    let gates = GATES.lock().unwrap_or_else(PoisonError::into_inner);
-    for gate in gates.values() {
-        gate.open();
-    }
 }
 
 impl Gate {
@@ -78,7 +73,7 @@ impl Gate {
             return None;
         }
         let closed = self.0.why.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let closed = closed.filter(|closed| closed.until > now);
+        let closed = closed.filter(|closed| closed.held || closed.until > now);
         if closed.is_none() {
             self.open();
         }
@@ -99,7 +94,8 @@ impl Gate {
         self.0.closed.store(true, Ordering::Relaxed);
     }
 
-    fn open(&self) {
+    /// Lets requests pass again.
+    pub(crate) fn open(&self) {
         self.0.closed.store(false, Ordering::Relaxed);
     }
 }
@@ -125,6 +121,7 @@ mod tests {
             why: Why::FailFast,
             detail: "it crashed".to_owned(),
             retry_after: Duration::from_secs(3),
+            held: false,
         };
         let gate = of("gate-test");
         assert!(gate.closed(now).is_none());
@@ -134,5 +131,23 @@ mod tests {
         assert_eq!(failure.retry_after, Some(Duration::from_secs(3)));
         assert!(gate.closed(now + Duration::from_secs(3)).is_none());
         assert!(gate.closed(now).is_none(), "it stays open");
+    }
+
+    #[test]
+    fn a_gate_that_is_held_opens_when_it_is_allowed() {
+        let now = Instant::now();
+        let refuse = Refuse {
+            application: "gate-held-test".to_owned(),
+            why: Why::BackingOff,
+            detail: "it crashed".to_owned(),
+            retry_after: Duration::from_secs(3),
+            held: true,
+        };
+        close(&refuse, now);
+        let (gate, later) = (of("gate-held-test"), now + Duration::from_secs(9));
+        let failure = gate.closed(later).expect("nobody has allowed it").failure(later);
+        assert_eq!(failure.retry_after, Some(Duration::from_secs(1)));
+        gate.open();
+        assert!(gate.closed(later).is_none());
     }
 }

@@ -105,7 +105,7 @@ impl Refusal {
     /// The same, as gates have it.
     pub(crate) fn closed(&self) -> Closed {
         let (code, detail) = (Code::WorkerCrashed, self.detail.to_string());
-        Closed { code, detail, since: self.since, until: self.until }
+        Closed { code, detail, since: self.since, until: self.until, held: false }
     }
 
     fn failure(&self, now: Instant) -> Failure {

@@ -13,6 +13,7 @@ mod logs;
 pub(crate) mod succession;
 mod survey;
 mod terms;
+mod trials;
 mod upkeep;
 
 use std::{
@@ -32,7 +33,7 @@ use cohost::{
         life::Policy,
         worker::{
             self, Action, Children, Event, Failed, Generation, Heard, Order, Outcome, Overdue, Part, Plan,
-            Preload, Preloaded, Process, Report, Start,
+            Preload, Preloaded, Process, Refused as Refusal, Report, Start,
         },
     },
 };
@@ -135,7 +136,7 @@ struct Worker {
     part: Part,
     since: SystemTime,
     /// Applications that it refuses from its start.
-    refused: Vec<String>,
+    refused: Vec<Refusal>,
     /// Whether it may have sockets to accept on.
     accepts: bool,
     /// Applications that it had before a change, and that finish what they have.
@@ -201,13 +202,15 @@ impl Supervisor {
         let mut outcome = self.act(begin);
         // Instances end after the workers that had them.
         while outcome.is_none() || !self.lender.is_over() {
-            let due = self.plan.due().into_iter().chain(self.upgrade.due()).chain(self.upkeep.due()).min();
+            let others = self.upkeep.due().into_iter().chain(self.trial_due());
+            let due = self.plan.due().into_iter().chain(self.upgrade.due()).chain(others).min();
             let due = due.map_or_else(far, tokio::time::Instant::from_std);
             let events = tokio::select! {
                 asked = signals.next() => self.asked(terminal.meant(asked)),
                 Some((generation, heard)) = self.heard.recv() => self.heard(generation, heard),
                 call = door.next() => self.called(call),
                 Some(made) = self.changes.made.recv() => self.made(made),
+                Some(tried) = self.justice.trials.told.recv() => self.tried(tried),
                 Some(paths) = self.changes.changed.recv() => {
                     self.changes.wish(Wish::Look(paths), None);
                     Vec::new()
@@ -227,6 +230,7 @@ impl Supervisor {
             self.waiting.look(&self.workers, &mut self.lender);
             self.keep_fresh();
             self.go_on_with_changes();
+            self.go_on_with_trials();
             self.go_on_with_upgrade().await;
         }
         // Guards that outlive their worker for a moment, and what escaped from applications in process.
@@ -367,13 +371,13 @@ impl Supervisor {
                 Action::Change(generation, edition) => self.change(generation, edition),
                 Action::GiveUp(generation) => self.give_up_change(generation),
                 Action::Adopt(edition) => {
+                    self.forgive(edition);
                     self.editions.retain(|other, _| *other >= edition);
                     self.close_unneeded();
                     printed::keep(&self.editions[&edition].1);
                     log::filter_as(&self.editions[&edition].1.log);
                     tracing::info!(edition = edition.0, "configuration in force");
                     systemd::ready();
-                    self.forgive();
                     self.became(edition, None);
                 }
                 Action::Refuse(edition, why) => {
@@ -425,7 +429,7 @@ impl Supervisor {
                 "workers crash; starting one without the applications in process until the next try"
             ),
         }
-        let refused = if edition == self.plan.edition() { self.tell_refused(&process) } else { Vec::new() };
+        let refused = self.tell_refused(edition, &process);
         let version = worker::VERSION;
         process.begin(Start { version, generation, part, preload, edition: written }, Arc::new(log));
         self.lender.came(generation, process.voice());

@@ -1,6 +1,6 @@
 //! A trial: what changes is started once in a process that is thrown away, before it comes into one that serves.
 //!
-//! In: two editions. Out: which applications of the second one do not start, and why. A constructor that crashes, ends the
+//! In: two editions, or an application that ended a worker. Out: which applications do not start, and why. A constructor that crashes, ends the
 //! process, or never returns does so there. Never: tries what runs in a process of its own anyway: its start is the trial.
 
 use std::sync::Arc;
@@ -21,6 +21,11 @@ pub(crate) struct Failed {
     /// The failure's code.
     pub(crate) code: String,
     pub(crate) detail: String,
+}
+
+/// Tries one that has not changed. Nothing is wrong with one that cannot be tried so.
+pub(crate) async fn again(described: Described) -> Option<Failed> {
+    if is_due(None, &described) { start_and_stop(described).await } else { None }
 }
 
 /// Tries what is in process and is another one in `next` than in `base`, side by side.

@@ -127,8 +127,8 @@ fn listen(
                 gate::close(refuse, Instant::now());
                 continue;
             }
-            Order::Allow => {
-                gate::open();
+            Order::Allow { application } => {
+                gate::of(application).open();
                 continue;
             }
             _ => {}

@@ -91,9 +91,9 @@ async fn a_standby_that_is_killed_is_replaced_and_nobody_notices() {
 }
 
 #[tokio::test]
-async fn an_application_that_ends_workers_when_it_starts_is_refused_with_a_reason_and_tried_again() {
+async fn without_trials_an_application_that_ends_workers_when_it_starts_is_tried_again_by_requests() {
     let host = Setup::broken(Model::InProcess, "constructor-segfault")
-        .application("preload = true")
+        .application("preload = true\ntrial = false")
         .beside(&library("sample_app"), Model::InProcess)
         .start()
         .await;
@@ -148,9 +148,11 @@ async fn an_application_that_crashes_too_often_is_refused_and_the_others_are_ser
     }
     assert_eq!(host.log.of("worker serves").last().unwrap()["pid"], worker);
 
-    // A new configuration is a new chance.
+    // A change of somebody else is no new chance, but whoever asks for it gets one.
+    assert_eq!(host.operator(&["recycle", "healthy"]).await.code, 0);
+    assert_eq!(host.get("/").await.header("cohost-failure"), "fail_fast");
     host.signal("HUP");
-    host.log.message("configuration in force").await;
+    host.log.times("configuration in force", 2).await;
     let open = async { while host.get("/").await.text() != "ok\n" {} };
     tokio::time::timeout(Duration::from_secs(10), open).await.expect("it is served again");
     assert!(host.stop().await.success());

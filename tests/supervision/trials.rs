@@ -2,11 +2,14 @@
 
 use std::fs;
 
-use super::rewrite;
-use crate::host::{Ask, Host, Load, Model, Setup, Workshop};
+use super::{rewrite, served_by, try_get};
+use crate::host::{Ask, Host, Load, Model, PATIENCE, Setup, Workshop, library};
 
 const CHANGED: &str = "configuration in force";
 const REFUSED: &str = "configuration refused; the one in force stays";
+const CRASHED: &str = "worker crashed, and with it the requests that it had; the next one takes over";
+const TRIED_IN_VAIN: &str = "application does not start in a trial; it is refused until the next one";
+const HEALTHY: Ask = Ask { path: "/healthy/plaintext", right: |body| body == "Hello, World!" };
 const UNUSABLE: &str = "library cannot be used; nothing changes";
 
 /// Puts the smallest application in place, with a constructor, and with what it does at each request.
@@ -114,4 +117,64 @@ async fn an_operator_goes_back_to_the_generation_before_and_forward_again() {
         load.stop().await;
         assert!(host.stop().await.success());
     }
+}
+
+#[tokio::test]
+async fn an_application_that_crashed_at_its_start_is_tried_again_where_it_costs_nobody_a_request() {
+    tokio::join!(crash_once("preload = true"), crash_once("preload = false"));
+}
+
+/// Its constructor crashes whenever it runs; in the worker that serves it does so once.
+async fn crash_once(lines: &str) {
+    let setup = |fault| {
+        let setup = Setup::broken(Model::InProcess, fault).application(lines);
+        setup.beside(&library("sample_app"), Model::InProcess)
+    };
+    let host = setup("constructor-segfault").start().await;
+    // Without `preload`, this request is what starts it.
+    let _lost_or_refused = try_get(&host.client(), "/").await;
+    let worker = served_by(&host, 2).await;
+    let mut load = Load::start(&host, HEALTHY);
+    for trial in 1..=4 {
+        // Requests that come at any moment do not start it in the worker.
+        while host.log.of(TRIED_IN_VAIN).len() < trial {
+            let answer = host.get("/").await;
+            assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (503, "worker_crashed"));
+            assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
+        }
+        // Nor does an operator who will not wait for the next trial.
+        host.signal("HUP");
+        host.log.at_least(CHANGED, trial).await;
+    }
+    let told = &host.log.of(TRIED_IN_VAIN)[0];
+    assert_eq!((&told["application"], &told["why"]), (&"app".into(), &"BackingOff".into()), "{told}");
+    assert!(told["last"].as_str().unwrap().contains("SIGSEGV"), "{told}");
+    load.answers(1).await;
+    load.stop().await;
+    assert_eq!((host.worker(), host.log.of(CRASHED).len()), (worker, 1));
+
+    rewrite(&host, &setup("none").text());
+    host.signal("HUP");
+    let served = async { while host.get("/").await.status != 200 {} };
+    tokio::time::timeout(PATIENCE, served).await.expect("it is served when it does not crash any more");
+    assert_eq!((host.worker(), host.log.of(CRASHED).len()), (worker, 1));
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn an_application_that_starts_in_a_trial_is_served_again_by_the_worker_that_serves() {
+    let workshop = Workshop::new();
+    let cause = workshop.file("cause", "");
+    let crash = format!("void **instance) {{\n if (access({cause:?}, F_OK) == 0) abort();");
+    let source = include_str!("../../examples/c/hello.c").replace("void **instance) {", &crash);
+    workshop.library("libshop.so", &format!("#include <stdlib.h>\n#include <unistd.h>\n{source}"), &[]);
+    let host = Setup::library(&workshop.path("libshop.so"), Model::InProcess).start().await;
+    assert!(try_get(&host.client(), "/x").await.is_none());
+    let worker = served_by(&host, 2).await;
+    assert_eq!(host.get("/x").await.header("cohost-failure"), "worker_crashed");
+    fs::remove_file(&cause).unwrap();
+    let served = async { while host.get("/x").await.status != 200 {} };
+    tokio::time::timeout(PATIENCE, served).await.expect("it is served when it does not crash any more");
+    assert_eq!((host.worker(), host.log.of(CRASHED).len()), (worker, 1));
+    assert!(host.stop().await.success());
 }

@@ -124,6 +124,16 @@ impl Changes {
         self.stage = Stage::Proposed { number, wanted: Vec::new(), fresh: Vec::new(), troubles: None };
     }
 
+    /// Whether somebody has asked for all of it: then there is a new chance for what was refused, too.
+    pub(super) fn forgives_all(&self, edition: worker::Edition) -> bool {
+        match &self.stage {
+            Stage::Proposed { number, wanted, .. } if *number == edition => {
+                wanted.iter().any(|wanted| matches!(wanted.wish, Wish::Reload | Wish::RecycleAll))
+            }
+            _ => false,
+        }
+    }
+
     /// Nothing is wished, and nothing under way.
     pub(super) fn are_none(&self) -> bool {
         self.wanted.is_empty() && matches!(self.stage, Stage::Idle)

@@ -3,7 +3,10 @@
 //! In: how a worker ended, and what its flight recorder says. Out: a line in the log, orders to refuse an application,
 //! and an event for the plan, which need not be patient with workers if an application is known to be the cause.
 
-use std::time::Instant;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use cohost::{
     HostingModel,
@@ -12,18 +15,21 @@ use cohost::{
         Exit,
         life::{Policy, Why},
         worker::{
-            Blame, Culprit, Event, Generation, Leniency, Order, Process, Refuse, Refused, Stage, Stuck,
+            self, Blame, Culprit, Event, Generation, Leniency, Order, Process, Refuse, Refused, Stage, Stuck,
             Verdict, Verdicts,
         },
     },
 };
 
-use super::{Supervisor, Worker};
-use crate::{crash, demotions::Demotions, edition::Edition, runtime_dir::RuntimeDir, wish::Wish};
+use super::{Supervisor, Worker, trials::Trials};
+use crate::{
+    crash, demotions::Demotions, edition::Edition, runtime_dir::RuntimeDir, standing::Described, wish::Wish,
+};
 
 /// What is known of applications that have ended workers, and which workers refuse which of them from their start.
 pub(super) struct Justice {
-    verdicts: Verdicts,
+    pub(super) verdicts: Verdicts,
+    pub(super) trials: Trials,
     demotions: Demotions,
 }
 
@@ -36,7 +42,7 @@ impl Justice {
     }
 
     pub(super) fn new(demotions: Demotions) -> Self {
-        Self { verdicts: Verdicts::default(), demotions }
+        Self { verdicts: Verdicts::default(), trials: Trials::default(), demotions }
     }
 }
 
@@ -51,7 +57,7 @@ impl Supervisor {
         }
         let Some(culprit) = blame.culprit else { return vec![Event::Exited(generation, exit)] };
         // What was not even started there cannot have done it: the evidence misleads.
-        if worker.refused.contains(&culprit.application) {
+        if worker.refuses(&culprit.application, Instant::now()) {
             return vec![Event::Exited(generation, exit)];
         }
         // Of a configuration that is not in force, and will not be; or perhaps of one that it was changing to.
@@ -88,7 +94,6 @@ impl Supervisor {
             Verdict::GoesOn => {}
             Verdict::Demoted => self.demote(application, what),
             Verdict::Refused(until, why) => {
-                let told = self.justice.verdicts.refused(now).find(|it| it.application == application);
                 let retry_after = until.saturating_duration_since(now);
                 tracing::error!(
                     application,
@@ -96,11 +101,26 @@ impl Supervisor {
                     ?retry_after,
                     "application refused until then, because of its crashes; the others are served"
                 );
-                if let Some(refused) = told {
-                    let order = Order::Refuse(refuse(&refused, now));
-                    self.workers.values().for_each(|worker| worker.process.order(&order));
-                }
+                self.refuse(application, now);
             }
+        }
+    }
+
+    /// Tells all workers what there is against an application.
+    pub(super) fn refuse(&self, application: &str, now: Instant) {
+        let refused = self.justice.verdicts.refused(now).find(|it| it.application == application);
+        if let Some(refused) = refused {
+            let order = Order::Refuse(refuse(&refused, now));
+            self.workers.values().for_each(|worker| worker.process.order(&order));
+        }
+    }
+
+    /// Tells all workers that there is nothing against an application any more.
+    pub(super) fn allow(&mut self, application: &str) {
+        let order = Order::Allow { application: application.to_owned() };
+        for worker in self.workers.values_mut() {
+            worker.refused.retain(|refused| refused.application != application);
+            worker.process.order(&order);
         }
     }
 
@@ -116,34 +136,61 @@ impl Supervisor {
         self.changes.wish(Wish::Host(application.to_owned(), HostingModel::OutOfProcess), None);
     }
 
-    /// Tells a worker that is starting whom to refuse. Returns their names.
-    pub(super) fn tell_refused(&self, process: &Process) -> Vec<String> {
+    /// Tells a worker that is to serve this edition whom to refuse: nobody that is another one there. Returns them.
+    pub(super) fn tell_refused(&self, edition: worker::Edition, process: &Process) -> Vec<Refused> {
         let now = Instant::now();
-        let refused = self.justice.verdicts.refused(now);
-        refused
-            .map(|refused| {
-                process.order(&Order::Refuse(refuse(&refused, now)));
-                refused.application
-            })
-            .collect()
+        let others = self.differ(self.plan.edition(), edition);
+        let refused = self.justice.verdicts.refused(now).filter(|it| !others.contains(&*it.application));
+        refused.inspect(|refused| process.order(&Order::Refuse(refuse(refused, now)))).collect()
     }
 
-    /// There is another edition in force: what was done before does not count any more.
-    pub(super) fn forgive(&mut self) {
-        self.justice.verdicts.forget();
-        for worker in self.workers.values_mut() {
-            worker.refused.clear();
-            worker.process.order(&Order::Allow);
+    /// There is another edition in force: what was done by those that are others there does not count any more.
+    pub(super) fn forgive(&mut self, edition: worker::Edition) {
+        let before = self.editions.first_key_value().map_or(edition, |(before, _)| *before);
+        let mut forgiven = self.differ(before, edition);
+        forgiven.iter().for_each(|application| self.justice.verdicts.forget(application));
+        if self.changes.forgives_all(edition) {
+            self.justice.verdicts.forgive();
+            forgiven.extend(applications(&self.editions[&edition].1).map(|it| it.name.to_string()));
         }
+        for refused in self.justice.verdicts.refused(Instant::now()) {
+            forgiven.remove(&refused.application);
+        }
+        forgiven.iter().for_each(|application| self.allow(application));
         let (edition, config) = &self.editions[&self.plan.edition()];
         self.justice.demotions.keep(edition, config);
     }
 
-    fn written(&self, application: &str) -> Option<&Application> {
+    pub(super) fn written(&self, application: &str) -> Option<&Application> {
         let config = &self.editions.get(&self.plan.edition())?.1;
-        let mut all = config.sites.iter().flat_map(|site| &site.applications);
-        all.find(|written| &*written.name == application)
+        applications(config).find(|written| &*written.name == application)
     }
+
+    /// The applications that are not the same in both editions.
+    fn differ(&self, one: worker::Edition, other: worker::Edition) -> BTreeSet<String> {
+        let (Some(one), Some(other)) = (self.editions.get(&one), self.editions.get(&other)) else {
+            return BTreeSet::new();
+        };
+        let described = |(edition, config): &(Edition, Config)| -> BTreeMap<String, Described> {
+            let all = applications(config).map(|it| (it.name.to_string(), edition.described(it)));
+            all.collect()
+        };
+        let (one, other) = (described(one), described(other));
+        let names = one.keys().chain(other.keys());
+        names.filter(|name| one.get(*name) != other.get(*name)).cloned().collect()
+    }
+}
+
+impl Worker {
+    /// Whether it has refused this application all the time.
+    fn refuses(&self, application: &str, now: Instant) -> bool {
+        let refused = self.refused.iter().find(|refused| refused.application == application);
+        refused.is_some_and(|refused| refused.held || refused.until > now)
+    }
+}
+
+fn applications(config: &Config) -> impl Iterator<Item = &Application> {
+    config.sites.iter().flat_map(|site| &site.applications)
 }
 
 fn leniency(application: &Application) -> Leniency {
@@ -151,6 +198,7 @@ fn leniency(application: &Application) -> Leniency {
     Leniency {
         policy: Policy { rapid_fails_per_minute, ..Policy::default() },
         demote_after: application.demote_after,
+        trial: application.trial,
     }
 }
 
@@ -158,7 +206,10 @@ fn leniency(application: &Application) -> Leniency {
 fn refuse(refused: &Refused, now: Instant) -> Refuse {
     let detail = match refused.why {
         Why::FailFast => {
-            format!("it ended too many workers within a minute; the last time: {}", refused.last)
+            format!(
+                "it ended workers, or did not start, too often within a minute; the last time: {}",
+                refused.last
+            )
         }
         Why::BackingOff => format!("it ended a worker when it was started: {}", refused.last),
     };
@@ -167,6 +218,7 @@ fn refuse(refused: &Refused, now: Instant) -> Refuse {
         why: refused.why,
         detail,
         retry_after: refused.until.saturating_duration_since(now),
+        held: refused.held,
     }
 }
 

@@ -45,8 +45,11 @@ pub enum Order {
     /// Do not start this application, and answer its requests with the reason, until the time is over. Also before the
     /// start.
     Refuse(Refuse),
-    /// Refuse nobody any more.
-    Allow,
+    /// Refuse this application no more.
+    Allow {
+        /// Its name.
+        application: String,
+    },
     /// Finish what is in flight, and end.
     Drain,
     /// End at once.
@@ -87,6 +90,9 @@ pub struct Refuse {
     pub detail: String,
     /// How long it is refused.
     pub retry_after: Duration,
+    /// Not only so long, but until it is allowed.
+    #[serde(default)]
+    pub held: bool,
 }
 
 /// What a worker is to serve in place of what it serves.
@@ -219,11 +225,12 @@ mod tests {
             why: Why::FailFast,
             detail: "it crashed".to_owned(),
             retry_after: Duration::from_secs(9),
+            held: true,
         };
         let orders = [
             Order::Recorder,
             Order::Refuse(refuse),
-            Order::Allow,
+            Order::Allow { application: "shop".to_owned() },
             Order::Start(start),
             Order::Socket,
             Order::Serve,

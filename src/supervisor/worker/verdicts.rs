@@ -1,7 +1,8 @@
 //! What becomes of applications that end workers: nothing, a pause, or a process of their own.
 //!
-//! In: who ended a worker, and the time. Out: a [`Verdict`], and who is to be refused for how long. Never: looks at a
-//! clock, or at an application that did nothing: whatever one does, the others are served.
+//! In: who ended a worker, what became of trials, and the time. Out: a [`Verdict`], who is to be refused for how long, and
+//! who is to be tried when. Never: looks at a clock, or at an application that did nothing: whatever one does, the others
+//! are served.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,6 +19,7 @@ use super::super::{
 #[derive(Debug, Default)]
 pub struct Verdicts {
     applications: BTreeMap<String, Record>,
+    trials: u64,
 }
 
 #[derive(Debug)]
@@ -27,7 +29,23 @@ struct Record {
     ends: VecDeque<Instant>,
     /// What it did the last time.
     last: String,
+    retry: Retry,
 }
+
+/// What has to come before it gets a request again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retry {
+    /// The end of the pause.
+    Pause,
+    /// That, and then a trial: it would end the next worker, too, and cost others their requests.
+    Trial,
+    /// The end of this trial.
+    Trying(Trial),
+}
+
+/// One start of an application outside of workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trial(u64);
 
 /// How patient one is with an application.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +54,8 @@ pub struct Leniency {
     pub policy: Policy,
     /// After how many ends of workers within a minute it gets a process of its own; `None` for one that has its place.
     pub demote_after: Option<NonZeroU32>,
+    /// Whether it is tried outside of workers before it gets a request again, if it ended one when it started.
+    pub trial: bool,
 }
 
 /// When an application ended a worker.
@@ -69,6 +89,8 @@ pub struct Refused {
     pub why: Why,
     /// What it did the last time.
     pub last: String,
+    /// Not only until then, but until a trial went well.
+    pub held: bool,
 }
 
 impl Verdicts {
@@ -81,11 +103,12 @@ impl Verdicts {
         leniency: Leniency,
         what: String,
     ) -> Verdict {
-        let Record { patience, ends, last } =
+        let Record { patience, ends, last, retry } =
             self.applications.entry(application.to_owned()).or_insert_with(|| Record {
                 patience: Patience::new(leniency.policy),
                 ends: VecDeque::new(),
                 last: String::new(),
+                retry: Retry::Pause,
             });
         *last = what;
         ends.push_back(now);
@@ -95,7 +118,10 @@ impl Verdicts {
             return Verdict::Demoted;
         }
         match stage {
-            Stage::Starting => patience.start_failed(now),
+            Stage::Starting => {
+                patience.start_failed(now);
+                *retry = if leniency.trial { Retry::Trial } else { Retry::Pause };
+            }
             Stage::Running => {
                 // So it has started.
                 patience.started();
@@ -113,15 +139,68 @@ impl Verdicts {
     /// Whom a worker that is started now has to refuse.
     pub fn refused(&self, now: Instant) -> impl Iterator<Item = Refused> {
         self.applications.iter().filter_map(move |(application, record)| {
-            let (until, why) = record.patience.refused(now)?;
+            let held = record.retry != Retry::Pause;
+            let pause = record.patience.refused(now);
+            let (until, why) = pause.or_else(|| held.then_some((now, Why::BackingOff)))?;
             let (application, last) = (application.clone(), record.last.clone());
-            Some(Refused { application, until, why, last })
+            Some(Refused { application, until, why, last, held })
         })
     }
 
-    /// The past does not count any more: there is a new configuration, or an operator says so.
-    pub fn forget(&mut self) {
-        self.applications.clear();
+    /// When the next application is to be tried.
+    pub fn due(&self, now: Instant) -> Option<Instant> {
+        let waiting = self.applications.values().filter(|record| record.retry == Retry::Trial);
+        waiting.map(|record| record.patience.refused(now).map_or(now, |(until, _)| until)).min()
+    }
+
+    /// Whom to try now; each once, until it is said what became of it.
+    pub fn to_try(&mut self, now: Instant) -> Vec<(String, Trial)> {
+        let is_due = |record: &Record| record.retry == Retry::Trial && record.patience.refused(now).is_none();
+        let due = self.applications.iter_mut().filter(|(_, record)| is_due(record));
+        due.map(|(application, record)| {
+            self.trials += 1;
+            let trial = Trial(self.trials);
+            record.retry = Retry::Trying(trial);
+            (application.clone(), trial)
+        })
+        .collect()
+    }
+
+    /// What became of a trial; `None` if nobody waits for it any more.
+    pub fn tried(
+        &mut self,
+        now: Instant,
+        application: &str,
+        trial: Trial,
+        became: Result<(), String>,
+    ) -> Option<Verdict> {
+        let record = self.applications.get_mut(application)?;
+        if record.retry != Retry::Trying(trial) {
+            return None;
+        }
+        match became {
+            // What it did counts on: it may yet end a worker in which it starts.
+            Ok(()) => record.retry = Retry::Pause,
+            Err(what) => {
+                record.retry = Retry::Trial;
+                record.last = what;
+                record.patience.start_failed(now);
+            }
+        }
+        Some(
+            record.patience.refused(now).map_or(Verdict::GoesOn, |(until, why)| Verdict::Refused(until, why)),
+        )
+    }
+
+    /// What this one did does not count any more: it is another one now, or a fresh one.
+    pub fn forget(&mut self, application: &str) {
+        self.applications.remove(application);
+    }
+
+    /// Everybody gets a new chance at once: an operator says so. Those that have to be tried before are still held.
+    pub fn forgive(&mut self) {
+        self.applications.retain(|_, record| record.retry != Retry::Pause);
+        self.applications.values_mut().for_each(|record| record.patience.forget());
     }
 }
 
@@ -136,7 +215,7 @@ mod tests {
 
     fn leniency(rapid: u32, demote_after: u32) -> Leniency {
         let policy = Policy { rapid_fails_per_minute: rapid, ..Policy::default() };
-        Leniency { policy, demote_after: NonZeroU32::new(demote_after) }
+        Leniency { policy, demote_after: NonZeroU32::new(demote_after), trial: false }
     }
 
     fn ended(verdicts: &mut Verdicts, now: Instant, stage: Stage, leniency: Leniency) -> Verdict {
@@ -183,11 +262,55 @@ mod tests {
     }
 
     #[test]
-    fn a_new_configuration_forgives() {
+    fn who_has_changed_starts_anew_and_nobody_else() {
         let (mut verdicts, now) = (Verdicts::default(), Instant::now());
         ended(&mut verdicts, now, Stage::Starting, leniency(10, 0));
-        verdicts.forget();
+        verdicts.forget("b");
+        assert_eq!(verdicts.refused(now).count(), 1);
+        verdicts.forget("a");
         assert_eq!(verdicts.refused(now).count(), 0);
+    }
+
+    #[test]
+    fn one_that_ended_a_worker_when_it_started_is_refused_until_a_trial_went_well() {
+        let (mut verdicts, begin) = (Verdicts::default(), Instant::now());
+        let leniency = Leniency { trial: true, ..leniency(10, 0) };
+        ended(&mut verdicts, begin, Stage::Starting, leniency);
+        let mut now = begin;
+        for pause in [1, 2] {
+            assert_eq!(verdicts.to_try(now), []);
+            now += Duration::from_secs(pause);
+            assert_eq!(verdicts.due(begin), Some(now));
+            let tried = verdicts.to_try(now);
+            assert_eq!((&*tried[0].0, tried.len()), ("a", 1));
+            assert_eq!((verdicts.to_try(now), verdicts.due(now)), (Vec::new(), None), "one trial at a time");
+            assert!(verdicts.refused(now).all(|refused| refused.held) && verdicts.refused(now).count() == 1);
+            let verdict = verdicts.tried(now, "a", tried[0].1, Err("SIGSEGV".to_owned()));
+            let until = now + Duration::from_secs(2 * pause);
+            assert_eq!(verdict, Some(Verdict::Refused(until, Why::BackingOff)));
+        }
+        now += Duration::from_secs(4);
+        let (_, trial) = verdicts.to_try(now).remove(0);
+        assert_eq!(verdicts.tried(now, "a", trial, Ok(())), Some(Verdict::GoesOn));
+        assert_eq!((verdicts.refused(now).count(), verdicts.due(now)), (0, None));
+        // It does it only in workers: the next pause is the longer for what was before.
+        let verdict = ended(&mut verdicts, now, Stage::Starting, leniency);
+        assert_eq!(verdict, Verdict::Refused(now + Duration::from_secs(8), Why::BackingOff));
+    }
+
+    #[test]
+    fn a_trial_that_came_too_late_says_nothing() {
+        let (mut verdicts, now) = (Verdicts::default(), Instant::now());
+        let leniency = Leniency { trial: true, ..leniency(10, 0) };
+        ended(&mut verdicts, now, Stage::Starting, leniency);
+        // Whoever asks for it gets the next trial at once.
+        verdicts.forgive();
+        let (_, trial) = verdicts.to_try(now).remove(0);
+        verdicts.forget("a");
+        assert_eq!(verdicts.tried(now, "a", trial, Ok(())), None);
+        ended(&mut verdicts, now, Stage::Starting, leniency);
+        assert_eq!(verdicts.tried(now, "a", trial, Ok(())), None);
+        assert_eq!(verdicts.refused(now).count(), 1);
     }
 
     proptest! {
