@@ -29,8 +29,8 @@ fn a_pin_is_named_by_its_content_and_stays_as_it_is() {
     let second = pins.pin(&library).unwrap();
     assert_ne!(second, first);
     assert_eq!(fs::read(&first).unwrap(), bytes);
-    assert_eq!((first.file_name(), mode(&first)), (library.file_name(), 0o400));
-    assert_eq!(mode(Path::new(&entries(place.path())[0])), 0o700);
+    assert_eq!((first.file_name(), mode(&first)), (library.file_name(), 0o444));
+    assert_eq!(mode(Path::new(&entries(place.path())[0])), 0o711);
 
     pins.keep(|pin| pin == second);
     assert!(!first.exists() && second.exists());

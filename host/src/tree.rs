@@ -87,9 +87,6 @@ fn model(application: &Application) -> String {
     if application.configured_hosting_model != application.hosting_model {
         let _ = write!(text, " (configured: {})", application.configured_hosting_model);
     }
-    if application.rolled_back {
-        text.push_str(" (rolled back)");
-    }
     if let Some(generation) = application.generation {
         let _ = write!(text, "  generation {generation}");
     }
@@ -108,6 +105,9 @@ fn model(application: &Application) -> String {
 /// What went wrong with it.
 fn notes(application: &Application, now: SystemTime) -> Vec<String> {
     let mut notes = Vec::new();
+    if application.rolled_back {
+        notes.push("rolled back to the generation before".to_owned());
+    }
     if let Some(failed) = &application.failed {
         let mut first = format!("{}, {} ago", failed.code, span(failed.at.ago(now)));
         if let Some(retry_at) = failed.retry_at {
@@ -263,6 +263,7 @@ on http://127.0.0.1:8080
 
 shop  http://127.0.0.1:8080
 ├── /      shop       running   inprocess  generation 1  2 in flight
+│          rolled back to the generation before
 │          crashed its worker 1h 2m ago: signal: 11 (SIGSEGV), at GET
 │          /basket; 2 times since the host was started
 ├── /cart  shop/cart  running   outofprocess  pid 4720  1 in flight

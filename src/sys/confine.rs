@@ -13,6 +13,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::image::Image;
 use crate::options::Limits;
 
 /// What a process may do and take, with users by number.
@@ -34,12 +35,13 @@ pub(crate) struct Identity {
     pub(crate) groups: Vec<u32>,
 }
 
-/// Has `command` be `confined` when it is started, and in the control group whose `cgroup.procs` this is.
-pub(crate) fn confine(command: &mut Command, confined: &Confined, group: Option<File>) {
+/// Has `command` be `confined` when it is started, and in the control group whose `cgroup.procs` this is; and then become
+/// `image`, whatever program it names itself.
+pub(crate) fn confine(command: &mut Command, confined: &Confined, group: Option<File>, image: Image) {
     let steps = Steps::new(confined, group);
     // SAFETY: the closure makes system calls on memory that was prepared here, and nothing else: it neither allocates nor
     // takes a lock, so it may run in a copy of this process in which other threads do not exist.
-    unsafe { command.pre_exec(move || steps.take()) };
+    unsafe { command.pre_exec(move || steps.take().and_then(|()| Err(image.become_it()))) };
 }
 
 /// All that is needed, ready to be used without allocating.

@@ -5,6 +5,8 @@ pub(crate) mod confine;
 pub(crate) mod crash;
 #[cfg(feature = "out-of-process")]
 pub(crate) mod descriptors;
+#[cfg(feature = "out-of-process")]
+pub(crate) mod image;
 pub(crate) mod listening;
 pub(crate) mod shared;
 pub(crate) mod stack;

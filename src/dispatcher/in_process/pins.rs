@@ -8,9 +8,9 @@ use std::{
     collections::HashMap,
     ffi::OsStr,
     fmt::Write as _,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Read as _, Seek as _},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -49,12 +49,15 @@ pub struct Unpinned {
 }
 
 impl Pins {
-    /// A store in `place`, readable for this user alone.
+    /// A store in `place`. Only this user sees what is in it; who is told of a copy may read it if the original may be
+    /// read by all.
     ///
     /// # Errors
     /// The directory cannot be made.
     pub fn new(place: &Path) -> io::Result<Self> {
-        Ok(Self::in_directory(owned::directory(place, PREFIX)?.keep()))
+        let directory = owned::directory(place, PREFIX)?;
+        pass_through(directory.path())?;
+        Ok(Self::in_directory(directory.keep()))
     }
 
     /// The store that has this copy, made by the program that was in this process before. A store of its own, if it is of
@@ -99,7 +102,7 @@ impl Pins {
         let place = self.store.directory.join(content);
         let pinned = place.join(name);
         if !pinned.exists() {
-            fs::create_dir_all(&place).map_err(failed)?;
+            fs::create_dir_all(&place).and_then(|()| pass_through(&place)).map_err(failed)?;
             // In one step, so that a pin is whole or not there.
             fs::rename(&copied, &pinned).map_err(failed)?;
         }
@@ -155,6 +158,10 @@ fn copy(path: &Path, to: &Path) -> Result<Stamp, LoadError> {
         .mode(0o400)
         .open(to)
         .map_err(|error| not_copied(path, &error))?;
+    // A process of the application may run as somebody else.
+    let for_all = from.metadata().map_err(unreadable)?.permissions().mode() & 0o004 != 0;
+    let mode = Permissions::from_mode(if for_all { 0o444 } else { 0o400 });
+    into.set_permissions(mode).map_err(|error| not_copied(path, &error))?;
     // By the system, which copies nothing at all where two files may share what they have in common.
     io::copy(&mut from, &mut into).map_err(|error| not_copied(path, &error))?;
     let after = from.metadata().map_err(unreadable)?;
@@ -163,6 +170,11 @@ fn copy(path: &Path, to: &Path) -> Result<Stamp, LoadError> {
         return Err(changed(path));
     }
     Ok(before)
+}
+
+/// Lets others go through a directory to what they know of, without letting them see what there is.
+fn pass_through(directory: &Path) -> io::Result<()> {
+    fs::set_permissions(directory, Permissions::from_mode(0o711))
 }
 
 /// Waits for the clock of the file system to go on since the last write, so that the next one cannot go unseen.

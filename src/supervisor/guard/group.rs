@@ -27,7 +27,10 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::sys::confine::{Confined, confine};
+    use crate::sys::{
+        confine::{Confined, confine},
+        image::Image,
+    };
 
     #[test]
     fn a_program_goes_into_its_group_before_it_runs() {
@@ -35,9 +38,11 @@ mod tests {
         let file = group.path().join("cgroup.procs");
         fs::write(&file, "").unwrap();
         let mut command = Command::new("cat");
-        confine(&mut command, &Confined::default(), Some(entrance(group.path()).unwrap()));
+        let words = ["cat".into(), file.clone().into_os_string()];
+        let image = Image::new("/bin/cat".as_ref(), &words, &[]).unwrap();
+        confine(&mut command, &Confined::default(), Some(entrance(group.path()).unwrap()), image);
         // It prints what was there when it ran.
-        let printed = command.arg(&file).output().unwrap().stdout;
+        let printed = command.output().unwrap().stdout;
         assert_eq!(printed, b"0");
     }
 

@@ -33,6 +33,7 @@ use tokio::{
 use self::family::Family;
 pub use self::message::Exit;
 pub(crate) use self::message::{Description, Order, Report};
+use crate::sys::image::Image;
 
 /// Guards one instance, from its start until nothing of it is left.
 ///
@@ -137,20 +138,12 @@ fn socket() -> io::Result<UnixStream> {
 }
 
 fn spawn(description: &Description) -> io::Result<Family> {
-    let mut arguments = description.arguments.iter();
-    let mut command = Command::new(&description.program);
-    if let Some(name) = arguments.next() {
-        command.arg0(name);
-    }
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(description.environment.iter().map(|(name, value)| (name, value)))
-        .current_dir(&description.directory)
-        .stdin(Stdio::null())
-        .process_group(0);
+    let Description { program, arguments, environment, .. } = description;
+    let image = Image::new(program, arguments, environment)?;
+    let mut command = Command::new(program);
+    command.current_dir(&description.directory).stdin(Stdio::null()).process_group(0);
     let group = description.group.as_ref().map(|group| group::entrance(group.as_ref())).transpose()?;
-    crate::sys::confine::confine(&mut command, &description.confined, group);
+    crate::sys::confine::confine(&mut command, &description.confined, group, image);
     // Reaped by the family, with everybody else's orphans; the handle is not needed.
     command.spawn().map(|child| Family::of(child.id()))
 }

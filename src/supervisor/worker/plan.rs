@@ -269,8 +269,13 @@ impl Plan {
 
     fn recycle(&mut self, generation: Generation) {
         // One that does not serve is no harm, and has its own way to an end.
-        if let Some(worker) = self.workers.get_mut(&generation).filter(|worker| worker.accepts()) {
-            worker.worn = true;
+        let Some(worker) = self.workers.get_mut(&generation).filter(|worker| worker.accepts()) else {
+            return;
+        };
+        worker.worn = true;
+        // The next one serves what is in force: whether this one comes to serve something newer must not matter any more.
+        if self.is_changing(generation) {
+            self.refuse(Refusal::TimedOut);
         }
     }
 
@@ -385,18 +390,27 @@ impl Plan {
 
     /// Tells those to end who are not needed any more.
     fn retire(&mut self) {
-        let candidate = self.candidate.map(|candidate| candidate.edition);
-        let newest = self.workers.iter().rev().find(|(_, worker)| {
-            worker.state == State::Serving && worker.edition == self.edition && worker.is_whole()
-        });
-        let Some(newest) = newest.map(|(generation, _)| *generation) else { return };
-        let current = self.edition;
+        let (current, candidate) = (self.edition, self.candidate.map(|candidate| candidate.edition));
+        let serves = |worker: &Worker| worker.state == State::Serving;
+        let newest = |wanted: fn(&Worker) -> bool| {
+            let mut newest_first = self.workers.iter().rev();
+            let found = newest_first.find(|(_, it)| serves(it) && it.edition == current && wanted(it));
+            found.map(|(generation, _)| *generation)
+        };
         let unneeded = |worker: &Worker| {
             let other = worker.edition != current && Some(worker.edition) != candidate;
-            worker.is_live() && (other || !worker.is_whole() || worker.state == State::Serving)
+            worker.is_live() && (other || !worker.is_whole() || serves(worker))
         };
-        for generation in self.those(unneeded) {
-            if generation != newest {
+        let (server, unneeded) = match newest(Worker::is_whole) {
+            Some(server) => (server, self.those(unneeded)),
+            // One that is to be replaced itself is enough until then; two would be one too many.
+            None => match newest(Worker::is_for_everything) {
+                Some(server) => (server, self.those(serves)),
+                None => return,
+            },
+        };
+        for generation in unneeded {
+            if generation != server {
                 self.drain(generation);
             }
         }
