@@ -2,6 +2,10 @@
 
 /// The word that is fewest mistakes away, when those are few for its length.
 #[must_use]
+#[cfg_attr(
+    not(feature = "admin"),
+    expect(unreachable_pub, reason = "who asks for commands needs it outside")
+)]
 pub fn nearest<'a>(written: &str, words: &[&'a str]) -> Option<&'a str> {
     // Comparing costs time in proportion to both lengths, and nothing so long is a misspelt word.
     if written.len() > 64 {

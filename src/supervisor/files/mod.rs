@@ -5,7 +5,7 @@
 //! is different about it: whoever is told compares what is in it, so that a change back, or a touch, is none.
 //!
 //! A thread of its own looks, since a file system may not answer for a long time. The system tells it when to look
-//! ([`notices`]); where it cannot, the thread looks every second.
+//! (`notices.rs`); where it cannot, the thread looks every second.
 
 mod notices;
 mod places;
