@@ -100,6 +100,12 @@ impl Facts {
         Self { request_id: RequestId::next(), ..Self::of(connection) }
     }
 
+    /// The client: behind a trusted proxy, the one that the proxy names.
+    #[must_use]
+    pub fn client(&self) -> End {
+        self.connection.peer
+    }
+
     fn of(connection: Arc<Connection>) -> Self {
         let scheme = if connection.tls.is_some() { Scheme::Https } else { Scheme::Http };
         Self {

@@ -84,6 +84,8 @@ codes! {
     UnknownSite = "unknown_site", NOT_FOUND, Client, "There is no such site.";
     /// The site has no application at this path.
     NoApplication = "no_application", NOT_FOUND, Client, "There is no application at this path.";
+    /// The client's address is not among those that may come in.
+    AddressDenied = "address_denied", FORBIDDEN, Client, "Access from this address is not allowed.";
 
     /// The library or command does not exist, or may not be read.
     FileMissing = "file_missing", SERVICE_UNAVAILABLE, Application, "The application could not be started.";

@@ -14,6 +14,8 @@ pub mod dispatcher;
 mod endpoint;
 pub mod facts;
 pub mod failure;
+#[cfg(feature = "front")]
+pub mod front;
 mod hosting_model;
 pub mod http;
 #[cfg(feature = "server")]
@@ -30,6 +32,7 @@ pub mod router;
 pub mod runner;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod stage;
 #[cfg(feature = "server")]
 mod stop;
 pub mod supervisor;

@@ -14,6 +14,9 @@ mod request_and_response;
 // How much, how long, and how an answer ends; under both models.
 mod limits_and_endings;
 
+// What requests pass before they come to an application.
+mod front;
+
 // What one application may take of the machine.
 mod confinement;
 

@@ -11,7 +11,10 @@ use std::{
 };
 
 use clap::Parser as _;
-use cohost::config::{self, Application, Artifact, Config, Site};
+use cohost::{
+    config::{self, Application, Artifact, Config, Site},
+    front::Front,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -220,7 +223,12 @@ pub(crate) fn single(library: &Path, folder: &Path) -> Result<Config, Refused> {
     let mut application = Application::new(name.as_str(), Artifact::Library(absolute(library)?));
     application.content_root = absolute(folder)?.components().collect::<PathBuf>();
     let binding = DEFAULT_BINDING.parse().expect("the default is a binding, as a test shows");
-    let site = Site { name: name.into(), bindings: vec![binding], applications: vec![application] };
+    let site = Site {
+        name: name.into(),
+        bindings: vec![binding],
+        applications: vec![application],
+        front: Front::default(),
+    };
     let mut config = Config { sites: vec![site], ..Config::default() };
     // Whoever runs a crate or a library by hand is its developer. See `run::apply` for the limit of that.
     config.server.detailed_errors = true;

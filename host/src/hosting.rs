@@ -9,8 +9,10 @@ use cohost::{
     http::ErrorPage,
     listener::{Address, Listener},
     options::ProcessListen,
-    router::{Authority, Binding, Router, Site, Unknown},
+    pipeline::around,
+    router::{Authority, Binding, Paths, Router, Site, Unknown},
     server::Options,
+    stage::Stage,
     supervisor::{
         Instances, Runner,
         worker::{Failed, Part, Preload},
@@ -181,7 +183,8 @@ impl Hosting {
         let site = |(site, members): (&config::Site, &Vec<Member>)| Site {
             name: Arc::clone(&site.name),
             bindings: site.bindings.iter().map(|binding| routed(binding, addresses)).collect(),
-            applications: members.iter().map(Member::mounted).collect(),
+            applications: mounted(site, members),
+            front: fronted(site, members),
         };
         self.config.sites.iter().zip(&self.members).map(site).collect()
     }
@@ -289,6 +292,24 @@ fn application(
         .inherited_environment(std::env::vars_os())
         .trusted(Trust::networks(config.server.trusted_proxies.iter().copied()))
         .build()
+}
+
+/// The applications of a site, each behind what it wants itself.
+fn mounted(site: &config::Site, members: &[Member]) -> Vec<(Arc<str>, Mounted)> {
+    let mounted = site.applications.iter().zip(members).map(|(written, member)| {
+        let (base, mounted) = member.mounted();
+        match written.front.is_empty() {
+            true => (base, mounted),
+            false => (base, Mounted::Front(around(&written.front, Stage::new(mounted)))),
+        }
+    });
+    mounted.collect()
+}
+
+/// What stands in front of all of them, if the site wants anything.
+fn fronted(site: &config::Site, members: &[Member]) -> Option<Stage> {
+    let paths = || Stage::new(Paths::new(mounted(site, members)));
+    (!site.front.is_empty()).then(|| around(&site.front, paths()))
 }
 
 fn routed(binding: &config::Binding, addresses: &Addresses) -> Binding {

@@ -10,6 +10,7 @@ use cohost::{
     Body, Failure,
     application::Hosted,
     failure::Code,
+    stage::{Answering, Stage},
     supervisor::{life::Why, worker::Part},
 };
 use futures_util::future::{Either, Ready, ready};
@@ -27,17 +28,22 @@ pub(crate) enum Mounted {
     Hosted(Hosted, Gate),
     Refused(Refusal),
     Offline(Arc<Offline>),
+    /// Any of them, behind what it wants itself.
+    Front(Stage),
 }
 
 impl Service<Request<Body>> for Mounted {
     type Response = Response<Body>;
     type Error = Failure;
-    type Future = Either<<Hosted as Service<Request<Body>>>::Future, Ready<Result<Response<Body>, Failure>>>;
+    type Future = Either<
+        <Hosted as Service<Request<Body>>>::Future,
+        Either<Ready<Result<Response<Body>, Failure>>, Answering>,
+    >;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         match self {
             Self::Hosted(hosted, _) => hosted.poll_ready(cx),
-            Self::Refused(_) | Self::Offline(_) => Poll::Ready(Ok(())),
+            Self::Refused(_) | Self::Offline(_) | Self::Front(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -45,12 +51,18 @@ impl Service<Request<Body>> for Mounted {
         match self {
             Self::Hosted(hosted, gate) => match gate.refusal() {
                 None => Either::Left(hosted.call(request)),
-                Some(failure) => Either::Right(ready(Err(failure))),
+                Some(failure) => at_once(Err(failure)),
             },
-            Self::Refused(refusal) => Either::Right(ready(Err(refusal.failure(Instant::now())))),
-            Self::Offline(offline) => Either::Right(ready(offline.answer(request.headers()))),
+            Self::Refused(refusal) => at_once(Err(refusal.failure(Instant::now()))),
+            Self::Offline(offline) => at_once(offline.answer(request.headers())),
+            Self::Front(front) => Either::Right(Either::Right(front.call(request))),
         }
     }
+}
+
+/// An answer that nobody has to wait for.
+fn at_once(answer: Result<Response<Body>, Failure>) -> <Mounted as Service<Request<Body>>>::Future {
+    Either::Right(Either::Left(ready(answer)))
 }
 
 impl Offline {

@@ -11,6 +11,7 @@ use std::{
 use cohost::{
     HostingModel,
     config::{Application, Artifact},
+    front::Front,
     options::Recycle,
     supervisor::Stamp,
 };
@@ -82,6 +83,8 @@ impl Standing {
         let mut application = application.clone();
         // Who is replaced sooner or later than before is no other one.
         application.recycle = Recycle::default();
+        // What stands before it is no part of it.
+        application.front = Front::default();
         // A command has no library, and no choice where it runs.
         let is_library = matches!(application.artifact, Artifact::Library(_));
         if let Some(model) = self.hosting_model.filter(|_| is_library) {

@@ -12,7 +12,7 @@ use toml::de::DeTable;
 use super::{
     Application, Artifact, confinement,
     fault::Refusal,
-    keys, output, recycle, settings,
+    front, keys, output, recycle, settings,
     values::{boolean, count, count_or_none, duration, duration_or_none, one_of, size_or_none},
     written::{Reading, Section, Value},
 };
@@ -70,6 +70,7 @@ pub(super) fn read<'a>(
         process,
         trial: section.read("trial", boolean).unwrap_or(true),
         recycle: recycle::read(&section, model.first()),
+        front: front::read(&section),
     };
     application.host_as(model);
     application.demote_after = demote_after.or(application.demote_after);

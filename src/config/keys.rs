@@ -9,7 +9,7 @@ pub(super) struct Keys {
 }
 
 /// All tables with keys of ours. `settings` and `environment` belong to the application.
-pub(super) const ALL: [&Keys; 6] = [&TOP, &LOG, &SERVER, &SITE, &APPLICATION, &RECYCLE];
+pub(super) const ALL: [&Keys; 7] = [&TOP, &LOG, &SERVER, &SITE, &APPLICATION, &RECYCLE, &IP];
 
 pub(super) const TOP: Keys = Keys { header: "", names: &["log", "server", "site"] };
 
@@ -50,7 +50,7 @@ pub(super) const LIMITS: Keys = Keys {
     names: &["cpu_time", "open_files", "processes", "core", "memory", "memory_max", "cpu_max", "pids_max"],
 };
 
-pub(super) const SITE: Keys = Keys { header: "[[site]]", names: &["name", "bindings", "application"] };
+pub(super) const SITE: Keys = Keys { header: "[[site]]", names: &["name", "bindings", "application", "ip"] };
 
 pub(super) const APPLICATION: Keys = Keys {
     header: "[[site.application]]",
@@ -99,11 +99,14 @@ pub(super) const APPLICATION: Keys = Keys {
         "output_age",
         "output_files",
         "settings",
+        "ip",
     ],
 };
 
 pub(super) const RECYCLE: Keys =
     Keys { header: "recycle", names: &["age", "schedule", "requests", "memory", "interval"] };
+
+pub(super) const IP: Keys = Keys { header: "ip", names: &["allow", "deny", "log_only"] };
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ mod binding;
 mod confinement;
 mod expand;
 mod fault;
+mod front;
 mod keys;
 mod output;
 mod recycle;
@@ -42,6 +43,7 @@ use self::{
 };
 use crate::{
     ConfiguredModel, HostingModel,
+    front::Front,
     options::{Options, Output, ProcessOptions, Recycle},
 };
 
@@ -211,6 +213,8 @@ pub struct Site {
     pub bindings: Vec<Binding>,
     /// Its applications, in the order of the file; at least one.
     pub applications: Vec<Application>,
+    /// What its requests pass before they come to any of them.
+    pub front: Front,
 }
 
 /// An application, at a path of a site.
@@ -238,6 +242,8 @@ pub struct Application {
     pub trial: bool,
     /// When it is replaced by a fresh one.
     pub recycle: Recycle,
+    /// What its requests pass last. It is no part of the application: a change of it changes none.
+    pub front: Front,
 }
 
 impl Application {
@@ -260,6 +266,7 @@ impl Application {
             process: ProcessOptions::default(),
             trial: true,
             recycle: Recycle::default(),
+            front: Front::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use toml::de::DeTable;
 use super::{
     Binding, Listen, Log, Site, application, binding,
     fault::Refusal,
-    keys,
+    front, keys,
     written::{Reading, Section, Value},
 };
 
@@ -53,7 +53,8 @@ fn read<'a>(
     // A site whose name was refused must not make its applications' names look refused too.
     let name = name.unwrap_or_else(|| unnamed(number));
     let applications = applications(&section, &name, log, taken);
-    Site { name: name.into(), bindings, applications }
+    let front = front::read(&section);
+    Site { name: name.into(), bindings, applications, front }
 }
 
 /// What a site without a usable name is called in messages.

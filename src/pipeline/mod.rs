@@ -2,9 +2,17 @@
 //! around the next. None of them knows how the application is hosted.
 
 mod body_limit;
+#[cfg(feature = "front")]
+pub mod check;
 mod concurrency;
 mod deadline;
+#[cfg(feature = "front")]
+mod front;
+#[cfg(feature = "front")]
+mod ip;
 
 pub use body_limit::{BodyLimit, Limiting};
 pub use concurrency::{Admitting, Concurrency};
 pub use deadline::{Deadline, Timing};
+#[cfg(feature = "front")]
+pub use front::around;

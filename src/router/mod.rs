@@ -3,6 +3,8 @@
 //! In: a request and the binding it came through. Out: the same request, on the way to its application.
 //! Never: reads the body, changes the path, or knows how an application is hosted.
 
+mod paths;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -18,9 +20,12 @@ use tower_service::Service;
 
 use crate::{
     Body, Failure,
-    facts::{Base, Facts},
+    facts::Facts,
     failure::Code,
+    stage::{Answering, Stage},
 };
+
+pub use self::paths::Paths;
 
 /// A site: applications by path, reached through bindings.
 #[derive(Clone, Debug)]
@@ -31,6 +36,8 @@ pub struct Site<S> {
     pub bindings: Vec<Binding>,
     /// Its applications by path base: `""`, `/shop`.
     pub applications: Vec<(Arc<str>, S)>,
+    /// What requests come to first, if they do not go to [`Paths`] to these applications directly.
+    pub front: Option<Stage>,
 }
 
 /// A listener, and which of the requests that come in there are meant.
@@ -93,14 +100,17 @@ struct Table<S> {
 
 #[derive(Debug)]
 struct Routes<S> {
-    sites: Vec<Applications<S>>,
+    sites: Vec<Behind<S>>,
     listeners: Vec<(Arc<str>, Sites)>,
     unknown: Unknown,
 }
 
-/// Longest path first.
+/// What is behind the name of a site.
 #[derive(Debug)]
-struct Applications<S>(Vec<(Arc<str>, S)>);
+enum Behind<S> {
+    Paths(Paths<S>),
+    Front(Stage),
+}
 
 /// The sites on one listener, by their places in the table.
 #[derive(Debug, Default)]
@@ -144,7 +154,11 @@ impl<S> Routes<S> {
                 listeners[known].1.add(&binding.authority, place);
             }
         }
-        let sites = sites.into_iter().map(|site| Applications::new(site.applications)).collect();
+        let behind = |site: Site<S>| match site.front {
+            None => Behind::Paths(Paths::new(site.applications)),
+            Some(front) => Behind::Front(front),
+        };
+        let sites = sites.into_iter().map(behind).collect();
         Self { sites, listeners, unknown }
     }
 }
@@ -195,23 +209,8 @@ fn host_name(request: &Request<Body>) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-impl<S> Applications<S> {
-    fn new(mut applications: Vec<(Arc<str>, S)>) -> Self {
-        applications.sort_by_key(|(base, _)| std::cmp::Reverse(base.len()));
-        Self(applications)
-    }
-
-    /// The longest path base that is a whole number of the path's first segments.
-    fn find(&self, path: &str) -> Option<&(Arc<str>, S)> {
-        self.0.iter().find(|(base, _)| {
-            path.strip_prefix(&**base)
-                .is_some_and(|rest| base.is_empty() || rest.is_empty() || rest.starts_with('/'))
-        })
-    }
-}
-
 impl<S> Table<S> {
-    fn find(&self, request: &Request<Body>) -> Result<&(Arc<str>, S), Failure> {
+    fn find(&self, request: &Request<Body>) -> Result<&Behind<S>, Failure> {
         let Some(before) = &self.before else {
             return self.routes.find(request, self.routes.listener(request));
         };
@@ -240,7 +239,7 @@ impl<S> Routes<S> {
         self.listeners.iter().find(|(listener, _)| listener == binding).map(|(_, sites)| sites)
     }
 
-    fn find(&self, request: &Request<Body>, sites: Option<&Sites>) -> Result<&(Arc<str>, S), Failure> {
+    fn find(&self, request: &Request<Body>, sites: Option<&Sites>) -> Result<&Behind<S>, Failure> {
         let sites = sites.ok_or_else(|| Failure::new(Code::UnknownAuthority))?;
         let site =
             sites.find(request).or_else(|| (self.unknown == Unknown::FirstSite).then_some(sites.first));
@@ -248,8 +247,7 @@ impl<S> Routes<S> {
             Unknown::NotFound => Failure::new(Code::UnknownSite),
             _ => Failure::new(Code::UnknownAuthority),
         };
-        let site = site.ok_or_else(unknown)?;
-        self.sites[site].find(request.uri().path()).ok_or_else(|| Failure::new(Code::NoApplication))
+        site.map(|site| &self.sites[site]).ok_or_else(unknown)
     }
 }
 
@@ -265,18 +263,11 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Routing<S::Future> {
+    fn call(&mut self, request: Request<Body>) -> Routing<S::Future> {
         match self.table.load().find(&request) {
-            Ok((base, application)) => {
-                if !base.is_empty()
-                    && let Some(facts) = request.extensions_mut().get_mut::<Facts>()
-                {
-                    facts.path_base = Arc::clone(base);
-                    facts.base = Base::InPath;
-                }
-                Routing { inner: Some(application.clone().call(request)), why: None }
-            }
-            Err(failure) => Routing { inner: None, why: Some(Box::new(failure)) },
+            Ok(Behind::Paths(paths)) => paths.enter(request),
+            Ok(Behind::Front(front)) => Routing::front(front.clone().call(request)),
+            Err(failure) => Routing::nowhere(failure),
         }
     }
 }
@@ -284,10 +275,33 @@ where
 pin_project_lite::pin_project! {
     /// An answer to come.
     pub struct Routing<F> {
-        // None: there is no such application.
         #[pin]
-        inner: Option<F>,
-        why: Option<Box<Failure>>,
+        source: Source<F>,
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// Where it comes from.
+    #[project = From]
+    enum Source<F> {
+        Application { #[pin] answer: F },
+        Front { answer: Answering },
+        // There is no such application.
+        Nowhere { why: Option<Box<Failure>> },
+    }
+}
+
+impl<F> Routing<F> {
+    fn application(answer: F) -> Self {
+        Self { source: Source::Application { answer } }
+    }
+
+    fn front(answer: Answering) -> Self {
+        Self { source: Source::Front { answer } }
+    }
+
+    fn nowhere(failure: Failure) -> Self {
+        Self { source: Source::Nowhere { why: Some(Box::new(failure)) } }
     }
 }
 
@@ -295,13 +309,10 @@ impl<F: Future<Output = Result<Response<Body>, Failure>>> Future for Routing<F> 
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        match this.inner.as_pin_mut() {
-            Some(inner) => inner.poll(cx),
-            None => {
-                let failure = this.why.take().expect("polled after it was ready");
-                Poll::Ready(Err(*failure))
-            }
+        match self.project().source.project() {
+            From::Application { answer } => answer.poll(cx),
+            From::Front { answer } => answer.as_mut().poll(cx),
+            From::Nowhere { why } => Poll::Ready(Err(*why.take().expect("polled after it was ready"))),
         }
     }
 }
@@ -338,6 +349,7 @@ mod tests {
             name: name.into(),
             bindings: authorities.iter().map(binding).collect(),
             applications: applications.iter().map(|(base, name)| ((*base).into(), Named(name))).collect(),
+            front: None,
         }
     }
 

@@ -77,6 +77,7 @@ pub struct Setup {
     server: String,
     application: String,
     settings: String,
+    site: String,
     rest: String,
     binding: String,
     environment: Vec<(String, String)>,
@@ -126,6 +127,7 @@ impl Setup {
             server: String::new(),
             application: String::new(),
             settings: String::new(),
+            site: String::new(),
             rest: String::new(),
             binding: "http://127.0.0.1:0".to_owned(),
             environment: Vec::new(),
@@ -157,6 +159,12 @@ impl Setup {
     /// Lines for `[log]`.
     pub fn log(mut self, lines: &str) -> Self {
         let _ = writeln!(self.log, "{lines}");
+        self
+    }
+
+    /// Tables of the site: `[site.ip]` and its like.
+    pub fn site(mut self, lines: &str) -> Self {
+        let _ = writeln!(self.site, "{lines}");
         self
     }
 
@@ -208,7 +216,7 @@ impl Setup {
 
     /// The configuration file.
     pub fn text(&self) -> String {
-        let Self { artifact, log, server, application, settings, rest, binding, .. } = self;
+        let Self { artifact, log, server, application, settings, site, rest, binding, .. } = self;
         // A second worker for each host would slow down all tests, and run what is preloaded twice.
         let standby = if server.contains("standby") { "" } else { "standby = false" };
         // Nor shall it do by itself what a test wants to see done by a command.
@@ -217,7 +225,7 @@ impl Setup {
             self.model.map(|model| format!("hosting_model = {:?}", model.as_str())).unwrap_or_default();
         format!(
             "[log]\nformat = \"json\"\n{log}\n[server]\n{standby}\n{watch}\n{server}\n[[site]]\nname = \"site\"\n\
-             bindings = [{binding:?}]\n[[site.application]]\nname = \"app\"\n{artifact}\n{model}\n\
+             bindings = [{binding:?}]\n{site}\n[[site.application]]\nname = \"app\"\n{artifact}\n{model}\n\
              {application}\n[site.application.settings]\n{settings}\n{rest}\n"
         )
     }

@@ -8,18 +8,20 @@ use super::{
 };
 
 /// What everybody may import. They import each other only.
-const LEAVES: [&str; 14] = [
+const LEAVES: [&str; 16] = [
     "body",
     "config",
     "endpoint",
     "facts",
     "failure",
+    "front",
     "hosting_model",
     "nearest",
     "options",
     "private",
     "recorder",
     "room",
+    "stage",
     "stop",
     "sys",
     "telemetry",

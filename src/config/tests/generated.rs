@@ -8,6 +8,7 @@ use super::parse;
 use crate::{
     ConfiguredModel,
     config::{Application, Artifact, Config, Log, LogFormat, Server, Site, UnknownAuthority},
+    front::Front,
     options::{Options, Output},
 };
 
@@ -104,7 +105,8 @@ fn site(number: usize, mut applications: Vec<Application>) -> Site {
         application.name = format!("{name}{}", application.path).into();
     }
     let bindings = [format!("http://{name}.example:80"), format!("unix:/run/{name}.sock")];
-    Site { name: name.into(), bindings: bindings.map(|text| text.parse().unwrap()).to_vec(), applications }
+    let bindings = bindings.map(|text| text.parse().unwrap()).to_vec();
+    Site { name: name.into(), bindings, applications, front: Front::default() }
 }
 
 fn any_application() -> impl Strategy<Value = Application> {
@@ -180,7 +182,7 @@ fn written(config: &Config) -> String {
         UnknownAuthority::NotFound => "not_found",
     };
     writeln!(out, "unknown_authority = {unknown:?}").unwrap();
-    for Site { name, bindings, applications } in sites {
+    for Site { name, bindings, applications, .. } in sites {
         let bindings: Vec<_> = bindings.iter().map(|binding| text(&binding.text)).collect();
         writeln!(out, "[[site]]\nname = {}\nbindings = [{}]", text(name), bindings.join(", ")).unwrap();
         for application in applications {

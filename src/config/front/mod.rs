@@ -1,0 +1,30 @@
+//! What a site or an application wants of the pipeline: tables that may stand in both, one kind a file.
+
+mod ip;
+
+use super::{
+    keys::Keys,
+    values::boolean,
+    written::{Section, Value},
+};
+use crate::front::{Enforcement, Front};
+
+/// What `section`, a site's or an application's, wants.
+pub(super) fn read(section: &Section<'_>) -> Front {
+    Front { ip: ip::read(section) }
+}
+
+/// The table `key` of `section`, if there is one; what is no table is noted.
+fn table<'a>(section: &Section<'a>, key: &'static str, keys: &'static Keys) -> Option<Section<'a>> {
+    let table = section.read(key, Value::table)?;
+    let at = section.value(key)?.at();
+    Some(Section::new(section.reading, format!("{}.{key}", section.name), at, table, keys))
+}
+
+/// Whether what the rules of `section` refuse is refused.
+fn enforcement(section: &Section<'_>) -> Enforcement {
+    match section.read("log_only", boolean) {
+        Some(true) => Enforcement::Log,
+        _ => Enforcement::Refuse,
+    }
+}

@@ -1,0 +1,37 @@
+//! What a site, or an application, wants done to requests before they get there: one kind a file.
+//!
+//! Plain values that are in bounds, whoever made them; `config` reads them, `pipeline` does them.
+//! Never: does anything, or looks at a request's body.
+
+mod ip;
+
+pub use ip::Ip;
+
+/// What is wanted. Everything is off to begin with, and what is off is not there: it costs nothing.
+///
+/// A site and its applications may want things independently: a request passes what its site wants first, then what
+/// its application does.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Front {
+    /// Which clients may come in at all.
+    pub ip: Option<Ip>,
+}
+
+impl Front {
+    /// Whether nothing is wanted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Whether what a rule refuses is refused, or only logged: to see whom it would hit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Enforcement {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It is logged, and goes on.
+    Log,
+}

@@ -1,0 +1,4 @@
+//! What stands in front of applications: behaviours 50 to 59, under both models.
+
+// Which clients may come in.
+mod ip;
