@@ -9,5 +9,8 @@ mod commands;
 // How things are.
 mod status;
 
+// How things are, again and again.
+mod watching;
+
 // What applications print, where that is kept in files.
 mod logs;

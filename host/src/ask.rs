@@ -23,24 +23,34 @@ use crate::{
 pub(crate) fn status(arguments: &Status) -> Result<Exit, Refused> {
     let client = client(&arguments.runtime_dir);
     asking(async {
-        loop {
-            let status = client.status().await.map_err(refused)?;
-            let text = if arguments.json {
-                let status = serde_json::to_string(&status);
-                status.map_err(|error| Exit::Failed.because(error.to_string()))? + "\n"
-            } else {
-                tree::text(&status, std::time::SystemTime::now(), paint())
-            };
-            if !arguments.watch {
-                say(&text);
-                return Ok(Exit::Success);
-            }
-            // On a terminal the next one stands in place of the last.
-            let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
-            say(&format!("{clear}{text}"));
+        let mut status = client.status().await.map_err(refused)?;
+        // On a terminal the next one stands in place of the last.
+        let again = if arguments.watch && std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+        while printed(format!("{again}{}", shown(&status, arguments)?).as_bytes()) && arguments.watch {
             tokio::time::sleep(EVERY).await;
+            status = look_again(&client).await.map_err(refused)?;
         }
+        Ok(Exit::Success)
     })
+}
+
+fn shown(status: &admin::Status, arguments: &Status) -> Result<String, Refused> {
+    if !arguments.json {
+        return Ok(tree::text(status, std::time::SystemTime::now(), paint()));
+    }
+    let status = serde_json::to_string(status);
+    Ok(status.map_err(|error| Exit::Failed.because(error.to_string()))? + "\n")
+}
+
+/// How things are by now. A host that is being upgraded has nobody to ask for a moment.
+async fn look_again(client: &Client) -> Result<admin::Status, AskError> {
+    match client.status().await {
+        Err(AskError::NoHost { .. } | AskError::Broken(_)) => {
+            tokio::time::sleep(EVERY).await;
+            client.status().await
+        }
+        looked => looked,
+    }
 }
 
 /// `cohost reload`
@@ -105,15 +115,19 @@ async fn print_all(file: PathBuf, arguments: &Logs) -> Result<Exit, Refused> {
     let (mut tail, mut text) = (Tail::new(file.clone()), Vec::new());
     tail.read(&mut text).map_err(unread)?;
     let mut print = last_lines(&text, arguments.lines);
-    let mut stdout = std::io::stdout();
-    // A reader who has gone away, as `head` does, is no failure.
-    while stdout.write_all(print).and_then(|()| stdout.flush()).is_ok() && arguments.follow {
+    while printed(print) && arguments.follow {
         tokio::time::sleep(GLANCE).await;
         text.clear();
         tail.read(&mut text).map_err(unread)?;
         print = &text;
     }
     Ok(Exit::Success)
+}
+
+/// Prints this. False if nobody reads any more, as after `head` has its lines; that is no failure.
+fn printed(bytes: &[u8]) -> bool {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).is_ok()
 }
 
 fn last_lines(text: &[u8], lines: Option<usize>) -> &[u8] {
