@@ -1,10 +1,11 @@
 //! Applications with `hosting_model = "auto"`: in process, until they have crashed too often for that.
 
 use super::{served_by, started, try_get};
-use crate::host::{Host, Model, Setup, Watched, library};
+use crate::host::{Host, Model, Setup, Watched, Wire, library};
 
 const DEMOTED: &str = "application demoted: it crashed too often in the host's process, and gets one of its own until it is promoted";
 const CRASHED: &str = "worker crashed, and with it the requests that it had; the next one takes over";
+const HANGS: &str = "worker is replaced, because an application hangs in it";
 
 fn setup() -> Setup {
     Setup::broken(Model::InProcess, "none").automatic().application("demote_after = 2")
@@ -60,6 +61,45 @@ async fn after_enough_crashes_it_gets_a_process_of_its_own_and_keeps_it_after_a_
     assert_eq!(again.get("/").await.text(), "ok\n");
     assert_eq!(model(&again).await, "outofprocess");
     assert!(again.stop().await.success());
+}
+
+#[tokio::test]
+async fn hangs_count_like_crashes() {
+    let host = setup()
+        .application("hang_timeout = \"300ms\"")
+        .server("threads = 2\nshutdown_timeout = \"1s\"")
+        .beside(&library("sample_app"), Model::InProcess)
+        .start()
+        .await;
+    for hang in 1..=2 {
+        let worker = served_by(&host, hang).await;
+        assert_eq!(host.get("/").await.text(), "ok\n");
+        assert_eq!(model(&host).await, "inprocess");
+        let _hanging = hanging(&host).await;
+        host.log.wait(|event| event["message"] == HANGS && event["pid"] == worker).await;
+        // Only then nobody gets to it any more.
+        host.log.wait(|event| event["message"] == "worker ended" && event["pid"] == worker).await;
+    }
+    let told = host.log.message(DEMOTED).await;
+    assert!(told["last"].as_str().unwrap().starts_with("a hang at GET /block/600000 (request "), "{told}");
+    host.log.message("configuration in force").await;
+    served(&host, host.log.of("worker starts").len()).await;
+    assert_eq!(host.get("/").await.text(), "ok\n");
+    assert_eq!(model(&host).await, "outofprocess");
+
+    let worker = host.worker();
+    assert!(hanging(&host).await.rest().await.contains("instance_lost"));
+    assert_eq!(host.get("/healthy/plaintext").await.text(), "Hello, World!");
+    assert_eq!(host.get("/").await.text(), "ok\n");
+    assert_eq!((host.worker(), host.log.of(HANGS).len()), (worker, 2));
+    assert!(host.stop().await.success());
+}
+
+/// Asks for something that never ends.
+async fn hanging(host: &Host) -> Wire {
+    let mut wire = host.wire().await;
+    wire.send("GET /block/600000 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    wire
 }
 
 /// Waits until only the worker that was started last is left.
