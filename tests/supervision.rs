@@ -33,6 +33,9 @@ mod trials;
 // All kinds of change, many times over, while clients go on.
 mod everything;
 
+// The same at one and the same moment.
+mod at_once;
+
 // Another program in place of the supervisor's.
 mod upgrade;
 

@@ -1,6 +1,6 @@
 //! The processes of a host.
 
-use std::os::fd::OwnedFd;
+use std::{collections::BTreeMap, os::fd::OwnedFd, time::Duration};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
@@ -18,6 +18,35 @@ impl Host {
         children.filter(|child| is_worker(*child)).collect()
     }
 
+    /// All that descend from it, by number, with the letter of their state: `Z` for one that has ended and was not reaped.
+    pub fn descendants(&self) -> BTreeMap<u32, char> {
+        let all: Vec<(u32, u32, char)> = std::fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| stat(entry.unwrap().file_name().to_str()?.parse().ok()?))
+            .collect();
+        let (mut found, mut next) = (BTreeMap::new(), vec![self.pid()]);
+        while let Some(parent) = next.pop() {
+            for (pid, _, state) in all.iter().filter(|(_, of, _)| *of == parent) {
+                found.insert(*pid, *state);
+                next.push(*pid);
+            }
+        }
+        found
+    }
+
+    /// Waits until what descends from it is as it should be.
+    pub async fn until_descendants(&self, wanted: impl Fn(&BTreeMap<u32, char>) -> bool) {
+        let waiting = async {
+            while !wanted(&self.descendants()) {
+                // Nobody tells a stranger of the end of a process that it does not know.
+                tokio::time::sleep(BRIEFLY).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE / 2, waiting).await.is_err() {
+            panic!("these are left: {:?}", self.descendants());
+        }
+    }
+
     /// The number of the only process that serves.
     pub fn worker(&self) -> u32 {
         match self.workers()[..] {
@@ -27,6 +56,15 @@ impl Host {
             ref several => panic!("{several:?} are several"),
         }
     }
+}
+
+/// Number, parent and state of a process; `None` once it is gone.
+fn stat(pid: u32) -> Option<(u32, u32, char)> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may have anything in it, also brackets.
+    let mut words = text.rsplit_once(')')?.1.split_whitespace();
+    let (state, parent) = (words.next()?.chars().next()?, words.next()?.parse().ok()?);
+    Some((pid, parent, state))
 }
 
 fn is_worker(pid: u32) -> bool {
@@ -65,3 +103,6 @@ impl Watched {
 fn number(pid: u32) -> Pid {
     Pid::from_raw(pid.cast_signed()).unwrap()
 }
+
+/// Between two looks at what there is.
+const BRIEFLY: Duration = Duration::from_millis(5);
