@@ -36,6 +36,9 @@ mod everything;
 // The same at one and the same moment.
 mod at_once;
 
+// What is replaced at a time of day.
+mod schedule;
+
 // Another program in place of the supervisor's.
 mod upgrade;
 
