@@ -8,6 +8,7 @@ mod bodies;
 mod crash;
 mod lifecycle;
 mod logs;
+mod remains;
 mod waiting;
 
 use std::sync::Arc;
@@ -49,6 +50,7 @@ fn router(cx: Context, ending: Ending) -> Router {
         .merge(bodies::router())
         .merge(waiting::router())
         .merge(logs::router())
+        .merge(remains::router())
         .with_state(Arc::new(Shared { cx, _ending: ending }))
         .merge(test_grpc::router())
         .nest("/grpc", test_grpc::router())
