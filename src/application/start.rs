@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Failure, HostingModel,
-    dispatcher::in_process::{self, Ended, Library, LoadError, Running},
+    dispatcher::in_process::{self, Ended, LoadError, Loaded, Running},
     supervisor::NotStarted,
 };
 
@@ -51,15 +51,16 @@ async fn in_process(definition: &Definition, path: std::path::PathBuf) -> Result
     let loading = tokio::task::spawn_blocking({
         let path = path.clone();
         let pinned = definition.pinned.clone().unwrap_or_else(|| path.clone());
-        move || Library::open_pinned(&path, &pinned)
+        let (name, hang_timeout) = (Arc::clone(&start.name), start.hang_timeout);
+        move || Loaded::open(&name, (&path, &pinned), hang_timeout)
     });
     let late = || LoadError::InitTimedOut { path: path.clone(), limit };
     let loaded = tokio::time::timeout(limit, loading).await.map_err(|_| late())?;
     let failed =
         |error| LoadError::InitFailed { path: path.clone(), message: format!("loading it failed: {error}") };
-    let library = loaded.map_err(failed)??;
+    let loaded = loaded.map_err(failed)??;
     let startup_timeout = limit.saturating_sub(began.elapsed());
-    in_process::Generation::start(library, in_process::Start { startup_timeout, ..start }).await
+    in_process::Generation::begin(loaded, in_process::Start { startup_timeout, ..start }).await
 }
 
 impl From<LoadError> for Failure {

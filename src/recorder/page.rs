@@ -91,22 +91,42 @@ pub(crate) struct Known {
 static REGISTERED: Mutex<Vec<Known>> = Mutex::new(Vec::new());
 
 impl Registered {
-    /// `code` is where the loader has put it.
-    pub(crate) fn new(
-        name: Arc<str>,
-        generation: u32,
-        code: Option<Range<usize>>,
-        hang_timeout: Option<Duration>,
-    ) -> Self {
+    /// One whose code is nowhere yet.
+    pub(crate) fn new(name: Arc<str>, generation: u32, hang_timeout: Option<Duration>) -> Self {
         let mut all = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = all.len();
-        if number < MOST_APPLICATIONS {
-            let page = page();
-            write(&page[nth(APPLICATIONS, application::SIZE, number)], &name, generation, code);
-            page[head::APPLICATIONS].store(number as u64 + 1, Ordering::Release);
+        let registered = Self(u32::try_from(all.len() + 1).unwrap_or(u32::MAX));
+        if let Some(words) = registered.words() {
+            write_name(words, &name);
+            words[application::GENERATION].store(generation.into(), Ordering::Relaxed);
+            page()[head::APPLICATIONS].store(registered.0.into(), Ordering::Release);
         }
         all.push(Known { name, generation, hang_timeout });
-        Self(u32::try_from(number + 1).unwrap_or(u32::MAX))
+        registered
+    }
+
+    /// The loader has put its code there.
+    pub(crate) fn lies_at(self, code: Range<usize>) {
+        if let Some(words) = self.words() {
+            words[application::CODE].store(code.start as u64, Ordering::Relaxed);
+            words[application::CODE_END].store(code.end as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// It is another application: nothing of the one before was loaded. Without a name it is none.
+    pub(crate) fn rename(self, name: Arc<str>, hang_timeout: Option<Duration>) {
+        let mut all = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(words) = self.words() {
+            write_name(words, &name);
+        }
+        if let Some(known) = all.get_mut(self.0 as usize - 1) {
+            *known = Known { name, hang_timeout, ..*known };
+        }
+    }
+
+    /// Its words; `None` if there was no room for it.
+    fn words(self) -> Option<&'static [AtomicU64]> {
+        let number = self.0 as usize - 1;
+        (number < MOST_APPLICATIONS).then(|| &page()[nth(APPLICATIONS, application::SIZE, number)])
     }
 
     /// As slots name it.
@@ -121,11 +141,7 @@ impl Registered {
     }
 }
 
-fn write(words: &[AtomicU64], name: &str, generation: u32, code: Option<Range<usize>>) {
-    let code = code.unwrap_or_default();
-    words[application::GENERATION].store(generation.into(), Ordering::Relaxed);
-    words[application::CODE].store(code.start as u64, Ordering::Relaxed);
-    words[application::CODE_END].store(code.end as u64, Ordering::Relaxed);
+fn write_name(words: &[AtomicU64], name: &str) {
     let length = text::write(&words[application::NAME..], name.as_bytes());
     words[application::NAME_LENGTH].store(length as u64, Ordering::Relaxed);
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use super::{rewrite, served_by, try_get};
 use crate::host::{Ask, Host, Load, Model, PATIENCE, Setup, Workshop, library};
 
@@ -175,6 +177,49 @@ async fn an_application_that_starts_in_a_trial_is_served_again_by_the_worker_tha
     fs::remove_file(&cause).unwrap();
     let served = async { while host.get("/x").await.status != 200 {} };
     tokio::time::timeout(PATIENCE, served).await.expect("it is served when it does not crash any more");
+    assert_eq!((host.worker(), host.log.of(CRASHED).len()), (worker, 1));
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_library_that_ends_the_worker_when_it_is_loaded_is_named_and_tried_again_elsewhere() {
+    tokio::join!(
+        load_once("abort();", "SIGABRT"),
+        load_once("*(volatile int *)8 = 1;", "SIGSEGV"),
+        load_once("exit(3);", "exit code 3"),
+    );
+}
+
+/// Its constructor, which the loader runs, ends the process; in the worker that serves it does so once.
+async fn load_once(constructor: &str, exit: &str) {
+    let workshop = Workshop::new();
+    let cause = workshop.file("cause", "");
+    install(&workshop, &format!("if (access({cause:?}, F_OK) == 0) {{ {constructor} }}"), "", "one");
+    let setup = Setup::library(&workshop.path("libshop.so"), Model::InProcess);
+    let host = setup.beside(&library("sample_app"), Model::InProcess).start().await;
+    // The only one that is there by then; nothing of what comes is its doing.
+    assert_eq!(host.get("/healthy/plaintext").await.text(), "Hello, World!");
+    assert!(try_get(&host.client(), "/x").await.is_none());
+    let worker = served_by(&host, 2).await;
+    let told = host.log.message(CRASHED).await;
+    assert_eq!((&told["application"], &told["request_id"]), (&"app".into(), &Value::Null), "{told}");
+    assert_eq!(told["evidence"], "the thread that crashed was inside of it", "{told}");
+    assert!(told["exit"].as_str().unwrap().contains(exit), "{told}");
+
+    let mut load = Load::start(&host, HEALTHY);
+    for trial in 1..=2 {
+        while host.log.of(TRIED_IN_VAIN).len() < trial {
+            let answer = host.get("/x").await;
+            assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (503, "worker_crashed"));
+        }
+        host.signal("HUP");
+        host.log.at_least(CHANGED, trial).await;
+    }
+    fs::remove_file(&cause).unwrap();
+    let served = async { while host.get("/x").await.status != 200 {} };
+    tokio::time::timeout(PATIENCE, served).await.expect("it is served when it does not crash any more");
+    load.answers(1).await;
+    load.stop().await;
     assert_eq!((host.worker(), host.log.of(CRASHED).len()), (worker, 1));
     assert!(host.stop().await.success());
 }

@@ -4,11 +4,10 @@
 //! Never: unloads. A generation is small and stays for as long as the process, as its library does.
 
 use std::{
-    ops::Range,
     path::PathBuf,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -20,19 +19,11 @@ use super::{
     ffi::{Instance, Objects, table},
     library::Library,
     listening,
+    loading::{Loaded, Mark},
     preflight::LoadError,
     threads,
 };
 use crate::{facts::RequestId, recorder::Registered};
-
-/// How many generations this process has made. All of them are still there.
-#[must_use]
-pub fn made() -> usize {
-    NUMBER.load(Ordering::Relaxed) as usize - 1
-}
-
-/// The number of the next one.
-static NUMBER: AtomicU32 = AtomicU32::new(1);
 
 /// What an application is told about itself, and how long it may take.
 #[derive(Clone, Debug)]
@@ -115,8 +106,9 @@ impl Lease {
             blocking_threads: 1,
             hang_timeout: None,
         };
+        let mark = Mark::new(&start.name, start.hang_timeout);
         Arc::new(Self {
-            generation: table::place(Box::new(Generation::new(start, None))),
+            generation: table::place(Box::new(Generation::new(start, mark))),
             _alive: oneshot::channel().0,
         })
     }
@@ -150,18 +142,28 @@ pub enum Ended {
 }
 
 impl Generation {
+    /// Makes a generation of a library that is there already; see [`begin`](Self::begin).
+    ///
+    /// # Errors
+    /// Returns how the constructor failed, or that `startup_timeout` passed.
+    pub async fn start(library: Library, start: Start) -> Result<Running, LoadError> {
+        let loaded = Loaded::already(library, &start.name, start.hang_timeout);
+        Self::begin(loaded, start).await
+    }
+
     /// Runs the library's constructor on a thread of its own and waits until it is ready.
     ///
     /// Dropping the future leaves the constructor running: there is no way to stop it.
     ///
     /// # Errors
     /// Returns how the constructor failed, or that `startup_timeout` passed.
-    pub async fn start(library: Library, start: Start) -> Result<Running, LoadError> {
+    pub async fn begin(loaded: Loaded, start: Start) -> Result<Running, LoadError> {
+        let Loaded { library, mark } = loaded;
         let deadline = tokio::time::Instant::now() + start.startup_timeout;
         let path = library.path().to_owned();
         let timeout = start.startup_timeout;
         let failed = |message| LoadError::InitFailed { path: path.clone(), message };
-        let generation = table::place(Box::new(Self::new(start, library.code())));
+        let generation = table::place(Box::new(Self::new(start, mark)));
         let (done, constructed) = oneshot::channel();
         let name = format!("{}-start", generation.start.name);
         std::thread::Builder::new()
@@ -190,15 +192,14 @@ impl Generation {
         Ok(Running { lease: Arc::new(Lease { generation, _alive: alive }), ended })
     }
 
-    fn new(start: Start, code: Option<Range<usize>>) -> Self {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    fn new(start: Start, mark: Mark) -> Self {
         Self {
-            number,
+            number: mark.number,
             host: table::host(),
             objects: Objects::new(),
             settings: Settings::new(&start.settings),
             runtime: tokio::runtime::Handle::current(),
-            watch: Registered::new(Arc::clone(&start.name), number, code, start.hang_timeout),
+            watch: mark.watch,
             blocking: tokio::sync::Semaphore::new(start.blocking_threads.max(1)),
             instance: OnceLock::new(),
             ready: watch::Sender::new(true),
@@ -294,7 +295,7 @@ impl Running {
 }
 
 /// What is done on behalf of none.
-const NO_REQUEST: RequestId = RequestId(0);
+pub(super) const NO_REQUEST: RequestId = RequestId(0);
 
 /// How long one waits for an application to take notice of its end.
 const NOTICE: Duration = Duration::from_secs(1);

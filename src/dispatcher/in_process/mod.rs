@@ -9,6 +9,7 @@ mod generation;
 mod hang;
 mod library;
 mod listening;
+mod loading;
 mod owned;
 #[cfg(feature = "out-of-process")]
 mod pins;
@@ -25,9 +26,10 @@ pub use dispatch::Dispatch;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub use ffi::hostile::answer as read_hostile_answer;
-pub use generation::{Ended, Generation, Lease, Running, Start, made};
+pub use generation::{Ended, Generation, Lease, Running, Start};
 pub use hang::{Hang, when_one_hangs};
 pub use library::Library;
+pub use loading::{Loaded, made};
 #[cfg(feature = "out-of-process")]
 pub use pins::{Pins, Unpinned};
 pub use preflight::LoadError;

@@ -206,14 +206,14 @@ mod tests {
     }
 
     fn without_limit() -> u32 {
-        Registered::new("a".into(), 1, None, None).number()
+        Registered::new("a".into(), 1, None).number()
     }
 
     #[test]
     fn a_thread_that_stays_longer_than_the_application_may_hangs_and_is_told_once_more() {
         let slot = slot();
         let limit = Duration::from_secs(5);
-        let application = Registered::new("a".into(), 1, None, Some(limit));
+        let application = Registered::new("a".into(), 1, Some(limit));
         slot.0.enter(application.number(), Doing::Serving, &RequestId(9));
         let mut watchdog = Watchdog::default();
         let start = Instant::now();
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn inside_is_left_also_by_a_panic() {
-        let application = Registered::new("a".into(), 1, None, None);
+        let application = Registered::new("a".into(), 1, None);
         assert!(!is_inside());
         let result = std::panic::catch_unwind(|| {
             let _inside = enter(application, &RequestId(1));
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_call_within_a_call_is_the_outer_ones() {
-        let application = Registered::new("a".into(), 1, None, None);
+        let application = Registered::new("a".into(), 1, None);
         let outer = enter(application, &RequestId(1));
         drop(enter_aside(application, &RequestId(2)));
         assert!(is_inside());

@@ -147,9 +147,15 @@ impl Case<'_> {
         if matches!(exit, Exit::Signal(SIGKILL) | Exit::OutOfMemory | Exit::Lost) {
             return None;
         }
-        let (last, others) = self.recording.applications.split_last()?;
-        let alone = others.iter().all(|other| other.name == last.name) && self.recording.inside.is_empty();
+        let mut loaded = self.loaded();
+        let last = loaded.next_back()?;
+        let alone = loaded.all(|other| other.name == last.name) && self.recording.inside.is_empty();
         alone.then(|| culprit(last, Evidence::OnlyOneLoaded, None))
+    }
+
+    /// All but those that could not be loaded.
+    fn loaded(&self) -> impl DoubleEndedIterator<Item = &Application> {
+        self.recording.applications.iter().filter(|application| !application.name.is_empty())
     }
 
     fn inside(&self, inside: &Inside, evidence: Evidence) -> Option<Culprit> {
@@ -168,7 +174,7 @@ impl Case<'_> {
             .map(|application| application.name.clone())
             .collect();
         if names.is_empty() {
-            names = self.recording.applications.iter().map(|application| application.name.clone()).collect();
+            names = self.loaded().map(|application| application.name.clone()).collect();
         }
         names.sort();
         names.dedup();
@@ -236,6 +242,14 @@ mod tests {
         assert_eq!(told, Some(("b".to_owned(), Evidence::OnlyOneInside, Some("/1".to_owned()))));
         let only = Recording { applications: vec![application("a", 0)], ..Recording::default() };
         assert_eq!(who(&only, SIGSEGV), Some(("a".to_owned(), Evidence::OnlyOneLoaded, None)));
+    }
+
+    #[test]
+    fn what_could_not_be_loaded_is_not_suspected() {
+        let applications = vec![application("a", 0), application("", 0)];
+        let only = Recording { applications, ..Recording::default() };
+        assert_eq!(who(&only, SIGSEGV), Some(("a".to_owned(), Evidence::OnlyOneLoaded, None)));
+        assert_eq!(Blame::of(&only, Exit::Signal(SIGKILL)).suspects, ["a"]);
     }
 
     #[test]
