@@ -80,7 +80,7 @@ pub struct Recording {
 /// A generation of an application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Application {
-    /// Its name.
+    /// Its name; empty for one that could not be loaded.
     pub name: String,
     /// Which loaded copy.
     pub generation: u32,
@@ -130,11 +130,20 @@ impl Recording {
         let count = |at: usize, most: usize| usize::try_from(words[at]).unwrap_or(most).min(most);
         let applications = 0..count(head::APPLICATIONS, MOST_APPLICATIONS);
         let slots = 0..count(head::SLOTS, MOST_SLOTS);
+        let slot = |number| &words[nth(SLOTS, slot::SIZE, number)];
+        let mut inside: Vec<_> = slots.clone().filter_map(|number| Inside::read(slot(number))).collect();
+        // What is done later for a request is noted without its text; another thread may still have it.
+        for inside in inside.iter_mut().filter(|inside| inside.method.is_empty()) {
+            let Some(RequestId(request)) = inside.request else { continue };
+            if let Some(number) = slots.clone().find(|number| slot(*number)[slot::TEXT_OF] == request) {
+                (inside.method, inside.path) = line(slot(number));
+            }
+        }
         Some(Self {
             applications: applications
                 .map(|number| read_application(&words[nth(APPLICATIONS, application::SIZE, number)]))
                 .collect(),
-            inside: slots.filter_map(|number| Inside::read(&words[nth(SLOTS, slot::SIZE, number)])).collect(),
+            inside,
             note: read_note(words),
         })
     }
@@ -156,16 +165,24 @@ impl Inside {
             return None;
         }
         let request = words[slot::REQUEST];
-        let lengths = if words[slot::TEXT_OF] == request { words[slot::LENGTHS] } else { 0 };
+        let known = words[slot::TEXT_OF] == request;
+        let (method, path) = if known { line(words) } else { (String::new(), String::new()) };
         Some(Self {
             thread: words[slot::THREAD] as u32,
             application: usize::try_from(application).ok()?,
             doing: doing(words[slot::APPLICATION]),
             request: (request != 0).then_some(RequestId(request)),
-            method: text::read(&words[slot::METHOD..slot::PATH], lengths & 0xff),
-            path: text::read(&words[slot::PATH..], lengths >> 8),
+            method,
+            path,
         })
     }
+}
+
+/// The method and the path that a slot has.
+fn line(words: &[u64]) -> (String, String) {
+    let lengths = words[slot::LENGTHS];
+    let method = text::read(&words[slot::METHOD..slot::PATH], lengths & 0xff);
+    (method, text::read(&words[slot::PATH..], lengths >> 8))
 }
 
 pub(super) fn doing(application: u64) -> Doing {

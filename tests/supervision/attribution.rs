@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{served_by, try_get};
-use crate::host::{Host, Model, Setup, Wire, kill, library};
+use crate::host::{Host, Model, Setup, Wire, Workshop, kill, library};
 
 const CRASHED: &str = "worker crashed, and with it the requests that it had; the next one takes over";
 
@@ -88,6 +88,31 @@ async fn a_thread_of_an_applications_own_is_known_by_its_code() {
         let told = told(&host, nth + 1).await;
         assert_eq!((&told["application"], &told["evidence"]), (&"app".into(), &evidence.into()), "{told}");
         assert_eq!(told["path"], Value::Null, "the request only waited");
+        served_by(&host, nth + 2).await;
+    }
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn what_the_host_calls_later_is_told_with_the_request_it_was_for() {
+    let workshop = Workshop::new();
+    let later = workshop.library("liblater.so", include_str!("../programs/later.c"), &[]);
+    let host = Setup::library(&later, Model::InProcess).beside(&library("sample_app"), Model::InProcess);
+    let host = host.start().await;
+    for (nth, path) in ["/release", "/waker", "/callback"].into_iter().enumerate() {
+        assert_eq!(host.get("/healthy/plaintext").await.text(), "Hello, World!");
+        let mut wire = host.wire().await;
+        let body = "Content-Length: 5\r\nExpect: 100-continue\r\n";
+        wire.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\n{body}\r\n")).await;
+        if path != "/release" {
+            // The application waits for the body by then.
+            assert!(wire.head().await.contains("100 Continue"));
+            wire.send("hello").await;
+        }
+        let told = told(&host, nth + 1).await;
+        assert_eq!((&told["application"], &told["path"]), (&"app".into(), &path.into()), "{told}");
+        assert_eq!((&told["method"], told["request_id"].as_str().unwrap().len()), (&"POST".into(), 16));
+        assert_eq!(told["evidence"], "the thread that crashed was inside of it", "{told}");
         served_by(&host, nth + 2).await;
     }
     assert!(host.stop().await.success());

@@ -100,7 +100,7 @@ impl Moved {
                 // SAFETY: not null; moved out, the application does not use it again.
                 let body = unsafe { theirs.body.read() };
                 // SAFETY: the contract's.
-                unsafe { bytes::take(body, lease) }.map(Self::Bytes)
+                unsafe { bytes::take(body, lease, request.1.request_id) }.map(Self::Bytes)
             }
             abi::body_kind::STREAM if !theirs.stream.is_null() => {
                 // SAFETY: not null; moved out, the application does not use it again.

@@ -6,7 +6,8 @@ use std::{mem::ManuallyDrop, sync::Arc};
 use bytes::Bytes;
 use cohost_abi as abi;
 
-use crate::dispatcher::in_process::generation::Lease;
+use super::subject::Owner;
+use crate::{dispatcher::in_process::generation::Lease, facts::RequestId};
 
 /// Below this, a copy is cheaper than keeping the owner.
 const COPY_BELOW: usize = 256;
@@ -22,7 +23,11 @@ const _: () = assert!(align_of::<Bytes>() <= align_of::<usize>());
 ///
 /// # Safety
 /// `theirs` keeps the contract: readable as it says, `release` callable once.
-pub(super) unsafe fn take(theirs: abi::Bytes, lease: &Arc<Lease>) -> Result<Bytes, abi::Code> {
+pub(super) unsafe fn take(
+    theirs: abi::Bytes,
+    lease: &Arc<Lease>,
+    request: RequestId,
+) -> Result<Bytes, abi::Code> {
     let text = abi::Str { ptr: theirs.ptr, len: theirs.len };
     if text.len > isize::MAX as usize || (text.ptr.is_null() && text.len > 0) {
         // No memory is that large, or nowhere. It is given back all the same.
@@ -38,14 +43,15 @@ pub(super) unsafe fn take(theirs: abi::Bytes, lease: &Arc<Lease>) -> Result<Byte
         // SAFETY: borrowed bytes are readable during this call.
         return Ok(Bytes::copy_from_slice(unsafe { super::slice(text) }));
     }
-    let owned = Owned { theirs, _lease: Arc::clone(lease) };
+    let owned = Owned { theirs, lease: Arc::clone(lease), request };
     Ok(if text.len < COPY_BELOW { Bytes::copy_from_slice(owned.as_ref()) } else { Bytes::from_owner(owned) })
 }
 
 /// Bytes that the application will get back.
 struct Owned {
     theirs: abi::Bytes,
-    _lease: Arc<Lease>,
+    lease: Arc<Lease>,
+    request: RequestId,
 }
 
 // SAFETY: the contract lets bytes be read and released on any thread.
@@ -61,6 +67,7 @@ impl AsRef<[u8]> for Owned {
 impl Drop for Owned {
     fn drop(&mut self) {
         if let Some(release) = self.theirs.release.take() {
+            let _inside = Owner::of(&self.lease, self.request).enter();
             // SAFETY: once, because it was taken out.
             unsafe { release(&raw mut self.theirs) };
         }

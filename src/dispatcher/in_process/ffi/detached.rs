@@ -99,7 +99,7 @@ impl Detached {
     /// Makes the request body a handle; 0 when there is none, or it was taken.
     pub(super) fn body_handle(&self) -> usize {
         let mut body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
-        self.lease().map_or(0, |lease| body_handle(&lease, &mut body))
+        self.lease().map_or(0, |lease| body_handle(&lease, &mut body, self.made_of().1.request_id))
     }
 
     /// Whether the answer would still be wanted; waits for an `on_cancel` that runs on another thread.

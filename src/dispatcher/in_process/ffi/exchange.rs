@@ -13,11 +13,12 @@ use super::{
     detached::OnCancel,
     objects::Object,
     request_body::{Callback, RequestBody},
+    subject::Owner,
 };
 use crate::{
     Body, Failure,
     dispatcher::{fields, in_process::generation::Lease},
-    facts::Facts,
+    facts::{Facts, RequestId},
     failure, room,
 };
 
@@ -119,7 +120,7 @@ impl Exchange {
 
     /// Makes the request body a handle; 0 when there is none or it was taken.
     pub(super) fn body_handle(&mut self) -> usize {
-        body_handle(&self.lease, &mut self.body)
+        body_handle(&self.lease, &mut self.body, self.facts.request_id)
     }
 }
 
@@ -144,10 +145,10 @@ impl Drop for Exchange {
 }
 
 /// Makes a request body a handle; 0 when there is none or it was taken.
-pub(super) fn body_handle(lease: &Lease, body: &mut Body) -> usize {
+pub(super) fn body_handle(lease: &Lease, body: &mut Body, request: RequestId) -> usize {
     if http_body::Body::is_end_stream(body) {
         return 0;
     }
-    let object = Object::Body(Arc::new(RequestBody::new(std::mem::take(body))));
+    let object = Object::Body(Arc::new(RequestBody::new(std::mem::take(body), Owner::of(lease, request))));
     lease.objects.insert(object).unwrap_or(0)
 }

@@ -14,19 +14,28 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf, ReadHalf, WriteHalf};
 
-use super::{objects::Object, subject::Subject};
+use super::{
+    objects::Object,
+    subject::{Owner, Subject},
+};
 use crate::dispatcher::in_process::{generation::Lease, threads};
-use crate::facts::Facts;
+use crate::facts::{Facts, RequestId};
 
 /// A raw stream; its two sides may be used by two threads.
 pub(super) struct Stream {
     read: Mutex<ReadHalf<TokioIo<Upgraded>>>,
     write: Mutex<WriteHalf<TokioIo<Upgraded>>>,
     /// A drain waits for upgraded connections too.
-    _lease: Arc<Lease>,
+    lease: Arc<Lease>,
+    request: RequestId,
 }
 
 impl Stream {
+    /// Who has it, and through which request.
+    pub(super) fn owner(&self) -> Owner {
+        Owner::of(&self.lease, self.request)
+    }
+
     pub(super) fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<Result<usize, abi::Code>> {
         with(&self.read, |mut half| {
             let mut buffer = ReadBuf::new(into);
@@ -111,7 +120,7 @@ impl Upgrade {
         let (read, write) = tokio::io::split(TokioIo::new(upgraded));
         let lease = Arc::clone(&self.lease);
         let (read, write) = (Mutex::new(read), Mutex::new(write));
-        let stream = Stream { read, write, _lease: Arc::clone(&lease) };
+        let stream = Stream { read, write, lease: Arc::clone(&lease), request };
         let Some(handle) = lease.objects.insert(Object::Io(Arc::new(stream))) else {
             tracing::error!(request_id = %request, "no handle left for an upgraded connection");
             return;

@@ -20,7 +20,10 @@ use cohost_abi as abi;
 use http::{HeaderMap, request::Parts};
 use http_body::{Frame, SizeHint};
 
-use super::{request_body::Callback, subject::Subject};
+use super::{
+    request_body::Callback,
+    subject::{Owner, Subject},
+};
 use crate::{
     body::BodyError,
     dispatcher::in_process::{generation::Lease, threads},
@@ -36,6 +39,7 @@ pub(super) type OnWritable = unsafe extern "C" fn(*mut c_void, abi::Code);
 /// The application's end.
 pub(super) struct Push {
     lease: Weak<Lease>,
+    pub(super) owner: Owner,
     queue: Mutex<Queue>,
     room: Condvar,
 }
@@ -66,8 +70,13 @@ pub(super) fn channel(
 ) -> (Arc<Push>, Reader) {
     let queue =
         Queue { frames: VecDeque::new(), bytes: 0, left, state: State::Open, reader: None, writer: None };
-    let push =
-        Arc::new(Push { lease: Arc::downgrade(lease), queue: Mutex::new(queue), room: Condvar::new() });
+    let id = request.1.request_id;
+    let push = Arc::new(Push {
+        lease: Arc::downgrade(lease),
+        owner: Owner::of(lease, id),
+        queue: Mutex::new(queue),
+        room: Condvar::new(),
+    });
     let reader = Reader {
         push: Arc::clone(&push),
         lease: Arc::clone(lease),
@@ -318,16 +327,18 @@ fn call(writer: Option<Callback<OnWritable>>, code: abi::Code) {
 pub(super) struct Telling {
     writer: Option<Callback<OnWritable>>,
     code: abi::Code,
+    owner: Owner,
 }
 
 impl Telling {
-    pub(super) fn new(writer: Callback<OnWritable>, code: abi::Code) -> Self {
-        Self { writer: Some(writer), code }
+    pub(super) fn new(writer: Callback<OnWritable>, code: abi::Code, owner: Owner) -> Self {
+        Self { writer: Some(writer), code, owner }
     }
 }
 
 impl Drop for Telling {
     fn drop(&mut self) {
+        let _inside = self.owner.enter();
         call(self.writer.take(), self.code);
     }
 }

@@ -16,13 +16,14 @@ use cohost_abi as abi;
 use http::HeaderMap;
 use http_body::Body as _;
 
-use super::{bytes as owned, head::field, names};
+use super::{bytes as owned, head::field, names, subject::Owner};
 use crate::{Body, body::BodyError, dispatcher::fields, failure};
 
 /// A request body, read by one thread at a time.
 pub(super) struct RequestBody {
     reading: Mutex<Reading>,
     reader: Mutex<Reader>,
+    owner: Owner,
 }
 
 /// Who waits for the next bytes.
@@ -48,10 +49,15 @@ struct Reading {
 unsafe impl Send for Reading {}
 
 impl RequestBody {
-    pub(super) fn new(body: Body) -> Self {
+    pub(super) fn new(body: Body, owner: Owner) -> Self {
         let trailers = Box::default();
         let reading = Reading { body, rest: Bytes::new(), trailers, fields: Vec::new(), end: None };
-        Self { reading: Mutex::new(reading), reader: Mutex::new(Reader::Nobody) }
+        Self { reading: Mutex::new(reading), reader: Mutex::new(Reader::Nobody), owner }
+    }
+
+    /// Who reads it, and for which request.
+    pub(super) fn owner(&self) -> Owner {
+        self.owner
     }
 
     fn reader(&self) -> MutexGuard<'_, Reader> {
@@ -257,10 +263,11 @@ impl Callback<OnFrame> {
         let mut frame = FrameSpace(empty_frame());
         let code = std::future::poll_fn(|cx| frame.poll(&turn, cx)).await;
         // It has what trailers point at.
-        let _body = Arc::clone(&turn.0);
+        let body = Arc::clone(&turn.0);
         // Before the call, in which the next read may begin.
         drop(turn);
         let out = if code == abi::code::DONE { &raw mut frame.0 } else { std::ptr::null_mut() };
+        let _inside = body.owner.enter();
         // SAFETY: called once, as the contract says; a frame's data is the application's from here on.
         unsafe { (self.call)(self.ud, code, out) };
     }
@@ -300,7 +307,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_is_woken_when_the_body_is_dropped() {
         let (_client, body) = Channel::<Bytes>::new(1);
-        let body = Arc::new(RequestBody::new(Body::new(body)));
+        let body = Arc::new(RequestBody::new(Body::new(body), Owner::nobody()));
         let turn = Turn::take(Arc::clone(&body)).unwrap();
         let reading = tokio::spawn(async move {
             let mut frame = FrameSpace(empty_frame());

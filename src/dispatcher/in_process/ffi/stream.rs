@@ -76,7 +76,7 @@ impl Foreign {
             };
         }
         // SAFETY: the frame is the application's, moved here.
-        let data = unsafe { bytes::take(frame.data, &self.lease) };
+        let data = unsafe { bytes::take(frame.data, &self.lease, self.request.request) };
         let data = data.map_err(|code| format!("a frame that lies nowhere (code {code})"))?;
         if let Some(left) = &mut self.left {
             *left = left.checked_sub(data.len() as u64).ok_or("more bytes than Content-Length says")?;

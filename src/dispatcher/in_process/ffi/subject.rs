@@ -4,8 +4,9 @@ use http::{Method, request::Parts, uri::PathAndQuery};
 
 use super::{Detached, Exchange};
 use crate::{
+    dispatcher::in_process::{generation::Lease, threads},
     facts::{Facts, RequestId},
-    recorder::About,
+    recorder::{About, Registered},
 };
 
 /// What is kept of a request, to name it.
@@ -22,6 +23,30 @@ impl Subject {
             method: parts.method.clone(),
             path: parts.uri.path_and_query().cloned(),
         }
+    }
+}
+
+/// Whose functions are called later (a waker, a callback, the release of bytes), and for which request. The recorder
+/// knows its method and path as long as a thread does that was inside the application for it.
+#[derive(Clone, Copy)]
+pub(super) struct Owner {
+    watch: Registered,
+    pub(super) request: RequestId,
+}
+
+impl Owner {
+    pub(super) fn of(lease: &Lease, request: RequestId) -> Self {
+        Self { watch: lease.watch, request }
+    }
+
+    #[cfg(test)]
+    pub(super) fn nobody() -> Self {
+        Self { watch: Registered::new("nobody".into(), 1, None), request: RequestId(0) }
+    }
+
+    /// As long as the result lives, what this thread does is the owner's doing.
+    pub(super) fn enter(&self) -> threads::Inside {
+        threads::enter(self.watch, &self.request)
     }
 }
 

@@ -9,6 +9,8 @@ use std::{
 
 use cohost_abi as abi;
 
+use super::subject::Owner;
+
 /// Our waker for the application: its two words, borrowed for one call.
 pub(super) fn lend(waker: &Waker) -> abi::Waker {
     abi::Waker {
@@ -18,25 +20,35 @@ pub(super) fn lend(waker: &Waker) -> abi::Waker {
     }
 }
 
-/// A waker of the application's, borrowed for one call: ours again if it was ours.
-///
-/// # Safety
-/// `waker` is valid for `'a` and keeps the contract.
-pub(super) unsafe fn borrow<'a>(waker: *const abi::Waker) -> Option<Borrowed<'a>> {
-    // SAFETY: valid, says the caller; null is allowed for.
-    let waker = unsafe { waker.as_ref() }?;
-    if waker.table.is_null() {
-        return None;
+/// A waker that an application passes: for one call, and with what is to be known if it is woken later.
+pub(super) struct Passed<'a> {
+    waker: &'a abi::Waker,
+    owner: Owner,
+}
+
+impl<'a> Passed<'a> {
+    /// `None` for one without functions.
+    ///
+    /// # Safety
+    /// `waker` is null, or valid for `'a` and keeps the contract.
+    pub(super) unsafe fn new(waker: *const abi::Waker, owner: Owner) -> Option<Self> {
+        // SAFETY: valid, says the caller; null is allowed for.
+        let waker = unsafe { waker.as_ref() }?;
+        (!waker.table.is_null()).then_some(Self { waker, owner })
     }
-    let waker = if std::ptr::eq(waker.table, &raw const TABLE) {
-        // SAFETY: the table says that `lend` or `clone` below made it.
-        unsafe { ours(waker) }
-    } else {
-        let raw = RawWaker::new(std::ptr::from_ref(waker).cast(), &BORROWED);
-        // SAFETY: the functions of BORROWED keep the rules of a waker as long as the application's do.
-        ManuallyDrop::new(unsafe { Waker::from_raw(raw) })
-    };
-    Some(Borrowed { waker, _call: std::marker::PhantomData })
+
+    /// As a waker of ours; just that, if it was one.
+    pub(super) fn borrow(&self) -> Borrowed<'_> {
+        let waker = if std::ptr::eq(self.waker.table, &raw const TABLE) {
+            // SAFETY: the table says that `lend` or `clone` below made it.
+            unsafe { ours(self.waker) }
+        } else {
+            let raw = RawWaker::new(std::ptr::from_ref(self).cast(), &BORROWED);
+            // SAFETY: the functions of BORROWED keep the rules of a waker as long as the application's do.
+            ManuallyDrop::new(unsafe { Waker::from_raw(raw) })
+        };
+        Borrowed { waker, _call: std::marker::PhantomData }
+    }
 }
 
 /// A waker that must not outlive the call it was made for; clones of it may.
@@ -100,50 +112,81 @@ unsafe extern "C" fn our_drop(this: *mut abi::Waker) {
     drop(ManuallyDrop::into_inner(unsafe { ours(this) }));
 }
 
-/// Wakers whose data is the address of an application's waker on its stack.
-static BORROWED: RawWakerVTable = RawWakerVTable::new(to_owned, wake_by_ref, wake_by_ref, nothing);
+/// Wakers whose data is the address of a [`Passed`].
+static BORROWED: RawWakerVTable = RawWakerVTable::new(clone_passed, wake_passed, wake_passed, nothing);
 
-/// Wakers whose data is a box of ours around an owned waker of the application's.
-static OWNED: RawWakerVTable = RawWakerVTable::new(to_owned, wake, wake_by_ref, end);
+/// Wakers whose data is a box of ours with a [`Kept`].
+static KEPT: RawWakerVTable = RawWakerVTable::new(clone_kept, wake, wake_by_ref, end);
 
-unsafe fn to_owned(data: *const ()) -> RawWaker {
-    let theirs = data.cast::<abi::Waker>();
-    let mut out = abi::Waker { data: std::ptr::null(), meta: std::ptr::null(), table: std::ptr::null() };
-    // SAFETY: `data` is one of their wakers, alive while ours is.
-    let table = unsafe { (*theirs).table };
-    // SAFETY: a table is alive while its wakers are.
-    let clone = unsafe { (*table).clone };
-    // SAFETY: the function is called as the contract says.
-    unsafe { clone(theirs, &raw mut out) };
-    RawWaker::new(Box::into_raw(Box::new(out)).cast_const().cast(), &OWNED)
+/// An owned waker of the application's.
+struct Kept {
+    waker: abi::Waker,
+    owner: Owner,
 }
 
-unsafe fn wake_by_ref(data: *const ()) {
-    let theirs = data.cast::<abi::Waker>();
-    // SAFETY: `data` is one of their wakers, alive while ours is.
-    let table = unsafe { (*theirs).table };
+impl Kept {
+    fn clone_of(theirs: &abi::Waker, owner: Owner) -> RawWaker {
+        let mut waker =
+            abi::Waker { data: std::ptr::null(), meta: std::ptr::null(), table: std::ptr::null() };
+        // SAFETY: a table is alive while its wakers are.
+        let clone = unsafe { (*theirs.table).clone };
+        // SAFETY: the function is called as the contract says.
+        unsafe { clone(theirs, &raw mut waker) };
+        RawWaker::new(Box::into_raw(Box::new(Self { waker, owner })).cast_const().cast(), &KEPT)
+    }
+}
+
+unsafe fn clone_passed(data: *const ()) -> RawWaker {
+    // SAFETY: `data` of BORROWED is alive for the call.
+    let passed = unsafe { &*data.cast::<Passed<'_>>() };
+    Kept::clone_of(passed.waker, passed.owner)
+}
+
+/// Within a call of the application's own.
+unsafe fn wake_passed(data: *const ()) {
+    // SAFETY: `data` of BORROWED is alive for the call.
+    let theirs = unsafe { &*data.cast::<Passed<'_>>() }.waker;
     // SAFETY: a table is alive while its wakers are.
-    let wake_by_ref = unsafe { (*table).wake_by_ref };
+    let wake_by_ref = unsafe { (*theirs.table).wake_by_ref };
     // SAFETY: the function is called as the contract says.
     unsafe { wake_by_ref(theirs) };
 }
 
-unsafe fn wake(data: *const ()) {
-    // SAFETY: `data` of OWNED is a box made by `to_owned`, ended here.
-    let mut theirs = unsafe { Box::from_raw(data.cast_mut().cast::<abi::Waker>()) };
+unsafe fn clone_kept(data: *const ()) -> RawWaker {
+    // SAFETY: `data` of KEPT is a box that is alive while the waker is.
+    let kept = unsafe { &*data.cast::<Kept>() };
+    let _inside = kept.owner.enter();
+    Kept::clone_of(&kept.waker, kept.owner)
+}
+
+unsafe fn wake_by_ref(data: *const ()) {
+    // SAFETY: `data` of KEPT is a box that is alive while the waker is.
+    let kept = unsafe { &*data.cast::<Kept>() };
     // SAFETY: a table is alive while its wakers are.
-    let wake = unsafe { (*theirs.table).wake };
+    let wake_by_ref = unsafe { (*kept.waker.table).wake_by_ref };
+    let _inside = kept.owner.enter();
+    // SAFETY: the function is called as the contract says.
+    unsafe { wake_by_ref(&raw const kept.waker) };
+}
+
+unsafe fn wake(data: *const ()) {
+    // SAFETY: `data` of KEPT is a box, ended here.
+    let mut kept = unsafe { Box::from_raw(data.cast_mut().cast::<Kept>()) };
+    // SAFETY: a table is alive while its wakers are.
+    let wake = unsafe { (*kept.waker.table).wake };
+    let _inside = kept.owner.enter();
     // SAFETY: it is owned, and ends here.
-    unsafe { wake(&raw mut *theirs) };
+    unsafe { wake(&raw mut kept.waker) };
 }
 
 unsafe fn end(data: *const ()) {
-    // SAFETY: `data` of OWNED is a box made by `to_owned`, ended here.
-    let mut theirs = unsafe { Box::from_raw(data.cast_mut().cast::<abi::Waker>()) };
+    // SAFETY: `data` of KEPT is a box, ended here.
+    let mut kept = unsafe { Box::from_raw(data.cast_mut().cast::<Kept>()) };
     // SAFETY: a table is alive while its wakers are.
-    let drop = unsafe { (*theirs.table).drop };
+    let drop = unsafe { (*kept.waker.table).drop };
+    let _inside = kept.owner.enter();
     // SAFETY: it is owned, and ends here.
-    unsafe { drop(&raw mut *theirs) };
+    unsafe { drop(&raw mut kept.waker) };
 }
 
 unsafe fn nothing(_: *const ()) {}
@@ -188,8 +231,9 @@ mod tests {
     fn our_own_waker_comes_back_as_it_was() {
         let waker = Waker::from(Arc::new(Count(AtomicUsize::new(0))));
         let lent = lend(&waker);
+        let owner = Owner::nobody();
         // SAFETY: `lent` is alive.
-        let back = unsafe { borrow(&raw const lent) }.expect("not null");
-        assert!(back.will_wake(&waker));
+        let passed = unsafe { Passed::new(&raw const lent, owner) }.expect("not null");
+        assert!(passed.borrow().will_wake(&waker));
     }
 }

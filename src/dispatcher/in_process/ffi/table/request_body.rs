@@ -8,7 +8,7 @@ use cohost_abi::{self as abi, Code, code};
 use super::{
     super::{
         request_body::{Callback, OnFrame, Turn},
-        waker,
+        waker::Passed,
     },
     entry, filled, generation, of, or_state, room, wait,
 };
@@ -22,15 +22,15 @@ pub(super) unsafe extern "C" fn body_poll(
     entry(|| {
         // SAFETY: the contract's.
         let generation = unsafe { generation(host) }?;
+        let Some(body) = generation.objects.body(body.0) else { return Some(code::E_STATE) };
         // SAFETY: the contract's.
-        let waker = unsafe { waker::borrow(waker) }?;
+        let waker = unsafe { Passed::new(waker, body.owner()) }?;
         // SAFETY: the contract's: room for a frame, `size` set.
         let out = unsafe { out.as_mut() }?;
         if out.size < size_of::<abi::Frame>() {
             return Some(code::E_ABI);
         }
-        let body = or_state(generation.objects.body(body.0));
-        of(body.map(|body| body.poll(&mut Context::from_waker(&waker), out)))
+        Some(body.poll(&mut Context::from_waker(&waker.borrow()), out))
     })
 }
 

@@ -42,7 +42,7 @@ pub(super) unsafe extern "C" fn sink_write(
             }
         };
         // SAFETY: the contract's.
-        of(unsafe { owned::take(bytes, &lease) }.map(|bytes| sink.write(bytes)))
+        of(unsafe { owned::take(bytes, &lease, sink.owner.request) }.map(|bytes| sink.write(bytes)))
     })
 }
 
@@ -60,7 +60,7 @@ pub(super) unsafe extern "C" fn sink_on_writable(
             Ok(()) => Ok(code::DONE),
             Err((_, busy @ (code::E_BUSY | code::E_STATE))) => Err(busy),
             Err((callback, now)) => {
-                let telling = push::Telling::new(callback, now);
+                let telling = push::Telling::new(callback, now, sink.owner);
                 // Not from here: who is called back and waits again, and so on, would fill the stack.
                 generation.runtime.spawn(async move { drop(telling) });
                 Ok(code::DONE)

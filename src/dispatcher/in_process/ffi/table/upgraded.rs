@@ -9,7 +9,7 @@ use std::{
 use cohost_abi::{self as abi, Code, code};
 
 use super::{
-    super::{io::Stream, slice, waker},
+    super::{io::Stream, slice, waker::Passed},
     end, entry, filled, generation, of, or_state, room, wait,
 };
 
@@ -31,13 +31,12 @@ pub(super) unsafe extern "C" fn io_poll_read(
 ) -> Code {
     entry(|| {
         // SAFETY: the contract's.
-        let waker = unsafe { waker::borrow(waker) }?;
-        // SAFETY: the contract's.
         let (into, n) = unsafe { room(buf, cap, n) }?;
         // SAFETY: the contract's.
-        let io = unsafe { io(host, handle) }?;
-        of(io
-            .and_then(|io| polled(io.poll_read(&mut Context::from_waker(&waker), into)))
+        let Ok(io) = unsafe { io(host, handle) }? else { return Some(code::E_STATE) };
+        // SAFETY: the contract's.
+        let waker = unsafe { Passed::new(waker, io.owner()) }?;
+        of(polled(io.poll_read(&mut Context::from_waker(&waker.borrow()), into))
             .map(|read| read.map_or(code::PENDING, |read| end_of_stream(n, read))))
     })
 }
@@ -52,15 +51,14 @@ pub(super) unsafe extern "C" fn io_poll_write(
 ) -> Code {
     entry(|| {
         // SAFETY: the contract's.
-        let waker = unsafe { waker::borrow(waker) }?;
-        // SAFETY: the contract's.
         let from = unsafe { slice(abi::Str { ptr: buf, len }) };
         // SAFETY: the contract's.
         let n = unsafe { n.as_mut() }?;
         // SAFETY: the contract's.
-        let io = unsafe { io(host, handle) }?;
-        of(io
-            .and_then(|io| polled(io.poll_write(&mut Context::from_waker(&waker), from)))
+        let Ok(io) = unsafe { io(host, handle) }? else { return Some(code::E_STATE) };
+        // SAFETY: the contract's.
+        let waker = unsafe { Passed::new(waker, io.owner()) }?;
+        of(polled(io.poll_write(&mut Context::from_waker(&waker.borrow()), from))
             .map(|written| written.map_or(code::PENDING, |written| filled(n, written))))
     })
 }
@@ -95,11 +93,10 @@ unsafe fn poll_done(
 ) -> Code {
     entry(|| {
         // SAFETY: says the caller.
-        let waker = unsafe { waker::borrow(waker) }?;
+        let Ok(io) = unsafe { io(host, handle) }? else { return Some(code::E_STATE) };
         // SAFETY: says the caller.
-        let io = unsafe { io(host, handle) }?;
-        of(io
-            .and_then(|io| polled(poll(&io, &mut Context::from_waker(&waker))))
+        let waker = unsafe { Passed::new(waker, io.owner()) }?;
+        of(polled(poll(&io, &mut Context::from_waker(&waker.borrow())))
             .map(|done| done.map_or(code::PENDING, |()| code::DONE)))
     })
 }
