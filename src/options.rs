@@ -162,6 +162,8 @@ pub struct ProcessOptions {
     pub protocol: Protocol,
     /// When it counts as started.
     pub ready: Ready,
+    /// How long it is kept without requests.
+    pub idle_stop: Option<Duration>,
     /// What it may do and take.
     pub confinement: Confinement,
 }
@@ -174,6 +176,7 @@ impl Default for ProcessOptions {
             listen: ProcessListen::AnyPort,
             protocol: Protocol::Http1,
             ready: Ready::Accepts,
+            idle_stop: None,
             confinement: Confinement::default(),
         }
     }

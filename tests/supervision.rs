@@ -21,6 +21,9 @@ mod replacement;
 // What is replaced by a fresh one although nothing is wrong.
 mod recycling;
 
+// What is stopped because nobody asks it for anything.
+mod idle;
+
 // What the host does by itself when files change.
 mod watching;
 

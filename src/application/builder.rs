@@ -32,7 +32,6 @@ pub(super) struct Definition {
     pub(super) content_root: PathBuf,
     pub(super) settings: serde_json::Value,
     pub(super) options: Options,
-    #[cfg_attr(not(feature = "out-of-process"), expect(dead_code, reason = "for processes only"))]
     pub(super) process: ProcessOptions,
     #[cfg(feature = "out-of-process")]
     pub(super) generation: u64,

@@ -26,7 +26,7 @@ use super::{
     warmup::warm_up,
 };
 #[cfg(feature = "out-of-process")]
-use crate::dispatcher::out_of_process::{Forwarder, Undelivered};
+use crate::dispatcher::out_of_process::Forwarder;
 use crate::{
     Body, Failure,
     dispatcher::in_process::{self, Ended},
@@ -40,26 +40,28 @@ use crate::{
 /// An application, shared by all that have a clone of it.
 pub(super) struct Shared {
     pub(super) definition: Definition,
-    state: ArcSwap<State>,
+    pub(super) state: ArcSwap<State>,
     life: Mutex<Life>,
     backing: Mutex<Option<Backing>>,
     /// Why it did not start, or ended, the last time.
     last: Mutex<Option<Told>>,
-    waiting: AtomicUsize,
+    pub(super) waiting: AtomicUsize,
     /// That came so far.
-    requests: AtomicU64,
+    pub(super) requests: AtomicU64,
     /// Counts changes of the state; what waits looks again.
-    changed: watch::Sender<u64>,
+    pub(super) changed: watch::Sender<u64>,
     /// Set when it is retired: who answers from then on, if there is anybody.
     pub(super) successor: OnceLock<Option<Arc<Self>>>,
     /// Whose end has to come before its start.
     pub(super) predecessor: Mutex<Option<Weak<Self>>>,
     /// Whether it has been stopped, to the end.
     pub(super) over: watch::Sender<bool>,
+    /// How many instances are ended because they had no requests.
+    pub(super) ending: watch::Sender<usize>,
 }
 
 /// What requests find.
-enum State {
+pub(super) enum State {
     /// Nothing runs: the slow way.
     Absent,
     /// Hand it over.
@@ -99,14 +101,15 @@ impl Shared {
             successor: OnceLock::new(),
             predecessor: Mutex::new(None),
             over: watch::Sender::new(false),
+            ending: watch::Sender::new(0),
         }
     }
 
-    fn life(&self) -> MutexGuard<'_, Life> {
+    pub(super) fn life(&self) -> MutexGuard<'_, Life> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn backing(&self) -> MutexGuard<'_, Option<Backing>> {
+    pub(super) fn backing(&self) -> MutexGuard<'_, Option<Backing>> {
         self.backing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -151,41 +154,6 @@ impl Shared {
         }
     }
 
-    /// Serves a request that `failed` could not deliver, once it is clear that its instance has ended. The next one
-    /// is its last chance.
-    #[cfg(feature = "out-of-process")]
-    async fn hand_back(
-        self: &Arc<Self>,
-        failed: &Forwarder,
-        undelivered: Undelivered,
-    ) -> Result<Response<Body>, Failure> {
-        let Undelivered { failure, untouched: Some(parcel) } = undelivered else {
-            return Err(undelivered.failure);
-        };
-        // It may be alive and merely not listen; then another would not be better.
-        if tokio::time::timeout(NOTICE, self.ended(failed)).await.is_err() {
-            return Err(failure);
-        }
-        match self.dispatcher().await? {
-            Dispatcher::OutOfProcess(next) => next.carry_instead(*parcel).await,
-            Dispatcher::InProcess(_) => Err(failure),
-        }
-    }
-
-    /// Waits until requests do not go to `forwarder` any more.
-    #[cfg(feature = "out-of-process")]
-    async fn ended(&self, forwarder: &Forwarder) {
-        let mut changed = self.changed.subscribe();
-        let is_current = || match &**self.state.load() {
-            State::Running(Dispatcher::OutOfProcess(current)) => current.is(forwarder),
-            State::Running(Dispatcher::InProcess(_)) | State::Absent => false,
-        };
-        while is_current() {
-            // The sender is in `self`.
-            let _ = changed.changed().await;
-        }
-    }
-
     fn refusal(&self, until: Instant, why: Why) -> Failure {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (code, detail, output) = match (why, last) {
@@ -219,10 +187,7 @@ impl Shared {
             },
             generation: backing.as_ref().and_then(Backing::generation),
             pid: backing.as_ref().and_then(Backing::pid),
-            in_flight: match &**self.state.load() {
-                State::Running(dispatcher) => dispatcher.in_flight(),
-                State::Absent => 0,
-            },
+            in_flight: self.in_flight(),
             requests: self.requests.load(Ordering::Relaxed),
             waiting: self.waiting.load(Ordering::Relaxed),
             failed: told.as_ref().map(|told| Failed {
@@ -230,6 +195,14 @@ impl Shared {
                 detail: told.detail.clone(),
                 at: told.at,
             }),
+        }
+    }
+
+    /// Requests that it has.
+    pub(super) fn in_flight(&self) -> usize {
+        match &**self.state.load() {
+            State::Running(dispatcher) => dispatcher.in_flight(),
+            State::Absent => 0,
         }
     }
 
@@ -243,6 +216,7 @@ impl Shared {
             let shared = Arc::clone(&self);
             async move {
                 shared.wait_for_predecessor().await?;
+                shared.wait_for_port().await;
                 shared.start_and_warm_up().await
             }
         });
@@ -295,7 +269,11 @@ impl Shared {
             // It was stopped while it started.
             let shared = Arc::clone(self);
             tokio::spawn(async move { shared.stop().await });
+            return;
         }
+        drop(life);
+        // Not before it is in its place: it may be taken away at once.
+        self.watch_idle();
     }
 
     fn tell_start(&self, backing: &Backing, began: Instant) {
@@ -361,17 +339,25 @@ impl Shared {
         }
     }
 
+    /// Takes away what runs, from requests and from whoever else would end it.
+    fn take_backing(&self) -> Option<Backing> {
+        // In this order, or what is looked at just now comes back: see `withdraw`.
+        let mut backing = self.backing();
+        self.state.store(Arc::new(State::Absent));
+        backing.take()
+    }
+
     pub(super) async fn stop(&self) -> Ended {
         self.life().stop();
-        self.state.store(Arc::new(State::Absent));
+        let backing = self.take_backing();
         self.changed.send_modify(|changes| *changes += 1);
-        let backing = self.backing().take();
         let limit = self.definition.options.shutdown_timeout;
         let ended = match backing {
             Some(backing) if self.is_retired() => backing.retire(limit).await,
             Some(backing) => backing.stop(limit).await,
             None => Ended::Gracefully,
         };
+        self.wait_for_idle_ends().await;
         self.life().ended();
         self.over.send_replace(true);
         self.changed.send_modify(|changes| *changes += 1);
@@ -385,10 +371,6 @@ impl std::fmt::Debug for Shared {
         f.debug_struct("Shared").field("name", &self.definition.name).finish_non_exhaustive()
     }
 }
-
-/// How long it may take until the end of an instance is noticed that accepts no connections any more.
-#[cfg(feature = "out-of-process")]
-const NOTICE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A place in the queue of those who wait for a start.
 struct Place<'a>(&'a Shared);
@@ -451,6 +433,16 @@ impl Dispatcher {
             Self::InProcess(dispatcher) => dispatcher.in_flight(),
             #[cfg(feature = "out-of-process")]
             Self::OutOfProcess(forwarder) => forwarder.in_flight(),
+        }
+    }
+
+    /// Whether no request has it, nor anything that became of one. Only where nobody else can come by it.
+    pub(super) fn is_unused(&self) -> bool {
+        match self {
+            // It stays anyway.
+            Self::InProcess(_) => false,
+            #[cfg(feature = "out-of-process")]
+            Self::OutOfProcess(forwarder) => forwarder.is_unused(),
         }
     }
 

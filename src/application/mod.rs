@@ -16,6 +16,9 @@
 
 mod builder;
 mod current;
+#[cfg(feature = "out-of-process")]
+mod hand_back;
+mod idle;
 mod retire;
 mod start;
 mod status;

@@ -54,6 +54,7 @@ pub(super) fn read<'a>(
     let demote_after = demote_after(&section, model);
     let mut process = process(&section, artifact.as_ref());
     process.confinement = confinement::read(&section, model.first());
+    process.idle_stop = recycle::idle_stop(&section, model.first()).flatten();
     let options = options(&section);
     let content_root = section.read("content_root", file).unwrap_or_else(|| reading.folder().to_owned());
     let settings = section.read("settings", |value| own_settings(&section, value));

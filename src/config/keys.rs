@@ -86,6 +86,7 @@ pub(super) const APPLICATION: Keys = Keys {
         "protocol",
         "ready",
         "health",
+        "idle_stop",
         "environment",
         "inherit_environment",
         "user",

@@ -1,4 +1,6 @@
-//! `recycle` of an application: when it is replaced by a fresh one.
+//! `recycle` and `idle_stop` of an application: when it is replaced by a fresh one, and when by none.
+
+use std::time::Duration;
 
 use super::{
     fault::Refusal,
@@ -32,4 +34,14 @@ pub(super) fn read(application: &Section<'_>, model: HostingModel) -> Recycle {
     });
     section.set(&mut recycle.interval, "interval", duration);
     recycle
+}
+
+/// How long an instance is kept without requests.
+pub(super) fn idle_stop(application: &Section<'_>, model: HostingModel) -> Option<Option<Duration>> {
+    application.read("idle_stop", |value| match (duration_or_none(value)?, model) {
+        (Some(_), HostingModel::InProcess) => Err(Refusal::new(
+            "is for applications out of process; one in process stays in the worker, so leave it out",
+        )),
+        (limit, _) => Ok(limit),
+    })
 }

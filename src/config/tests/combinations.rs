@@ -39,3 +39,21 @@ fn what_holds_for_a_process_needs_one() {
         "7:22: site.shop.application./.limits.cpu_max: must be a number of processors from 0.01 to 65536, as 1.5"
     );
 }
+
+#[test]
+fn a_limit_on_memory_is_for_processes_that_have_it_for_themselves() {
+    assert_eq!(
+        in_application("recycle = { memory = '1GB' }"),
+        "6:22: site.shop.application./.recycle.memory: would be the memory of the worker, which an application in process \
+         shares with others; recycle_memory in [server] replaces the whole worker"
+    );
+    assert_eq!(
+        in_application("idle_stop = '20m'"),
+        "6:13: site.shop.application./.idle_stop: is for applications out of process; one in process stays in the worker, so \
+         leave it out"
+    );
+    assert_eq!(
+        in_application("recycle = { schedule = ['3:00'] }"),
+        "6:25: site.shop.application./.recycle.schedule: must be hours and minutes, from 00:00 to 23:59 (is \"3:00\")"
+    );
+}

@@ -483,16 +483,3 @@ fn a_file_that_cannot_be_read_is_one_fault() {
     std::fs::write(&large, vec![b'\n'; (4 << 20) + 1]).unwrap();
     assert_eq!(read(&large), format!("{}: is larger than 4 MiB, which no configuration is", large.display()));
 }
-
-#[test]
-fn a_limit_on_memory_is_for_processes_that_have_it_for_themselves() {
-    assert_eq!(
-        in_application("recycle = { memory = '1GB' }"),
-        "6:22: site.shop.application./.recycle.memory: would be the memory of the worker, which an application in process \
-         shares with others; recycle_memory in [server] replaces the whole worker"
-    );
-    assert_eq!(
-        in_application("recycle = { schedule = ['3:00'] }"),
-        "6:25: site.shop.application./.recycle.schedule: must be hours and minutes, from 00:00 to 23:59 (is \"3:00\")"
-    );
-}

@@ -108,6 +108,7 @@ fn everything_that_is_written_is_used() {
         interval: Duration::from_secs(60),
     };
     assert_eq!(cart.recycle, recycle);
+    assert_eq!(cart.process.idle_stop, Some(Duration::from_secs(20 * 60)));
     assert_eq!(cart.process.ready, Ready::Health("/health".to_owned()));
     let limits = Limits {
         cpu_time: Some(Duration::from_secs(3600)),

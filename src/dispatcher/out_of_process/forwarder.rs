@@ -75,6 +75,11 @@ impl Forwarder {
         Arc::strong_count(&self.0.pool).saturating_sub(1)
     }
 
+    /// Whether this is the only clone, and nothing is left of what went through it.
+    pub(crate) fn is_unused(&self) -> bool {
+        Arc::strong_count(&self.0) == 1 && self.in_flight() == 0
+    }
+
     /// Carries one request.
     ///
     /// # Errors
