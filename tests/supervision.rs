@@ -42,6 +42,9 @@ mod at_once;
 // What is replaced at a time of day.
 mod schedule;
 
+// What comes while something else is under way.
+mod collisions;
+
 // Another program in place of the supervisor's.
 mod upgrade;
 

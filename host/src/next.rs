@@ -152,6 +152,7 @@ struct Making<'a> {
 
 impl Making<'_> {
     fn make(mut self, wishes: &[Wish]) -> Result<Next, Problem> {
+        self.go_forward(wishes)?;
         let applications: Vec<Application> = applications(&self.next.config).cloned().collect();
         self.next.edition.keep(|name| applications.iter().any(|application| &*application.name == name));
         for application in &applications {
@@ -169,9 +170,6 @@ impl Making<'_> {
                 self.next.edition.standing(&application.name).app_offline = page;
             }
             let recycled = wishes.contains(&Wish::Recycle(application.name.to_string()));
-            if recycled {
-                self.next.edition.standing(&application.name).go_forward();
-            }
             match &application.artifact {
                 Artifact::Library(library) if recycled || seen(library) => self.look(application, library),
                 _ => {}
@@ -196,6 +194,17 @@ impl Making<'_> {
         self.next.config = self.next.edition.config().map_err(|refused| problem(&refused))?;
         self.remember();
         Ok(self.next)
+    }
+
+    /// Who is recycled is as it is written again. Before anything of it is looked at: its library may lie elsewhere then.
+    fn go_forward(&mut self, wishes: &[Wish]) -> Result<(), Problem> {
+        for wish in wishes {
+            if let Wish::Recycle(name) = wish {
+                self.next.edition.standing(name).go_forward();
+            }
+        }
+        self.next.config = self.next.edition.config().map_err(|refused| problem(&refused))?;
+        Ok(())
     }
 
     fn old(&self, name: &str) -> Option<&Application> {
@@ -225,7 +234,9 @@ impl Making<'_> {
         for application in applications(&self.next.config) {
             let Some(old) = self.old(&application.name) else { continue };
             let (was, is) = (base.described(old), self.next.edition.described(application));
-            let rewritten = was.application != is.application;
+            // Where it is had run is no generation: who goes back wants the code of before, not the place.
+            let rewritten =
+                was.application != is.application && !standing::is_written_alike(old, application);
             if rewritten || was.pinned != is.pinned {
                 let written = rewritten.then(|| base.written(&application.name)).flatten().map(str::to_owned);
                 let library = was.pinned.clone();
@@ -249,4 +260,37 @@ fn anew(wish: &Wish, application: &str) -> bool {
 
 fn applications(config: &Config) -> impl Iterator<Item = &Application> {
     config.sites.iter().flat_map(|site| &site.applications)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::{
+        artifact::Named,
+        cli::{Cli, Command},
+    };
+
+    fn written(library: &str) -> String {
+        format!(
+            "[[site]]\nname = 'a'\nbindings = ['http://*:80']\n\
+             [[site.application]]\nname = 'shop'\nlibrary = '/no/{library}.so'\n"
+        )
+    }
+
+    #[test]
+    fn who_is_recycled_after_a_way_back_gets_the_library_that_is_written_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cohost.toml");
+        std::fs::write(&file, written("new")).unwrap();
+        let line = ["cohost", "run"].map(Into::into).to_vec();
+        let Command::Run(arguments) = Cli::try_parse_from(&line).unwrap().command else { panic!("it is") };
+        let mut edition = Edition::new(&Named::Configuration(file), &arguments, line).unwrap();
+        edition.standing("shop").written = Some(written("old"));
+        let config = edition.config().unwrap();
+        let pins = Pins::new(folder.path()).unwrap();
+        let refused = next((&edition, &config), &[Wish::Recycle("shop".to_owned())], &pins).unwrap_err();
+        assert!(refused.faults[0].contains("/no/new.so"), "{refused:?}");
+    }
 }

@@ -96,6 +96,11 @@ impl Standing {
         Described { application, pinned, round: self.round, offline: self.offline(), file }
     }
 
+    /// Whether there is a reason not to serve it.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.offline.is_some() || self.app_offline.is_some()
+    }
+
     /// Why it is not served. There may be two reasons, and the page is of the one that has one.
     fn offline(&self) -> Option<Offline> {
         let mut offline = self.offline.clone().or_else(|| self.app_offline.clone())?;
@@ -104,6 +109,13 @@ impl Standing {
         }
         Some(offline)
     }
+}
+
+/// Whether an application is written in the same way in two configurations, but for when it is recycled. Where somebody has
+/// it run is not written.
+pub(crate) fn is_written_alike(one: &Application, other: &Application) -> bool {
+    let as_written = |application| Standing::default().of(application).application;
+    as_written(one) == as_written(other)
 }
 
 impl Described {

@@ -22,7 +22,7 @@ use std::{
 pub use client::{Answer, Client};
 pub use load::{Ask, Load, OK};
 pub use log::Log;
-pub use operator::operator;
+pub use operator::{Said, operator};
 pub use processes::{Watched, kill};
 pub use wire::{Reply, Wire};
 pub use workshop::{HELLO, Workshop};

@@ -15,7 +15,7 @@ const HEALTHY: Ask = Ask { path: "/healthy/plaintext", right: |body| body == "He
 const UNUSABLE: &str = "library cannot be used; nothing changes";
 
 /// Puts the smallest application in place, with a constructor, and with what it does at each request.
-fn install(workshop: &Workshop, constructor: &str, request: &str, greeting: &str) {
+pub(super) fn install(workshop: &Workshop, constructor: &str, request: &str, greeting: &str) {
     let source = include_str!("../../examples/c/hello.c").replace("hello from C", greeting);
     let source = source.replace("int n = ", &format!("{request}\n int n = "));
     let before = "#include <stdlib.h>\n#include <unistd.h>\n__attribute__((constructor)) static void c(void)";

@@ -1,0 +1,93 @@
+//! Two things at once: what somebody wants while something else is under way, or crashes, or ends.
+
+use std::{net::TcpStream, time::Duration};
+
+use super::{rewrite, served_by, trials::install};
+use crate::host::{Host, Model, PATIENCE, Setup, Workshop, operator};
+
+const CHANGED: &str = "configuration in force";
+/// Its answer ends the connection.
+const BUSY: &str =
+    "POST /slow-reader HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// Runs a command beside the test.
+fn begin(host: &Host, words: &'static [&str]) -> tokio::task::JoinHandle<crate::host::Said> {
+    let directory = host.runtime_dir();
+    tokio::spawn(async move { operator(&directory, words).await })
+}
+
+#[tokio::test]
+async fn a_way_back_after_a_demotion_leads_to_the_library_before() {
+    let workshop = Workshop::new();
+    let put = |greeting: &str| install(&workshop, "", "", greeting);
+    put("one");
+    let host = Setup::library(&workshop.path("libshop.so"), Model::InProcess).start_preloaded().await;
+    put("two");
+    assert_eq!(host.operator(&["recycle", "app"]).await.code, 0);
+    assert_eq!(host.get("/x").await.text(), "two: /x\n");
+    assert_eq!(host.operator(&["demote", "app"]).await.code, 0);
+    assert_eq!(host.operator(&["rollback", "app"]).await.code, 0);
+    assert_eq!(host.get("/x").await.text(), "one: /x\n");
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn who_is_promoted_and_crashes_at_once_does_not_go_back_to_another_library() {
+    let workshop = Workshop::new();
+    let put = |greeting: &str| install(&workshop, "", "", greeting);
+    put("one");
+    let host = Setup::library(&workshop.path("libshop.so"), Model::OutOfProcess).start().await;
+    put("two");
+    assert_eq!(host.operator(&["recycle", "app"]).await.code, 0);
+    assert_eq!(host.operator(&["promote", "app"]).await.code, 0);
+    crate::host::kill(served_by(&host, 1).await, rustix::process::Signal::KILL);
+    served_by(&host, 2).await;
+    // Has its turn after whatever the crash may have led to.
+    assert_eq!(host.operator(&["online", "app"]).await.code, 0);
+    assert_eq!(host.get("/x").await.text(), "two: /x\n");
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn who_waits_for_an_end_hears_that_it_is_served_again() {
+    let setup = Setup::broken(Model::OutOfProcess, "none").application("shutdown_timeout = \"25s\"");
+    let host = setup.start_preloaded().await;
+    let mut busy = host.wire().await;
+    busy.send(BUSY).await;
+    busy.send_chunk(b"first").await;
+    let offline = begin(&host, &["offline", "app"]);
+    host.log.times(CHANGED, 1).await;
+    assert_eq!(host.operator(&["online", "app"]).await.code, 0);
+    let said = tokio::time::timeout(PATIENCE / 3, offline).await.expect("it hears of it").unwrap();
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stderr.contains("served again"), "{said:?}");
+    busy.send("0\r\n\r\n").await;
+    assert!(busy.rest().await.contains("5 bytes"));
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_stop_while_something_is_tried_does_not_wait_for_it_and_listens_to_nobody() {
+    let setup = |fault: &str| Setup::broken(Model::InProcess, fault).application("shutdown_timeout = \"2s\"");
+    let mut host = setup("none").start_preloaded().await;
+    let mut busy = host.wire().await;
+    busy.send(BUSY).await;
+    busy.send_chunk(b"first").await;
+    rewrite(&host, &setup("constructor-hang").text());
+    let reload = begin(&host, &["reload"]);
+    host.log.wait(|event| event["application"] == "app (trial)").await;
+    host.signal("TERM");
+    let said = tokio::time::timeout(Duration::from_secs(2), reload).await.expect("at once").unwrap();
+    assert!(said.code == 1 && said.stderr.contains("the host is ending"), "{said:?}");
+    host.log.message("stopping: finishing what is in flight; a second signal hurries").await;
+    // Its worker closes the socket as well, as soon as it has heard of the stop.
+    let refused = async {
+        while TcpStream::connect(host.address).is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE / 3, refused).await.expect("nobody listens any more");
+    busy.send("0\r\n\r\n").await;
+    assert!(busy.rest().await.contains("5 bytes"));
+    assert!(host.ended().await.success());
+}
