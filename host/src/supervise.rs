@@ -10,6 +10,7 @@ mod crashes;
 mod editions;
 mod justice;
 mod logs;
+mod reports;
 pub(crate) mod succession;
 mod survey;
 mod terms;
@@ -32,8 +33,8 @@ use cohost::{
         lending::{Lender, UNCLAIMED},
         life::Policy,
         worker::{
-            self, Action, Children, Event, Failed, Generation, Heard, Order, Outcome, Overdue, Part, Plan,
-            Preload, Preloaded, Process, Refused as Refusal, Report, Start,
+            self, Action, Children, Event, Generation, Heard, Order, Outcome, Overdue, Part, Plan, Preload,
+            Process, Refused as Refusal, Start,
         },
     },
 };
@@ -166,20 +167,32 @@ impl Supervisor {
         justice: Justice,
     ) -> Self {
         let first = worker::Edition(1);
-        printed::keep(&config);
         let (plan, begin) = Plan::new(Instant::now(), first, terms(&config), Policy::default());
-        let (hear, heard) = unbounded_channel();
+        let idle = Self::idle(plan, (first, edition, config), sockets, changes, justice);
+        Self { begin, greeting: Some(greeting), ..idle }
+    }
+
+    /// One that has no workers and no instances, and nothing to do, and serves this edition.
+    fn idle(
+        plan: Plan,
+        (number, edition, config): (worker::Edition, Edition, Config),
+        sockets: Sockets,
+        changes: Changes,
+        justice: Justice,
+    ) -> Self {
+        printed::keep(&config);
         changes.look_after(&edition, &config);
+        let (hear, heard) = unbounded_channel();
         Self {
             plan,
-            begin,
+            begin: Vec::new(),
             sockets,
-            editions: BTreeMap::from([(first, (edition, config))]),
-            last: first,
+            editions: BTreeMap::from([(number, (edition, config))]),
+            last: number,
             workers: BTreeMap::new(),
             heard,
             hear,
-            greeting: Some(greeting),
+            greeting: None,
             stop: Stop::NotAsked,
             changes,
             upgrade: Upgrade::None,
@@ -227,7 +240,8 @@ impl Supervisor {
             for event in events {
                 outcome = outcome.or(self.tell(event));
             }
-            self.waiting.look(&self.workers, &mut self.lender);
+            let (in_force, _) = &self.editions[&self.plan.edition()];
+            self.waiting.look(&self.workers, &mut self.lender, in_force);
             self.keep_fresh();
             self.go_on_with_changes();
             self.go_on_with_trials();
@@ -248,81 +262,6 @@ impl Supervisor {
     fn tell(&mut self, event: Event) -> Option<Outcome> {
         let actions = self.plan.on(Instant::now(), event);
         self.act(actions)
-    }
-
-    fn heard(&mut self, generation: Generation, heard: Heard) -> Vec<Event> {
-        let heard = match heard {
-            Heard::Report(report) => match self.lender.heard(generation, report) {
-                Some(report) => Heard::Report(report),
-                None => return Vec::new(),
-            },
-            Heard::Hung => Heard::Hung,
-        };
-        match heard {
-            Heard::Report(Report::Configured) => vec![Event::Configured(generation)],
-            Heard::Report(Report::Ready { failed }) if failed.is_empty() => {
-                vec![Event::Ready(generation, Preloaded::Running)]
-            }
-            Heard::Report(Report::Ready { failed }) => {
-                if let Some(worker) = self.workers.get(&generation) {
-                    self.waiting.failed(worker.edition, failed);
-                }
-                vec![Event::Ready(generation, Preloaded::Failed)]
-            }
-            Heard::Report(Report::Serving) => {
-                self.serving(generation);
-                vec![Event::Serving(generation)]
-            }
-            Heard::Report(Report::Closed) => {
-                if let Some(worker) = self.workers.get_mut(&generation) {
-                    worker.accepts = false;
-                }
-                Vec::new()
-            }
-            Heard::Report(Report::Retires { application }) => {
-                if let Some(worker) = self.workers.get_mut(&generation) {
-                    worker.retiring.push(application);
-                }
-                Vec::new()
-            }
-            Heard::Report(Report::Retired { application }) => {
-                if let Some(worker) = self.workers.get_mut(&generation)
-                    && let Some(place) = worker.retiring.iter().position(|it| *it == application)
-                {
-                    worker.retiring.swap_remove(place);
-                }
-                Vec::new()
-            }
-            Heard::Report(Report::Told { id, status }) => {
-                self.surveys.told(generation, id, status);
-                Vec::new()
-            }
-            Heard::Report(Report::Stuck(stuck)) => self.stuck(generation, &stuck),
-            Heard::Report(Report::Changed { edition, left }) => {
-                if let Some(worker) = self.workers.get_mut(&generation) {
-                    worker.edition = edition;
-                    let config = self.editions.get(&edition).map(|(_, config)| config);
-                    worker.process.prints_for(config.and_then(|it| printed::only(it, &worker.part)));
-                }
-                vec![Event::Changed(generation, edition, left)]
-            }
-            Heard::Report(Report::Refused { edition, failed, left }) => {
-                self.waiting.failed(edition, failed.iter().map(ToString::to_string).collect());
-                for Failed { application, code, detail } in failed {
-                    tracing::error!(
-                        edition = edition.0,
-                        application,
-                        failure = code,
-                        detail,
-                        "application did not change"
-                    );
-                }
-                vec![Event::NotChanged(generation, edition, left)]
-            }
-            // Of a later build.
-            Heard::Report(_) => Vec::new(),
-            Heard::Hung => vec![Event::Hung(generation)],
-        }
     }
 
     fn serving(&mut self, generation: Generation) {
@@ -377,7 +316,7 @@ impl Supervisor {
                     printed::keep(&self.editions[&edition].1);
                     log::filter_as(&self.editions[&edition].1.log);
                     tracing::info!(edition = edition.0, "configuration in force");
-                    systemd::ready();
+                    self.say_ready();
                     self.became(edition, None);
                 }
                 Action::Refuse(edition, why) => {
@@ -388,7 +327,7 @@ impl Supervisor {
                         ?why,
                         "configuration refused; the one in force stays"
                     );
-                    systemd::ready();
+                    self.say_ready();
                     self.became(edition, Some(why));
                 }
                 Action::Drain(generation) => self.tell_to_end(generation, &Order::Drain),
@@ -475,6 +414,14 @@ impl Supervisor {
         tracing::error!(worker = generation.0, pid = worker.process.pid(), "{message}");
         worker.end = End::Told;
         worker.process.kill();
+    }
+
+    /// Tells the service manager that a change has ended. Not before the host serves at all, or when it ends: then it would
+    /// take that for news of another kind.
+    fn say_ready(&self) {
+        if self.greeting.is_none() && self.stop == Stop::NotAsked {
+            systemd::ready();
+        }
     }
 
     fn close_unneeded(&mut self) {

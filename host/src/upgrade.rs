@@ -65,8 +65,16 @@ pub(crate) struct Check {
 
 impl Upgrade {
     /// Somebody wants one, to this program if it is named.
-    pub(crate) fn wanted(program: Option<PathBuf>) -> Self {
-        Self::Wanted { program, until: Instant::now() + DUE_LIMIT }
+    pub(crate) fn want(&mut self, program: Option<PathBuf>) {
+        self.give_up();
+        *self = Self::Wanted { program, until: Instant::now() + DUE_LIMIT };
+    }
+
+    /// Nobody wants it any more.
+    pub(crate) fn give_up(&mut self) {
+        if let Self::Checking(check) = std::mem::take(self) {
+            check.kill();
+        }
     }
 
     /// Whether the next step is only waiting for nothing to be changed.
@@ -124,9 +132,7 @@ impl Upgrade {
         match std::mem::take(self) {
             Self::None => None,
             Self::Checking(check) => {
-                if let Some(pid) = i32::try_from(check.pid).ok().and_then(rustix::process::Pid::from_raw) {
-                    let _gone = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-                }
+                check.kill();
                 Some(format!("{} did not say in time whether it can take over", check.program.display()))
             }
             Self::Wanted { .. } | Self::Due { .. } => {
@@ -137,6 +143,13 @@ impl Upgrade {
 }
 
 impl Check {
+    /// Its number is its own until its end is told.
+    fn kill(&self) {
+        if let Some(pid) = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw) {
+            let _gone = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        }
+    }
+
     /// What it wrote, as far as it matters.
     fn said(&mut self) -> String {
         let mut said = String::new();

@@ -35,7 +35,9 @@ use crate::{
     edition::Edition,
     exit::{Exit, Refused},
     next::{self, Next, Trouble},
-    offline, systemd,
+    offline,
+    standing::is_written_alike,
+    systemd,
     trial::{self, Failed},
     wish::Wish,
 };
@@ -148,6 +150,11 @@ impl Changes {
         self.hurry.notify_waiters();
     }
 
+    /// The host stops: nobody should wait for a trial any more.
+    pub(super) fn stop(&self) {
+        self.hurry.notify_waiters();
+    }
+
     /// Looks after the files of an edition, from now on.
     pub(super) fn look_after(&self, edition: &Edition, config: &Config) {
         let Some(files) = &self.files else { return };
@@ -219,6 +226,11 @@ impl Supervisor {
         let Stage::Making(wanted) = mem::replace(&mut self.changes.stage, Stage::Idle) else {
             return Vec::new();
         };
+        // What it needs would be opened anew, with nobody to serve there.
+        if self.stop == Stop::Asked {
+            wanted.into_iter().filter_map(|wanted| wanted.reply).for_each(|reply| reply.refuse(stopping()));
+            return Vec::new();
+        }
         let refused = match made {
             Made::Interrupted => {
                 // Those that came meanwhile first.
@@ -247,7 +259,7 @@ impl Supervisor {
                 // Whoever asks for all of it gets a new chance for what was refused, too.
                 let asked = whole || wanted.iter().any(|wanted| wanted.wish == Wish::Reload);
                 if !asked && *current == (edition.clone(), config.clone()) {
-                    settle(&wanted);
+                    self.settle(&wanted);
                     self.end_of(wanted, &Ok(self.plan.edition()), troubles.as_ref());
                     return Vec::new();
                 }
@@ -268,9 +280,16 @@ impl Supervisor {
                 }
             }
         };
-        settle(&wanted);
+        self.settle(&wanted);
         self.end_of(wanted, &Err(refused), None);
         Vec::new()
+    }
+
+    /// Tells the service manager that a reload has ended, if it was one.
+    fn settle(&self, wanted: &[Wanted]) {
+        if wanted.iter().any(|wanted| wanted.wish == Wish::Reload) {
+            self.say_ready();
+        }
     }
 
     /// Ends what is under way; what was wished together is tried one by one if it was refused.
@@ -363,13 +382,6 @@ async fn made(base: (Edition, Config), wishes: Vec<Wish>, pins: Pins, hurry: &No
     Made::Next(Box::new(next))
 }
 
-/// Tells the service manager that a reload has ended, if it was one.
-fn settle(wanted: &[Wanted]) {
-    if wanted.iter().any(|wanted| wanted.wish == Wish::Reload) {
-        systemd::ready();
-    }
-}
-
 /// All files that an edition depends on.
 fn paths(edition: &Edition, config: &Config) -> BTreeSet<PathBuf> {
     let of = |application: &Application| {
@@ -400,19 +412,23 @@ fn announce(
             Wish::Refresh(of, reason) if of == name => Some(format!("it is recycled: {reason}")),
             _ => None,
         });
+        let rewritten = old.is_some_and(|old| !is_written_alike(old, application));
         let why = match &was {
             _ if back => "it goes back to the generation before",
             None => "it is new",
             Some(was) if was.offline.is_none() && is.offline.is_some() => "it goes offline",
             Some(was) if was.offline.is_some() && is.offline.is_none() => "it is online again",
-            Some(was) if was.application != is.application => "its configuration has changed",
+            Some(was) if was.application != is.application && rewritten => "its configuration has changed",
+            Some(was) if was.application != is.application => "it is hosted otherwise",
             Some(was) if was.pinned != is.pinned => "its library has changed",
             Some(was) if was.round != is.round => recycled.as_deref().unwrap_or("it is recycled"),
             Some(was) if *was != is => "its files have changed",
             Some(_) => continue,
         };
         tracing::info!(application = name, why, "application is to change");
-        let another = was.is_some_and(|was| was.application != is.application || was.pinned != is.pinned);
+        // There is no way back from where it runs but the opposite wish.
+        let another =
+            was.is_some_and(|was| rewritten && was.application != is.application || was.pinned != is.pinned);
         if another && !back && is.offline.is_none() {
             fresh.push(name.to_owned());
         }

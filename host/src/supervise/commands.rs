@@ -16,9 +16,9 @@ use cohost::{
 
 use super::{Stop, Supervisor, Worker};
 use crate::{
+    edition::Edition,
     signals::{self, Asked},
     systemd,
-    upgrade::Upgrade,
     wish::Wish,
 };
 
@@ -63,7 +63,7 @@ impl Supervisor {
                 Vec::new()
             }
             (Asked::Upgrade, Stop::NotAsked) => {
-                self.upgrade = Upgrade::wanted(None);
+                self.upgrade.want(None);
                 Vec::new()
             }
             (Asked::Reload | Asked::Upgrade, Stop::Asked) => Vec::new(),
@@ -80,7 +80,10 @@ impl Supervisor {
 
     fn stop(&mut self) -> Event {
         self.stop = Stop::Asked;
-        self.upgrade = Upgrade::None;
+        self.upgrade.give_up();
+        self.changes.stop();
+        self.justice.trials.stop();
+        self.waiting.stop();
         systemd::stopping();
         // Before workers are told: once they have closed theirs, nobody waits in vain to be accepted.
         self.sockets.close();
@@ -116,7 +119,7 @@ impl Supervisor {
             }
             Command::Upgrade(what) => {
                 tracing::info!(program = ?what.program, "an operator wants an upgrade");
-                self.upgrade = Upgrade::wanted(what.program);
+                self.upgrade.want(what.program);
                 self.waiting.upgrades.push(reply);
             }
             // Of a door that knows more.
@@ -156,8 +159,19 @@ impl Waiting {
         self.adopted.push((edition, until, reply));
     }
 
-    /// Answers those whose time has come, now that everything is as it is.
-    pub(super) fn look(&mut self, workers: &Workers, lender: &mut Lender) {
+    /// Answers those whose time has come, now that everything is as it is, and `edition` is in force.
+    pub(super) fn look(&mut self, workers: &Workers, lender: &mut Lender, edition: &Edition) {
+        // What runs by now is not what was to end, and may never do so.
+        let served_again = |(_, until, _): &mut (worker::Edition, Until, Reply)| match until {
+            Until::Ended(application) => {
+                edition.stands(application).is_some_and(|standing| !standing.is_offline())
+            }
+            Until::Alone => false,
+        };
+        for (_, _, reply) in self.adopted.extract_if(.., served_again) {
+            let detail = "somebody wants it served again, before all that it had has ended";
+            reply.refuse(Problem::new(Code::Superseded, detail));
+        }
         let over = |(edition, until, _): &mut (worker::Edition, Until, Reply)| {
             let mut older = workers.values().filter(|worker| worker.edition < *edition);
             match until {
@@ -214,11 +228,18 @@ impl Waiting {
         waited
     }
 
+    /// The host stops: there will be no upgrade.
+    pub(super) fn stop(&mut self) {
+        self.upgrades.drain(..).for_each(|reply| reply.refuse(stopping()));
+    }
+
     /// Nothing is left of the host but this.
     pub(super) fn end(&mut self, outcome: Outcome) {
         for reply in self.stops.drain(..) {
             reply.done(&Stopped { gracefully: outcome == Outcome::Gracefully });
         }
+        // What they wait for has ended with everything else, but nobody has looked how.
+        self.adopted.drain(..).for_each(|(_, _, reply)| reply.refuse(stopping()));
     }
 }
 

@@ -4,32 +4,15 @@
 //! supervisor with the workers of that one. Never: lets go of anything before the next one has shown that it can go on.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
 };
 
-use cohost::{
-    admin::{Replacement, Upgraded},
-    config::Config,
-    dispatcher::in_process::Pins,
-    supervisor::{
-        lending::{Lender, UNCLAIMED},
-        life::Policy,
-        worker::{self, Event, Generation, Order, Part, Plan, Process, Settled},
-    },
-};
-use tokio::sync::mpsc::unbounded_channel;
-
 use super::{
-    End, Stop, Supervisor, Worker,
+    End, Supervisor, Worker,
     changes::Changes,
-    commands::Waiting,
-    crashes::Crashes,
     justice::Justice,
-    survey::Surveys,
     terms::{MARGIN, terms},
-    upkeep::Upkeep,
     watch,
 };
 use crate::{
@@ -43,6 +26,16 @@ use crate::{
     sockets::Sockets,
     standing::Standing,
     upgrade::{self, Upgrade},
+};
+use cohost::{
+    admin::{Replacement, Upgraded},
+    config::Config,
+    dispatcher::in_process::Pins,
+    supervisor::{
+        lending::{Lender, UNCLAIMED},
+        life::Policy,
+        worker::{self, Event, Generation, Order, Part, Plan, Process, Settled},
+    },
 };
 
 /// Goes on with the workers that the program before this one has left.
@@ -79,73 +72,46 @@ impl Supervisor {
         let told: Vec<_> = draining.iter().map(|(generation, _)| *generation).collect();
         let (now, terms) = (Instant::now(), terms(&config));
         let mut plan = Plan::resume(now, (before, terms), Policy::default(), server, &told);
-        let (hear, heard) = unbounded_channel();
-        let mut lender = Lender::resume(hosting::runner(), UNCLAIMED, carried.instances()?)?;
-        let mut workers = BTreeMap::new();
-        printed::keep(&config);
-        for (generation, process) in draining.into_iter().chain([(server, process)]) {
-            let process = Process::resume(process, generation, hear.clone())?;
-            lender.came(generation, process.voice());
-            let end = if generation == server { End::Untold } else { End::Told };
-            let (part, since, accepts) = (Part::Everything, SystemTime::now(), true);
-            process.prints_for(printed::only(&config, &part));
-            workers.insert(
-                generation,
-                Worker {
-                    process,
-                    edition: before,
-                    part,
-                    since,
-                    refused: Vec::new(),
-                    retiring: Vec::new(),
-                    accepts,
-                    end,
-                },
-            );
+        let begin = plan.on(now, Event::Replace(next, terms));
+        let lender = Lender::resume(hosting::runner(), UNCLAIMED, carried.instances()?)?;
+        let edition = carried.edition;
+        let mut changes = Changes::new(copies(&edition)?);
+        changes.proposed(next);
+        let current = (before, edition.clone(), config.clone());
+        let mut this = Self { begin, lender, ..Self::idle(plan, current, sockets, changes, justice) };
+        for (generation, process) in draining {
+            this.take_over(generation, process, End::Told)?;
         }
+        this.take_over(server, process, End::Untold)?;
         tracing::info!(
             from = &*carried.version,
             to = env!("CARGO_PKG_VERSION"),
             "upgraded; replacing the worker"
         );
-        let begin = plan.on(now, Event::Replace(next, terms));
-        let edition = carried.edition;
-        let temporary = std::env::temp_dir();
-        let copies = match edition.standings().flat_map(Standing::pins).next() {
-            Some(pinned) => Pins::with(pinned, &temporary)?,
-            None => Pins::new(&temporary)?,
-        };
-        let mut changes = Changes::new(copies);
-        changes.look_after(&edition, &config);
-        changes.proposed(next);
-        let editions =
-            BTreeMap::from([(before, (edition.clone(), config.clone())), (next, (edition, config))]);
-        let directory = std::env::current_dir()?;
-        let (greeting, stop, upgrade) = (None, Stop::NotAsked, Upgrade::None);
-        let followed = Some(Followed { from: carried.version, edition: next });
-        Ok(Self {
-            plan,
-            begin,
-            sockets,
-            editions,
-            last: next,
-            workers,
-            heard,
-            hear,
-            greeting,
-            stop,
-            changes,
-            upgrade,
-            followed,
-            directory,
-            since: SystemTime::now(),
-            waiting: Waiting::default(),
-            surveys: Surveys::default(),
-            upkeep: Upkeep::default(),
-            crashes: Crashes::default(),
-            justice,
-            lender,
-        })
+        this.editions.insert(next, (edition, config));
+        this.last = next;
+        this.followed = Some(Followed { from: carried.version, edition: next });
+        Ok(this)
+    }
+
+    /// Goes on with one of the workers.
+    fn take_over(
+        &mut self,
+        generation: Generation,
+        process: worker::Carried,
+        end: End,
+    ) -> std::io::Result<()> {
+        let process = Process::resume(process, generation, self.hear.clone())?;
+        self.lender.came(generation, process.voice());
+        if end == End::Told {
+            self.lender.leaves(generation);
+        }
+        let (edition, part) = (self.plan.edition(), Part::Everything);
+        process.prints_for(printed::only(&self.editions[&edition].1, &part));
+        let (since, refused, retiring) = (SystemTime::now(), Vec::new(), Vec::new());
+        let worker = Worker { process, edition, part, since, refused, retiring, accepts: true, end };
+        self.workers.insert(generation, worker);
+        Ok(())
     }
 
     /// Goes one step on with an upgrade, if there is one and nothing else is being changed.
@@ -246,6 +212,15 @@ impl Supervisor {
         let sockets = sockets.iter().map(|socket| socket.try_clone()).collect::<Result<_, _>>()?;
         let instances = self.lender.carry()?;
         Packing { edition, number, sockets, server, draining, instances }.pack()
+    }
+}
+
+/// The copies of libraries that the program before has made.
+fn copies(edition: &Edition) -> std::io::Result<Pins> {
+    let place = std::env::temp_dir();
+    match edition.standings().flat_map(Standing::pins).next() {
+        Some(pinned) => Pins::with(pinned, &place),
+        None => Pins::new(&place),
     }
 }
 

@@ -7,7 +7,10 @@
 use std::time::Instant;
 
 use cohost::supervisor::worker::{Event, Trial, Verdict};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinSet,
+};
 
 use super::{Stop, Supervisor};
 use crate::trial::{self, Failed};
@@ -16,6 +19,15 @@ use crate::trial::{self, Failed};
 pub(super) struct Trials {
     tell: UnboundedSender<Tried>,
     pub(super) told: UnboundedReceiver<Tried>,
+    /// The processes that they have started end with them.
+    under_way: JoinSet<()>,
+}
+
+impl Trials {
+    /// The host stops: nobody waits for them any more.
+    pub(super) fn stop(&mut self) {
+        self.under_way.abort_all();
+    }
 }
 
 /// What became of a trial.
@@ -28,7 +40,7 @@ pub(super) struct Tried {
 impl Default for Trials {
     fn default() -> Self {
         let (tell, told) = unbounded_channel();
-        Self { tell, told }
+        Self { tell, told, under_way: JoinSet::new() }
     }
 }
 
@@ -48,7 +60,7 @@ impl Supervisor {
             let described = self.written(&application).map(|written| edition.described(written));
             let tell = self.justice.trials.tell.clone();
             tracing::info!(application, "trying an application that ended a worker, outside of workers");
-            tokio::spawn(async move {
+            self.justice.trials.under_way.spawn(async move {
                 let failed = match described {
                     Some(described) => trial::again(described).await,
                     None => None,
@@ -60,6 +72,7 @@ impl Supervisor {
 
     /// One of them has ended.
     pub(super) fn tried(&mut self, tried: Tried) -> Vec<Event> {
+        while self.justice.trials.under_way.try_join_next().is_some() {}
         let Tried { application, trial, failed } = tried;
         let now = Instant::now();
         let became = match failed {
