@@ -5,7 +5,7 @@
 
 use std::{
     cell::{Cell, OnceCell},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -23,6 +23,8 @@ use crate::room::Room;
 pub struct Facts {
     /// The connection it came on.
     pub connection: Arc<Connection>,
+    /// Whom it comes from, where the connection is that of a trusted proxy.
+    pub forwarded: Option<Box<Forwarded>>,
     /// Its number, unique in this process.
     pub request_id: RequestId,
     /// `http` or `https`, as the client sees it.
@@ -77,6 +79,17 @@ thread_local! {
     static LEFT: Room<Extensions> = const { Room::new() };
 }
 
+/// Whom a trusted proxy speaks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    /// The client. Port 0 where the proxy does not say it; the proxy itself where it says nothing that can be read.
+    pub client: End,
+    /// The proxies between the client and the one that is connected, the client's own first.
+    pub proxies: Vec<IpAddr>,
+    /// The port that the client asked for, where the proxy says it.
+    pub port: Option<u16>,
+}
+
 /// Where the path base is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Base {
@@ -103,13 +116,17 @@ impl Facts {
     /// The client: behind a trusted proxy, the one that the proxy names.
     #[must_use]
     pub fn client(&self) -> End {
-        self.connection.peer
+        match &self.forwarded {
+            None => self.connection.peer,
+            Some(forwarded) => forwarded.client,
+        }
     }
 
     fn of(connection: Arc<Connection>) -> Self {
         let scheme = if connection.tls.is_some() { Scheme::Https } else { Scheme::Http };
         Self {
             connection,
+            forwarded: None,
             request_id: RequestId(0),
             scheme,
             target: None,
@@ -191,7 +208,7 @@ impl std::fmt::Display for RequestId {
 pub struct Connection {
     /// Its number, unique in this process.
     pub id: u64,
-    /// The client: behind a trusted proxy, the one the proxy names.
+    /// Who has connected: the client, or a proxy. See [`Facts::client`].
     pub peer: End,
     /// Our end.
     pub local: End,
@@ -302,6 +319,8 @@ impl std::fmt::Display for End {
         match self {
             Self::Unknown => f.write_str("unknown"),
             Self::Unix => f.write_str("unix:"),
+            // A proxy tells an address without its port.
+            Self::Ip(address) if address.port() == 0 => address.ip().fmt(f),
             Self::Ip(address) => address.fmt(f),
         }
     }

@@ -14,6 +14,8 @@ pub mod dispatcher;
 mod endpoint;
 pub mod facts;
 pub mod failure;
+#[cfg(any(feature = "config", feature = "server"))]
+pub mod forwarded;
 #[cfg(feature = "front")]
 pub mod front;
 mod hosting_model;

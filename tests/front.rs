@@ -2,3 +2,6 @@
 
 // Which clients may come in.
 mod ip;
+
+// For whom a proxy speaks, and who is believed.
+mod proxies;

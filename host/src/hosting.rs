@@ -5,7 +5,8 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use cohost::{
     Application, HostingModel, Server,
     config::{self, Artifact, Config, Listen},
-    dispatcher::{in_process::Ended, out_of_process::Trust},
+    dispatcher::in_process::Ended,
+    forwarded::Trust,
     http::ErrorPage,
     listener::{Address, Listener},
     options::ProcessListen,
@@ -86,7 +87,7 @@ impl Hosting {
                         old.and_then(|old| old.find(described.name())).filter(|(_, was)| **was == described);
                     let application = match same {
                         Some((application, _)) => application.clone(),
-                        None => application(&config, &described, instances)?,
+                        None => application(&described, instances)?,
                     };
                     Ok(Member::Application { application, described: Box::new(described) })
                 }
@@ -267,7 +268,6 @@ pub(crate) async fn stop(applications: Vec<Application>) -> Ended {
 }
 
 fn application(
-    config: &Config,
     described: &Described,
     instances: &Instances,
 ) -> Result<Application, cohost::application::BuildError> {
@@ -290,7 +290,6 @@ fn application(
         .generation(*round)
         .instances(instances.clone())
         .inherited_environment(std::env::vars_os())
-        .trusted(Trust::networks(config.server.trusted_proxies.iter().copied()))
         .build()
 }
 
@@ -342,6 +341,7 @@ fn options(config: &Config) -> Options {
             ..ErrorPage::default()
         },
         access: config.log.access,
+        trusted: Trust::these(server.trusted_proxies.iter().copied()).saying(server.trusted_fields),
         header_timeout: Some(server.header_timeout),
         shutdown_timeout: server.shutdown_timeout,
         max_connections: server.max_connections.unwrap_or(defaults.max_connections),

@@ -7,6 +7,8 @@ use std::{
 };
 
 use super::{Application, current::Shared};
+#[cfg(feature = "server")]
+use crate::forwarded::Trust;
 #[cfg(feature = "out-of-process")]
 use crate::supervisor::{Instances, Runner};
 use crate::{HostingModel, Options, facts::empty_base, http::ErrorPage, options::ProcessOptions};
@@ -39,8 +41,8 @@ pub(super) struct Definition {
     pub(super) inherited: Vec<(OsString, OsString)>,
     #[cfg(feature = "out-of-process")]
     pub(super) instances: Instances,
-    #[cfg(feature = "out-of-process")]
-    pub(super) trusted: crate::dispatcher::out_of_process::Trust,
+    #[cfg(feature = "server")]
+    pub(super) trusted: Trust,
 }
 
 /// Describes an application.
@@ -62,8 +64,8 @@ pub struct Builder {
     inherited: Vec<(OsString, OsString)>,
     #[cfg(feature = "out-of-process")]
     instances: Option<Instances>,
-    #[cfg(feature = "out-of-process")]
-    trusted: crate::dispatcher::out_of_process::Trust,
+    #[cfg(feature = "server")]
+    trusted: Trust,
 }
 
 /// An application was not described well.
@@ -205,10 +207,11 @@ impl Builder {
         self
     }
 
-    /// Peers whose forwarding fields are believed; nobody by default.
-    #[cfg(feature = "out-of-process")]
+    /// Peers whose forwarding fields are believed; nobody by default. For programs that mount it in a router of theirs;
+    /// [`server::Options`](crate::server::Options) has the same for those that let our server serve it.
+    #[cfg(feature = "server")]
     #[must_use]
-    pub fn trusted(mut self, trusted: crate::dispatcher::out_of_process::Trust) -> Self {
+    pub fn trusted(mut self, trusted: Trust) -> Self {
         self.trusted = trusted;
         self
     }
@@ -245,7 +248,7 @@ impl Builder {
             instances: self
                 .instances
                 .unwrap_or_else(|| Instances::own(Runner::current(std::env::temp_dir()))),
-            #[cfg(feature = "out-of-process")]
+            #[cfg(feature = "server")]
             trusted: self.trusted,
             artifact,
         };

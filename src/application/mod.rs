@@ -130,6 +130,20 @@ impl Application {
         self.shared.notify_drain().await;
     }
 
+    /// Has the request say for whom it was made, if a trusted proxy made it and nobody has read that yet.
+    #[cfg(feature = "server")]
+    fn believe(&self, request: &mut Request<Body>) {
+        let trusted = &self.shared.definition.trusted;
+        let of_a_proxy = |facts: &Facts| facts.forwarded.is_none() && trusted.covers(&facts.connection.peer);
+        let Some(facts) = request.extensions_mut().get_mut::<Facts>().filter(|facts| of_a_proxy(facts))
+        else {
+            return;
+        };
+        let mut facts = facts.clone();
+        crate::forwarded::believe(request, &mut facts, trusted);
+        request.extensions_mut().insert(facts);
+    }
+
     /// Stops it for good: requests that come now get 503, those in flight are finished up to `shutdown_timeout`.
     pub async fn stop(&self) -> Ended {
         self.shared.stop().await
@@ -156,6 +170,8 @@ where
             let path_base = Arc::clone(self.path_base());
             request.extensions_mut().insert(Facts { path_base, base: Base::Removed, ..Facts::unknown() });
         }
+        #[cfg(feature = "server")]
+        self.believe(&mut request);
         Box::pin(self.service.call(request))
     }
 }

@@ -278,7 +278,6 @@ mod process {
                 first_byte: options.first_byte_timeout,
                 idle: options.idle_timeout,
             },
-            trusted: definition.trusted.clone(),
             protocol: match definition.process.protocol {
                 options::Protocol::Http1 => Protocol::Http1,
                 options::Protocol::H2c => Protocol::Http2,

@@ -40,6 +40,7 @@ pub(super) const SERVER: Keys = Keys {
         "recycle_memory",
         "unknown_authority",
         "trusted_proxies",
+        "trusted_fields",
         "error_page",
         "detailed_errors",
     ],

@@ -43,6 +43,7 @@ use self::{
 };
 use crate::{
     ConfiguredModel, HostingModel,
+    forwarded::{Fields, Proxy},
     front::Front,
     options::{Options, Output, ProcessOptions, Recycle},
 };
@@ -165,7 +166,9 @@ pub struct Server {
     /// What a request gets whose authority no site has.
     pub unknown_authority: UnknownAuthority,
     /// Proxies whose word on the client's address and scheme is believed.
-    pub trusted_proxies: Vec<ipnet::IpNet>,
+    pub trusted_proxies: Vec<Proxy>,
+    /// In which fields they say it.
+    pub trusted_fields: Fields,
     /// Whether failures get a page; without it, a status and no body.
     pub error_page: bool,
     /// Whether that page tells what happened inside.
@@ -185,6 +188,7 @@ impl Default for Server {
             recycle_memory: None,
             unknown_authority: UnknownAuthority::DefaultSite,
             trusted_proxies: Vec::new(),
+            trusted_fields: Fields::default(),
             error_page: true,
             detailed_errors: false,
         }

@@ -7,6 +7,7 @@ use super::{
     values::{boolean, count, count_or_none, duration, network, one_of, size_or_none},
     written::{Reading, Section, Value},
 };
+use crate::forwarded::{Fields, Proxy};
 
 /// What `[log]` says, and defaults for the rest.
 pub(super) fn log(reading: &Reading<'_>, top: &Section<'_>) -> Log {
@@ -41,12 +42,30 @@ pub(super) fn server(top: &Section<'_>) -> Server {
         ("not_found", UnknownAuthority::NotFound),
     ];
     section.set(&mut server.unknown_authority, "unknown_authority", one_of(&answers));
-    if let Some(proxies) = section.read_each("trusted_proxies", network) {
-        server.trusted_proxies = proxies.into_iter().map(|(network, _)| network).collect();
-    }
+    trust(&section, &mut server);
     section.set(&mut server.error_page, "error_page", boolean);
     section.set(&mut server.detailed_errors, "detailed_errors", boolean);
     server
+}
+
+fn trust(section: &Section<'_>, server: &mut Server) {
+    if let Some(proxies) = section.read_each("trusted_proxies", proxy) {
+        server.trusted_proxies = proxies.into_iter().map(|(proxy, _)| proxy).collect();
+    }
+    let fields = [("x-forwarded", Fields::XForwarded), ("forwarded", Fields::Forwarded)];
+    section.set(&mut server.trusted_fields, "trusted_fields", one_of(&fields));
+    if let (Some(fields), None) = (section.value("trusted_fields"), section.value("trusted_proxies")) {
+        let nobody = "has no effect without trusted_proxies; say there which proxies write these fields";
+        section.refuse("trusted_fields", &fields.at(), Refusal::new(nobody));
+    }
+}
+
+/// A network, or `"unix"` for those who connect to Unix sockets.
+fn proxy(value: &Value<'_>) -> Result<Proxy, Refusal> {
+    if value.text()?.eq_ignore_ascii_case("unix") {
+        return Ok(Proxy::Socket);
+    }
+    network(value).map(Proxy::Network)
 }
 
 fn table<'a>(top: &Section<'a>, key: &'static str, keys: &'static keys::Keys) -> Option<Section<'a>> {

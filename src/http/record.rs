@@ -13,7 +13,7 @@ use http_body::{Frame, SizeHint};
 use crate::{
     Body,
     body::BodyError,
-    facts::{Connection, Facts, RequestId},
+    facts::{End, Facts, RequestId},
     failure::Code,
 };
 
@@ -55,7 +55,7 @@ impl Drop for Record {
 /// What is known of a request before its answer.
 struct Entry {
     began: Instant,
-    facts: Option<(std::sync::Arc<Connection>, RequestId)>,
+    facts: Option<(End, RequestId)>,
     method: Method,
     uri: Uri,
     authority: Option<http::HeaderValue>,
@@ -81,7 +81,7 @@ impl Entry {
         let facts = request.extensions().get::<Facts>();
         Self {
             began: Instant::now(),
-            facts: facts.map(|facts| (std::sync::Arc::clone(&facts.connection), facts.request_id)),
+            facts: facts.map(|facts| (facts.client(), facts.request_id)),
             method: request.method().clone(),
             uri: request.uri().clone(),
             authority: request.headers().get(http::header::HOST).cloned(),
@@ -101,8 +101,8 @@ impl Entry {
     fn write(&self, sent: u64, ending: Ending) {
         let micros =
             |until: Instant| u64::try_from(until.duration_since(self.began).as_micros()).unwrap_or(u64::MAX);
-        let client = self.facts.as_ref().map(|(connection, _)| tracing::field::display(connection.peer));
-        let request_id = self.facts.as_ref().map(|(_, id)| tracing::field::display(*id));
+        let client = self.facts.map(|(client, _)| tracing::field::display(client));
+        let request_id = self.facts.map(|(_, id)| tracing::field::display(id));
         let authority = match (self.uri.authority(), &self.authority) {
             (Some(authority), _) => authority.as_str(),
             (None, Some(host)) => host.to_str().unwrap_or_default(),

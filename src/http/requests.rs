@@ -26,6 +26,7 @@ use super::{
 use crate::{
     Body, Failure,
     facts::{Connection, Facts},
+    forwarded::{self, Trust},
 };
 
 /// What is done for every request besides handing it on.
@@ -33,12 +34,14 @@ use crate::{
 pub(crate) struct Around {
     page: Arc<ErrorPage>,
     records: Kept,
+    trust: Trust,
 }
 
 impl Around {
-    /// Failures are shown as `page` says; each request leaves a record where `access` is set.
-    pub(crate) fn new(page: ErrorPage, access: bool) -> Self {
-        Self { page: Arc::new(page), records: if access { Kept::Yes } else { Kept::No } }
+    /// Failures are shown as `page` says; each request leaves a record where `access` is set; whom `trust` covers is
+    /// believed for whom he speaks.
+    pub(crate) fn new(page: ErrorPage, access: bool, trust: Trust) -> Self {
+        Self { page: Arc::new(page), records: if access { Kept::Yes } else { Kept::No }, trust }
     }
 }
 
@@ -47,6 +50,8 @@ pub(super) struct Requests<S> {
     // Not a clone for each request: the counts of what clones share are fought for by all threads, this lock by none.
     service: Mutex<S>,
     around: Around,
+    /// Whether the peer is a proxy that is believed for whom it speaks.
+    trusted: bool,
     connection: Arc<Connection>,
     pipeline: Arc<Pipeline>,
 }
@@ -58,7 +63,8 @@ impl<S> Requests<S> {
         connection: Arc<Connection>,
         pipeline: Arc<Pipeline>,
     ) -> Self {
-        Self { service: Mutex::new(service), around, connection, pipeline }
+        let trusted = around.trust.covers(&connection.peer);
+        Self { service: Mutex::new(service), around, trusted, connection, pipeline }
     }
 }
 
@@ -78,7 +84,12 @@ where
             false => self.pipeline.urgent(),
         }
         let (mut request, ahead) = read_ahead(request);
-        Facts::new(Arc::clone(&self.connection)).put_into(request.extensions_mut());
+        let mut facts = Facts::new(Arc::clone(&self.connection));
+        if self.trusted {
+            // Before everything that asks for client, scheme or authority.
+            forwarded::believe(&mut request, &mut facts, &self.around.trust);
+        }
+        facts.put_into(request.extensions_mut());
         let asked = Asked {
             wants: Wants::of(&request),
             version: request.version(),

@@ -15,6 +15,7 @@ use self::listening::{Changes, Open};
 pub use crate::stop::{Stop, Stopping};
 use crate::{
     Body, Failure,
+    forwarded::Trust,
     http::{Around, Connections, ErrorPage, Limits},
     listener::{Address, ListenError, Listener},
 };
@@ -26,6 +27,8 @@ pub struct Options {
     pub error_page: ErrorPage,
     /// Whether every request leaves a record in the log.
     pub access: bool,
+    /// Whose word is believed on the client's address, and on the scheme and authority that it sees.
+    pub trusted: Trust,
     /// How long a request's head may take to arrive. `None`: as long as it likes, for clients that are believed.
     pub header_timeout: Option<Duration>,
     /// How long requests in flight may take after a stop.
@@ -41,6 +44,7 @@ impl Default for Options {
         Self {
             error_page: ErrorPage::default(),
             access: true,
+            trusted: Trust::nobody(),
             header_timeout: Limits::default().header_timeout,
             shutdown_timeout: Duration::from_secs(10),
             max_connections: 65_536,
@@ -120,7 +124,7 @@ where
         let Options { header_timeout, max_fields, .. } = self.options;
         let linger = (self.options.shutdown_timeout / 5).min(LONGEST_LINGER);
         let limits = Limits { header_timeout, max_fields, linger, ..Limits::default() };
-        let around = Around::new(self.options.error_page, self.options.access);
+        let around = Around::new(self.options.error_page, self.options.access, self.options.trusted);
         let connections = Connections::new(self.service, around, &limits);
         let mut open = Open::new(connections, self.options.max_connections);
         for listener in self.listeners {

@@ -8,12 +8,13 @@ use super::{
 };
 
 /// What everybody may import. They import each other only.
-const LEAVES: [&str; 16] = [
+const LEAVES: [&str; 17] = [
     "body",
     "config",
     "endpoint",
     "facts",
     "failure",
+    "forwarded",
     "front",
     "hosting_model",
     "nearest",

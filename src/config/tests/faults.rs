@@ -429,19 +429,6 @@ fn switches_and_words_are_checked() {
 }
 
 #[test]
-fn trust_is_not_guessed() {
-    let fault = |network: &str| before_the_site(&format!("server.trusted_proxies = ['{network}']"));
-    let key = "1:27: server.trusted_proxies";
-    assert_eq!(fault("proxy"), format!("{key}: not a network, as \"10.0.0.0/8\" is: \"proxy\""));
-    assert_eq!(
-        fault("10.0.0.1/8"),
-        format!(
-            "{key}: has address bits behind its prefix (is \"10.0.0.1/8\"); did you mean \"10.0.0.0/8\"?"
-        )
-    );
-}
-
-#[test]
 fn variables_and_settings_are_checked_where_they_stand() {
     assert_eq!(
         in_application("environment = { OK = 'x', PLACE = '${NOWHERE}' }"),

@@ -8,6 +8,7 @@ use super::parse;
 use crate::{
     ConfiguredModel,
     config::{Application, Artifact, Config, Log, LogFormat, Server, Site, UnknownAuthority},
+    forwarded::Proxy,
     front::Front,
     options::{Options, Output},
 };
@@ -92,7 +93,7 @@ fn any_server() -> impl Strategy<Value = Server> {
             max_connections,
             header_timeout,
             unknown_authority,
-            trusted_proxies: vec![ipnet::IpNet::new(address.into(), prefix).unwrap().trunc()],
+            trusted_proxies: vec![Proxy::Network(ipnet::IpNet::new(address.into(), prefix).unwrap().trunc())],
             ..Server::default()
         })
 }
@@ -170,7 +171,8 @@ fn written(config: &Config) -> String {
         LogFormat::Json => "json",
     };
     writeln!(out, "[log]\nlevel = {:?}\nformat = {format:?}\naccess = {}", log.level, log.access).unwrap();
-    writeln!(out, "[server]\ntrusted_proxies = [\"{}\"]", server.trusted_proxies[0]).unwrap();
+    let Proxy::Network(network) = server.trusted_proxies[0] else { panic!("only networks are made") };
+    writeln!(out, "[server]\ntrusted_proxies = [\"{network}\"]").unwrap();
     if let Some(threads) = server.threads {
         writeln!(out, "threads = {threads}").unwrap();
     }

@@ -6,6 +6,7 @@ use super::parse;
 use crate::{
     HostingModel,
     config::{Application, Artifact, Config, Listen, LogFormat, UnknownAuthority},
+    forwarded::{Fields, Proxy},
     options::{
         Confinement, Destination, Limits, Options, Output, ProcessListen, ProcessOptions, Protocol, Ready,
         Recycle,
@@ -60,7 +61,9 @@ fn everything_that_is_written_is_used() {
     assert_eq!(server.keep_alive_timeout, Duration::from_secs(90));
     assert_eq!(server.shutdown_timeout, Duration::from_millis(1500));
     assert_eq!(server.unknown_authority, UnknownAuthority::Misdirected);
-    assert_eq!(server.trusted_proxies, ["10.0.0.0/8", "::1/128"].map(|network| network.parse().unwrap()));
+    let networks = ["10.0.0.0/8", "::1/128"].map(|network| Proxy::Network(network.parse().unwrap()));
+    assert_eq!(server.trusted_proxies, [&networks[..], &[Proxy::Socket]].concat());
+    assert_eq!(server.trusted_fields, Fields::Forwarded);
     assert!(!server.standby && !server.watch);
     assert_eq!(server.recycle_memory, Some(2 << 30));
     assert!(!server.error_page && server.detailed_errors);

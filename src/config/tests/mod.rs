@@ -4,6 +4,7 @@ mod combinations;
 mod faults;
 mod generated;
 mod meaning;
+mod server;
 
 use std::path::Path;
 

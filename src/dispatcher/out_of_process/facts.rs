@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Version};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
-use crate::facts::{Base, Connection, End, Facts, RequestId, Scheme, Tls, empty_base};
+use crate::facts::{Base, Connection, End, Facts, Forwarded, RequestId, Scheme, Tls, empty_base};
 
 /// The field's name.
 pub const FIELD: HeaderName = HeaderName::from_static("cohost-facts");
@@ -139,6 +139,9 @@ fn write_request(
     write_number(text, facts.request_id.0);
     text.push_str(";v=");
     text.push_str(digits(version));
+    if let Some(forwarded) = &facts.forwarded {
+        write_end(text, "client", forwarded.client)?;
+    }
     if facts.scheme == Scheme::Https {
         text.push_str(";scheme=https");
     }
@@ -285,6 +288,7 @@ struct Read<'a> {
     connection: Arc<Connection>,
     id: u64,
     version: Version,
+    client: Option<End>,
     scheme: Scheme,
     path_base: Option<Arc<str>>,
     base: Base,
@@ -299,6 +303,7 @@ impl<'a> Read<'a> {
             connection,
             id: 0,
             version: Version::HTTP_11,
+            client: None,
             scheme: Scheme::Http,
             path_base: None,
             base: Base::Removed,
@@ -312,6 +317,7 @@ impl<'a> Read<'a> {
         match key {
             "id" => self.id = number(value, "id")?,
             "v" => self.version = version(value)?,
+            "client" => self.client = Some(end(value, "client")?),
             "scheme" if value == "https" => self.scheme = Scheme::Https,
             "base" => self.path_base = Some(text(value, "base")?.into()),
             "in" if value == "path" => self.base = Base::InPath,
@@ -327,6 +333,10 @@ impl<'a> Read<'a> {
         let number = self.deadline.map(str::parse).transpose().map_err(|_| Malformed { key: "deadline" })?;
         let facts = Facts {
             connection: self.connection,
+            // Who is between concerns only those who speak to foreign programs.
+            forwarded: self
+                .client
+                .map(|client| Box::new(Forwarded { client, proxies: Vec::new(), port: None })),
             request_id: RequestId(self.id),
             scheme: self.scheme,
             target: self.target,

@@ -27,7 +27,7 @@ use super::{
     answer::{self, Exchange},
     connection::Sent,
     facts::{self as carried, Clock, Host},
-    forwarded::Claims,
+    forwarded,
     pool::{Carrier, Choice, Lease, Pool},
     switch::Switch,
     target::{Peer, Protocol, Target},
@@ -257,14 +257,9 @@ impl Inner {
                 parts.headers.insert(carried::FIELD, facts);
             }
             Peer::Foreign { .. } => {
-                if self.target.trusted.covers(&facts.connection.peer) {
-                    let claims = Claims::read(&parts.headers);
-                    fields::clean_request(&mut parts.headers, Sender::Trusted);
-                    claims.write(&mut parts.headers, facts, authority);
-                } else {
-                    fields::clean_request(&mut parts.headers, Sender::Untrusted);
-                    Claims::write_nothing(&mut parts.headers, facts, authority);
-                }
+                let sender = if facts.forwarded.is_some() { Sender::Trusted } else { Sender::Untrusted };
+                fields::clean_request(&mut parts.headers, sender);
+                forwarded::write(&mut parts.headers, facts, authority);
                 if let Some(token) = &self.token {
                     parts.headers.insert(&TOKEN, token.clone());
                     if let Some(certificate) = certificate(facts) {

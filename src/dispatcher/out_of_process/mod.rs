@@ -26,4 +26,4 @@ mod upload;
 
 pub use forwarder::Forwarder;
 pub(crate) use forwarder::Undelivered;
-pub use target::{Limits, Peer, Protocol, Target, Trust};
+pub use target::{Limits, Peer, Protocol, Target};

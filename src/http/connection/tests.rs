@@ -82,7 +82,7 @@ impl AsyncWrite for Counted {
 fn client(pipe: usize) -> (DuplexStream, Arc<AtomicUsize>, Stopping) {
     let (client, server) = tokio::io::duplex(pipe);
     let (stopping, writes) = (Stopping::new(), Arc::<AtomicUsize>::default());
-    let around = Around::new(crate::http::ErrorPage::default(), false);
+    let around = Around::new(crate::http::ErrorPage::default(), false, crate::forwarded::Trust::nobody());
     let connections = Connections::new(Paths, around, &Limits::default());
     let connection = Connection::new(End::Unknown, End::Unknown, empty_base(), None);
     tokio::spawn(connections.serve(

@@ -109,7 +109,7 @@ impl Space {
     fn fill_connection(&mut self, facts: &Facts) {
         let connection = &*facts.connection;
         self.conn.id = connection.id;
-        self.conn.peer = address(connection.peer);
+        self.conn.peer = address(facts.client());
         self.conn.local = address(connection.local);
         self.conn.binding = abi::Str::new(connection.binding.as_bytes());
         let Some(tls) = &connection.tls else { return };

@@ -34,6 +34,7 @@ proptest! {
     #[test]
     fn facts_arrive_as_they_left(
         connection in connections(),
+        client in option::of(ends().prop_filter("known", |end| *end != End::Unknown)),
         id in any::<u64>(),
         https in any::<bool>(),
         target in option::of(vec(any::<u8>(), 0..60)),
@@ -44,6 +45,7 @@ proptest! {
         let clock = Clock::read();
         let sent = Facts {
             connection: Arc::new(connection),
+            forwarded: client.map(|client| Box::new(Forwarded { client, proxies: Vec::new(), port: None })),
             request_id: RequestId(id),
             scheme: if https { Scheme::Https } else { Scheme::Http },
             target: target.map(Bytes::from),

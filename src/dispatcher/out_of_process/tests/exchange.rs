@@ -5,7 +5,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::{
     dispatcher::out_of_process::facts,
-    facts::{Base, Scheme, Tls},
+    facts::{Base, Forwarded, Scheme, Tls},
     failure::Code,
 };
 
@@ -165,14 +165,15 @@ async fn a_client_cannot_speak_for_the_host() {
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_is_added_to_its_own_list() {
+async fn a_trusted_proxy_is_added_to_the_list_that_it_was_believed() {
     let fake = Fake::listen();
-    let mut target = fake.target(Peer::Foreign { token: None });
-    target.trusted = Trust::networks(["198.51.100.0/24".parse().unwrap()]);
-    let forwarder = Forwarder::new(target);
+    let forwarder = Forwarder::new(fake.target(Peer::Foreign { token: None }));
     let mut request = get("/");
-    request.headers_mut().insert("x-forwarded-for", "203.0.113.1".parse().unwrap());
-    request.headers_mut().insert("x-forwarded-proto", "https".parse().unwrap());
+    let client = End::Ip("203.0.113.1:0".parse().unwrap());
+    let facts = request.extensions_mut().get_mut::<Facts>().unwrap();
+    facts.forwarded = Some(Box::new(Forwarded { client, proxies: Vec::new(), port: None }));
+    facts.scheme = Scheme::Https;
+    request.headers_mut().insert("x-forwarded-for", "1.1.1.1, 203.0.113.1".parse().unwrap());
     request.headers_mut().insert("connection", "x-forwarded-for".parse().unwrap());
 
     let (head, answer) = futures_util::future::join(

@@ -23,7 +23,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{Forwarder, Limits, Peer, Protocol, Target, Trust};
+use super::{Forwarder, Limits, Peer, Protocol, Target};
 use crate::{
     Body, Failure,
     body::BodyError,
@@ -58,7 +58,6 @@ impl Fake {
             endpoint: Endpoint::Unix(self.path.clone()),
             peer,
             limits: Limits::default(),
-            trusted: Trust::nobody(),
             protocol: Protocol::Http1,
         }
     }

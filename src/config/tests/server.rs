@@ -1,0 +1,21 @@
+//! Faults of `[server]`.
+
+use super::faults::before_the_site;
+
+#[test]
+fn trust_is_not_guessed() {
+    assert_eq!(
+        before_the_site("server.trusted_fields = 'forwarded'"),
+        "1:25: server.trusted_fields: has no effect without trusted_proxies; say there which proxies write these \
+         fields"
+    );
+    let fault = |network: &str| before_the_site(&format!("server.trusted_proxies = ['{network}']"));
+    let key = "1:27: server.trusted_proxies";
+    assert_eq!(fault("proxy"), format!("{key}: not a network, as \"10.0.0.0/8\" is: \"proxy\""));
+    assert_eq!(
+        fault("10.0.0.1/8"),
+        format!(
+            "{key}: has address bits behind its prefix (is \"10.0.0.1/8\"); did you mean \"10.0.0.0/8\"?"
+        )
+    );
+}
