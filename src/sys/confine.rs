@@ -9,7 +9,9 @@ use std::{fs::File, io, os::unix::process::CommandExt as _, process::Command};
 use rustix::{
     fs::{Gid, Mode, Uid},
     process::{Resource, Rlimit, setrlimit, umask},
-    thread::{set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid},
+    thread::{
+        clear_ambient_capability_set, set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +86,9 @@ impl Steps {
             set_thread_groups(&self.groups)?;
             set_thread_gid(group)?;
             set_thread_uid(user)?;
+            // Who was root has lost its capabilities by that. Those that a service manager gave to another user stay,
+            // and with the one to become somebody else, whoever runs next could become root.
+            clear_ambient_capability_set()?;
         }
         if self.no_new_privs {
             set_no_new_privs(true)?;
@@ -114,3 +119,50 @@ fn resources(limits: &Limits) -> Vec<(Resource, Rlimit)> {
 }
 
 const GRACE: u64 = 5;
+
+#[cfg(test)]
+mod tests {
+    use rustix::thread::{
+        CapabilitySet, CapabilitySets, configure_capability_in_ambient_set, set_capabilities,
+        set_keep_capabilities,
+    };
+
+    use super::*;
+
+    /// Becomes a user that may change users, as a service manager makes one. Only this thread does.
+    fn become_capable() {
+        let all = CapabilitySet::SETUID | CapabilitySet::SETGID;
+        set_keep_capabilities(true).unwrap();
+        set_thread_uid(Uid::from_raw(54_323)).unwrap();
+        let sets = CapabilitySets { effective: all, permitted: all, inheritable: all };
+        set_capabilities(None, sets).unwrap();
+        for one in all.iter() {
+            configure_capability_in_ambient_set(one, true).unwrap();
+        }
+    }
+
+    /// What a program may that is started with that.
+    fn capabilities_of(confined: &Confined) -> String {
+        let words = ["sh", "-c", "grep -E 'CapPrm|CapEff|CapAmb' /proc/self/status"].map(Into::into);
+        let image = Image::new("/bin/sh".as_ref(), &words, &[]).unwrap();
+        let mut command = Command::new("/bin/sh");
+        confine(&mut command, confined, None, image);
+        let output = command.output().unwrap();
+        String::from_utf8(output.stdout).unwrap().replace('\t', " ")
+    }
+
+    #[test]
+    fn who_runs_as_somebody_else_has_none_of_our_capabilities() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: only root can start processes as somebody else");
+            return;
+        }
+        let said = std::thread::spawn(|| {
+            become_capable();
+            let identity = Some(Identity { user: 54_324, group: 54_324, groups: vec![54_324] });
+            capabilities_of(&Confined { identity, ..Confined::default() })
+        });
+        let none = ["CapPrm", "CapEff", "CapAmb"].map(|set| format!("{set}: {:016x}\n", 0)).concat();
+        assert_eq!(said.join().unwrap(), none);
+    }
+}

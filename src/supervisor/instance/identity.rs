@@ -79,7 +79,8 @@ fn permitted(identity: Identity) -> Result<Identity, StartError> {
     if has.effective.contains(needed) {
         return Ok(identity);
     }
-    let advice = "the host may not start a process as another user or group; run it as root, or leave out user and group";
+    let advice = "the host may not start a process as another user or group; run it as root, give it CAP_SETUID, CAP_SETGID and \
+                  CAP_CHOWN, or leave out user and group";
     Err(unusable(&identity.user.to_string(), advice, io::ErrorKind::PermissionDenied.into()))
 }
 
