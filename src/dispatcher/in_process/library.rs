@@ -243,8 +243,10 @@ fn copies() -> io::Result<&'static Path> {
     if let Some(directory) = *directory {
         return Ok(directory);
     }
-    let made = owned::directory(&std::env::temp_dir(), PREFIX)?.keep();
-    Ok(*directory.insert(Box::leak(made.into_boxed_path())))
+    let (made, lock) = owned::directory(&std::env::temp_dir(), PREFIX)?;
+    // For as long as the process.
+    std::mem::forget(lock);
+    Ok(*directory.insert(Box::leak(made.keep().into_boxed_path())))
 }
 
 const PREFIX: &str = "cohost-libraries-";

@@ -1,28 +1,59 @@
 //! Directories that belong to this process, and those whose process is no more.
 //!
 //! In: a place, and what the directory is for. Out: a directory that nobody else can read, named after the process.
-//! Never: removes one whose process may live.
+//! Never: removes one whose process may live. The number alone does not tell: a process of another container that shares
+//! the place is not seen from here. So each directory is locked for as long as its process lives.
 
 use std::{
-    fs::{self, Permissions},
+    fs::{self, File, OpenOptions, Permissions},
     io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
 };
 
 use rustix::{
+    fs::{FlockOperation, OFlags, flock},
     io::Errno,
     process::{Pid, test_kill_process},
 };
 use tempfile::TempDir;
 
 /// Makes a directory in `place` whose name begins with `prefix`, and removes those of this prefix that were left behind.
-pub(super) fn directory(place: &Path, prefix: &str) -> io::Result<TempDir> {
+///
+/// It is ours for as long as the lock is kept.
+pub(super) fn directory(place: &Path, prefix: &str) -> io::Result<(TempDir, Lock)> {
     sweep(place, prefix);
-    tempfile::Builder::new()
+    let directory = tempfile::Builder::new()
         .prefix(&format!("{prefix}{}-", std::process::id()))
         .permissions(Permissions::from_mode(0o700))
-        .tempdir_in(place)
+        .tempdir_in(place)?;
+    let lock = Lock::of(directory.path())?;
+    Ok((directory, lock))
+}
+
+/// Says that the process of a directory lives; the system lets go of it however that ends.
+#[derive(Debug)]
+pub(super) struct Lock(#[expect(dead_code, reason = "kept open")] File);
+
+impl Lock {
+    /// That of a directory of this process.
+    pub(super) fn of(directory: &Path) -> io::Result<Self> {
+        let file = open(directory)?;
+        // Where a file system has no locks, the number of the process has to do.
+        let _ = flock(&file, FlockOperation::NonBlockingLockShared);
+        Ok(Self(file))
+    }
+}
+
+fn open(directory: &Path) -> io::Result<File> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(directory)
+}
+
+fn is_locked(directory: &Path) -> bool {
+    // What cannot be opened is another user's, or no directory; there is nothing to be done about that.
+    open(directory)
+        .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK))
 }
 
 fn sweep(place: &Path, prefix: &str) {
@@ -32,7 +63,7 @@ fn sweep(place: &Path, prefix: &str) {
         let process = name.to_str().and_then(|name| name.strip_prefix(prefix)?.split_once('-'));
         let Some(process) = process.and_then(|(process, _)| process.parse().ok()) else { continue };
         let Some(process) = Pid::from_raw(process) else { continue };
-        if test_kill_process(process) == Err(Errno::SRCH) {
+        if test_kill_process(process) == Err(Errno::SRCH) && !is_locked(&entry.path()) {
             // Another user's stay; there is nothing to be done about them.
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -53,9 +84,25 @@ mod tests {
         let others = place.path().join(format!("y-{}-left", gone.id()));
         fs::create_dir(&left).unwrap();
         fs::create_dir(&others).unwrap();
-        let first = directory(place.path(), "x-").unwrap();
+        let (first, _lock) = directory(place.path(), "x-").unwrap();
         let _second = directory(place.path(), "x-").unwrap();
         assert!(!left.exists() && others.exists() && first.path().exists());
         assert_eq!(fs::metadata(first.path()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn what_belongs_to_a_process_that_cannot_be_seen_from_here_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        // As of a process in another container, where it has this number.
+        let elsewhere = place.path().join(format!("x-{}-elsewhere", gone.id()));
+        fs::create_dir(&elsewhere).unwrap();
+        let lock = Lock::of(&elsewhere).unwrap();
+        drop(directory(place.path(), "x-").unwrap());
+        assert!(elsewhere.exists());
+        drop(lock);
+        drop(directory(place.path(), "x-").unwrap());
+        assert!(!elsewhere.exists());
     }
 }

@@ -34,6 +34,7 @@ pub struct Pins {
 #[derive(Debug)]
 struct Store {
     directory: PathBuf,
+    _lock: owned::Lock,
     /// What was copied already, to know it again without a look into it.
     known: Mutex<HashMap<PathBuf, (Stamp, PathBuf)>>,
 }
@@ -55,9 +56,9 @@ impl Pins {
     /// # Errors
     /// The directory cannot be made.
     pub fn new(place: &Path) -> io::Result<Self> {
-        let directory = owned::directory(place, PREFIX)?;
+        let (directory, lock) = owned::directory(place, PREFIX)?;
         pass_through(directory.path())?;
-        Ok(Self::in_directory(directory.keep()))
+        Ok(Self::in_directory(directory.keep(), lock))
     }
 
     /// The store that has this copy, made by the program that was in this process before. A store of its own, if it is of
@@ -70,13 +71,13 @@ impl Pins {
         let name = store.and_then(Path::file_name).and_then(OsStr::to_str);
         let ours = name.is_some_and(|name| name.starts_with(&format!("{PREFIX}{}-", std::process::id())));
         match store.filter(|_| ours) {
-            Some(store) => Ok(Self::in_directory(store.to_owned())),
+            Some(store) => Ok(Self::in_directory(store.to_owned(), owned::Lock::of(store)?)),
             None => Self::new(place),
         }
     }
 
-    fn in_directory(directory: PathBuf) -> Self {
-        Self { store: Arc::new(Store { directory, known: Mutex::default() }) }
+    fn in_directory(directory: PathBuf, lock: owned::Lock) -> Self {
+        Self { store: Arc::new(Store { directory, _lock: lock, known: Mutex::default() }) }
     }
 
     /// Copies the library at `path`, unless it was copied before. Blocks for as long as that takes.
