@@ -14,11 +14,15 @@ use std::{
     mem::{MaybeUninit, offset_of},
     ops::Range,
     path::{Path, PathBuf},
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{
+        LazyLock, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use cohost_abi as abi;
 use libloading::os::unix::{self, RTLD_LOCAL, RTLD_NOW};
+use tempfile::TempDir;
 
 use super::{
     listening, owned, place,
@@ -56,22 +60,19 @@ impl Library {
     pub fn open_pinned(path: &Path, pinned: &Path) -> Result<Self, LoadError> {
         let examined = preflight::examine_copy(path, pinned)?;
         listening::before();
-        count_generation(path)?;
+        let counted = Counted::one_more(path)?;
         // Also of what is pinned: the loader would take a second generation of one file for the first.
         let copy = private_copy(path, pinned)?;
-        // What was examined and what is opened must be the same: the file may be replaced at any moment.
-        preflight::examine(&copy).map_err(|_| changed(path))?;
-        open_siblings(&examined, &copy);
-        let library = open(&copy).map_err(|said| {
-            let said = said.replace(&*copy.to_string_lossy(), &path.to_string_lossy());
-            LoadError::from_loader(path, &said, &examined)
-        })?;
+        let library = open_copy(path, &copy, &examined)?;
+        // From here on it is mapped, whatever comes of it.
+        counted.stays();
+        let copy = copy.stays();
         // SAFETY: the examination says that the symbol is data, of the descriptor's kind.
         let symbol = unsafe { library.get::<*const c_void>(abi::ENTRY_SYMBOL) };
         let symbol = symbol.map(|symbol| *symbol).ok().filter(|symbol| !symbol.is_null());
-        let symbol = symbol.ok_or_else(|| LoadError::EntryMissing { path: path.to_owned() })?;
         // Never closed, so the descriptor is there for ever.
         std::mem::forget(library);
+        let symbol = symbol.ok_or_else(|| LoadError::EntryMissing { path: path.to_owned() })?;
         // SAFETY: data of the library, which the examination took for a descriptor.
         let app = unsafe { descriptor(symbol, path) }?;
         if let Some(note) = examined.note {
@@ -172,6 +173,18 @@ unsafe fn text(name: *const std::ffi::c_char) -> Option<&'static str> {
     unsafe { CStr::from_ptr(name) }.to_str().ok()
 }
 
+/// Opens a copy of what is at `path`.
+fn open_copy(path: &Path, copy: &Copied, examined: &preflight::Library) -> Result<unix::Library, LoadError> {
+    let Copied { file, .. } = copy;
+    // What was examined and what is opened must be the same: the file may be replaced at any moment.
+    preflight::examine(file).map_err(|_| changed(path))?;
+    open_siblings(examined, file);
+    open(file).map_err(|said| {
+        let said = said.replace(&*file.to_string_lossy(), &path.to_string_lossy());
+        LoadError::from_loader(path, &said, examined)
+    })
+}
+
 /// Opens a file with all that it needs, or says what the loader said.
 fn open(file: &Path) -> Result<unix::Library, String> {
     // SAFETY: running the library's constructors is what the operator asked for; the file was examined, or is one that
@@ -205,35 +218,70 @@ fn open_siblings(library: &preflight::Library, copy: &Path) {
     }
 }
 
-fn count_generation(path: &Path) -> Result<(), LoadError> {
-    static GENERATIONS: LazyLock<Mutex<HashMap<PathBuf, usize>>> = LazyLock::new(Mutex::default);
-    let mut generations = GENERATIONS.lock().unwrap_or_else(PoisonError::into_inner);
-    let count = generations.entry(path.to_owned()).or_default();
-    if *count >= MOST_GENERATIONS {
-        return Err(LoadError::TooManyGenerations { path: path.to_owned(), limit: MOST_GENERATIONS });
+/// A generation that counts, unless it goes away before it stays.
+struct Counted<'a>(&'a Path);
+
+/// Generations by file.
+static GENERATIONS: LazyLock<Mutex<HashMap<PathBuf, usize>>> = LazyLock::new(Mutex::default);
+
+impl<'a> Counted<'a> {
+    fn one_more(path: &'a Path) -> Result<Self, LoadError> {
+        let mut generations = GENERATIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = generations.entry(path.to_owned()).or_default();
+        if *count >= MOST_GENERATIONS {
+            return Err(LoadError::TooManyGenerations { path: path.to_owned(), limit: MOST_GENERATIONS });
+        }
+        *count += 1;
+        Ok(Self(path))
     }
-    *count += 1;
-    Ok(())
+
+    /// It is in memory, and will be.
+    fn stays(self) {
+        std::mem::forget(self);
+    }
+}
+
+/// What the loader refused is not in memory, and may be tried as often as somebody likes.
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let mut generations = GENERATIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = generations.get_mut(self.0) {
+            *count -= 1;
+        }
+    }
+}
+
+/// A copy of a library, which is removed unless it stays.
+struct Copied {
+    directory: TempDir,
+    file: PathBuf,
+}
+
+impl Copied {
+    /// It was opened. Debuggers read the file, and so do backtraces.
+    fn stays(self) -> PathBuf {
+        let _kept = self.directory.keep();
+        self.file
+    }
 }
 
 /// Copies the library to where nobody overwrites it, under a name never used before.
 ///
 /// The loader takes two files of one path, or of one inode, for the same library, and gives back the old one.
-fn private_copy(path: &Path, pinned: &Path) -> Result<PathBuf, LoadError> {
-    static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+fn private_copy(path: &Path, pinned: &Path) -> Result<Copied, LoadError> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
     let failed = |error: io::Error| LoadError::Refused {
         path: path.to_owned(),
         message: format!("cannot make a private copy of it: {error}"),
         hint: "the system's directory for temporary files must be writable and allow code",
     };
-    let directory = copies().map_err(|error| failed(io::Error::new(error.kind(), error.to_string())))?;
-    let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let copy = directory.join(number.to_string());
-    fs::create_dir(&copy).map_err(failed)?;
+    let all = copies().map_err(failed)?;
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let directory = tempfile::Builder::new().prefix(&format!("{number}-")).tempdir_in(all).map_err(failed)?;
     // Its own name, so that backtraces and debuggers show it.
-    let copy = copy.join(path.file_name().unwrap_or_else(|| "application.so".as_ref()));
-    fs::copy(pinned, &copy).map_err(failed)?;
-    Ok(copy)
+    let file = directory.path().join(path.file_name().unwrap_or_else(|| "application.so".as_ref()));
+    fs::copy(pinned, &file).map_err(failed)?;
+    Ok(Copied { directory, file })
 }
 
 /// The directory of this process's copies. It stays: debuggers read the files, and so do backtraces.

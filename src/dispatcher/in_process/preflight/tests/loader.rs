@@ -1,8 +1,9 @@
 //! The loader's own words (glibc 2.36, as they were heard), and the errors they become.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Code, Library, LoadError, Workshop, examine, says, sound};
+use crate::dispatcher::in_process;
 
 /// What becomes of `message`, said of a library that was fine until then.
 fn heard(message: &str) -> LoadError {
@@ -102,4 +103,23 @@ fn what_the_loader_finds_out_after_us_has_codes_of_its_own() {
         Code::TooManyGenerations,
         &["16", "restart"],
     );
+}
+
+#[test]
+fn a_library_that_cannot_be_loaded_leaves_nothing_behind_and_may_be_tried_again_and_again() {
+    let workshop = Workshop::new();
+    let source = format!("{}int nowhere(void); int shop(void) {{ return nowhere(); }}", sound());
+    let path = workshop.path("refused.so");
+    std::fs::rename(workshop.library(&source, &[]), &path).unwrap();
+    for _ in 0..150 {
+        let refused = in_process::Library::open(&path).expect_err("nobody defines the symbol");
+        says(&refused, Code::DependencyMissing, &["`nowhere`"]);
+    }
+    let ours = format!("cohost-libraries-{}-", std::process::id());
+    let within = |directory: PathBuf| std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let copies = within(std::env::temp_dir())
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&ours))
+        .flat_map(|entry| within(entry.path()))
+        .filter(|copy| copy.path().join("refused.so").exists());
+    assert_eq!(copies.count(), 0);
 }
