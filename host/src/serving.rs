@@ -6,6 +6,7 @@
 use std::{
     os::fd::OwnedFd,
     sync::{Arc, PoisonError},
+    time::Duration,
 };
 
 use cohost::{
@@ -18,7 +19,10 @@ use cohost::{
     server::{Listening, Stopped},
     supervisor::worker::{Change, Edition as Number, Failed, Report, Reports},
 };
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::Interval,
+};
 
 use crate::{
     edition::Edition,
@@ -43,6 +47,8 @@ pub(crate) struct Serving {
     retiring: JoinSet<Ended>,
     reports: Arc<Reports>,
     shown: Arc<Shown>,
+    /// When to count what is left of generations.
+    count: Interval,
 }
 
 /// A change that is under way.
@@ -67,9 +73,19 @@ impl Serving {
         let mut server = hosting.server(router.clone(), listeners);
         let listening = server.listening();
         let (sockets, retiring) = (Vec::new(), JoinSet::new());
-        let changing = None;
-        let serving =
-            Self { hosting, router, listening, addresses, sockets, changing, retiring, reports, shown };
+        let (changing, count) = (None, tokio::time::interval(COUNT_EVERY));
+        let serving = Self {
+            hosting,
+            router,
+            listening,
+            addresses,
+            sockets,
+            changing,
+            retiring,
+            reports,
+            shown,
+            count,
+        };
         (serving, server)
     }
 
@@ -127,6 +143,16 @@ impl Serving {
         tokio::select! {
             failed = started(&mut self.changing) => self.decide(failed),
             Some(_) = self.retiring.join_next() => {}
+            _ = self.count.tick() => self.tell_left(),
+        }
+    }
+
+    /// Starts that fail leave their library in memory, until the process may load it no more. A worker that nobody changes
+    /// would otherwise refuse the application for good, whatever was in its way.
+    fn tell_left(&self) {
+        let left = self.left();
+        if left >= CROWDED {
+            self.reports.send(&Report::Left { left });
         }
     }
 
@@ -236,3 +262,9 @@ async fn started(changing: &mut Option<Changing>) -> Vec<Failed> {
         None => std::future::pending().await,
     }
 }
+
+/// A start that fails is tried once a minute, so that a few are left until the next count.
+const COUNT_EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// Generations in vain that are reason enough for a fresh worker. A process may have 100 of one library.
+const CROWDED: usize = 64;

@@ -55,6 +55,7 @@ impl Supervisor {
                 Vec::new()
             }
             Heard::Report(Report::Stuck(stuck)) => self.stuck(generation, &stuck),
+            Heard::Report(Report::Left { left }) => self.crowded(generation, left),
             Heard::Report(Report::Changed { edition, left }) => {
                 if let Some(worker) = self.workers.get_mut(&generation) {
                     worker.edition = edition;

@@ -180,6 +180,16 @@ impl Supervisor {
         Vec::new()
     }
 
+    /// A worker has loaded so much in vain that a fresh one is better.
+    pub(super) fn crowded(&mut self, generation: Generation, left: usize) -> Vec<Event> {
+        if self.serving_worker() == Some(generation) && self.stop == Stop::NotAsked {
+            let why = "starts of applications in process fail again and again, and each leaves its library in memory";
+            tracing::warn!(why, libraries = left, "recycling the worker");
+            self.changes.wish(Wish::RecycleAll, None);
+        }
+        Vec::new()
+    }
+
     /// Has what is in force now be what is kept fresh.
     fn follow(&mut self) {
         let of = (self.plan.edition(), self.serving_worker());

@@ -157,6 +157,11 @@ pub enum Report {
         #[serde(default)]
         left: usize,
     },
+    /// It goes on, and has loaded much in vain: applications whose start fails again and again.
+    Left {
+        /// As in `Changed`.
+        left: usize,
+    },
     /// It wants an instance.
     Want(Box<Want>),
     /// It has no more use for one.
@@ -251,6 +256,7 @@ mod tests {
             Report::Ready { failed: vec!["shop".to_owned()] },
             Report::Stuck(Stuck { application: "shop".to_owned(), at: "GET /basket".to_owned() }),
             Report::Changed { edition: Edition(2), left: 4 },
+            Report::Left { left: 70 },
             Report::Refused { edition: Edition(2), failed: vec![failed], left: 5 },
         ] {
             assert_eq!(read(&line(&report)), Some(report));
