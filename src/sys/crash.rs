@@ -32,7 +32,17 @@ pub(crate) const STACK_LENGTH: usize = 6;
 pub(crate) const STACK_WORDS: usize = 1024;
 
 /// Signals by which a process ends when its code did what cannot be done.
-const SIGNALS: [c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT];
+const SIGNALS: [c_int; 7] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGABRT,
+    // What `__builtin_trap` and `abort` of Rust are on some machines, and a breakpoint that was forgotten on all.
+    libc::SIGTRAP,
+    // A system call that a sandbox does not allow.
+    libc::SIGSYS,
+];
 
 struct Noting {
     note: &'static [AtomicU64],
@@ -101,8 +111,9 @@ extern "C" fn on_signal(signal: c_int, about: *mut libc::siginfo_t, context: *mu
     let place = SIGNALS.iter().position(|known| *known == signal).unwrap_or_default();
     // SAFETY: what the system itself has said before.
     unsafe { libc::sigaction(signal, &raw const noting.previous[place], ptr::null_mut()) };
-    // What code did happens again as soon as it goes on, and with it the signal. One that was sent does not.
-    if about.si_code <= 0 {
+    // What code did happens again as soon as it goes on, and with it the signal. One that was sent does not, and neither
+    // does what comes only after an instruction.
+    if about.si_code <= 0 || matches!(signal, libc::SIGTRAP | libc::SIGSYS) {
         // SAFETY: allowed in a handler; it waits until this one has returned.
         unsafe { libc::raise(signal) };
     }
@@ -136,7 +147,9 @@ fn copy(stack: u64, into: &[AtomicU64]) -> u64 {
     let room = libc::iovec { iov_base: into.as_ptr().cast_mut().cast(), iov_len: wanted as usize };
     // Page by page: the system copies a piece whole or not at all.
     let first = PAGE - stack % PAGE;
-    let pieces = [(stack, first), (stack + first, PAGE), (stack + first + PAGE, wanted - first - PAGE)];
+    // It may be anywhere: the thread has crashed.
+    let after = |length: u64| stack.wrapping_add(length);
+    let pieces = [(stack, first), (after(first), PAGE), (after(first + PAGE), wanted - first - PAGE)];
     let pieces = pieces.map(|(from, length)| libc::iovec {
         iov_base: ptr::with_exposed_provenance_mut(from as usize),
         iov_len: length as usize,

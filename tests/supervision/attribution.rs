@@ -32,6 +32,7 @@ async fn a_crash_is_told_with_the_application_and_the_request_that_did_it() {
     for (nth, (path, signal, address)) in [
         ("/segfault?secret=1", "SIGSEGV", Some("0x8")),
         ("/abort", "SIGABRT", None),
+        ("/trap", "SIGTRAP", None),
         // Rust's own handler, which runs after the note, says so on stderr and aborts.
         ("/stack-overflow", "SIGABRT", None),
     ]

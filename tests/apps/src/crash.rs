@@ -18,6 +18,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route("/panic-payload", any(panic_payload))
         .route("/abort", any(async || -> () { std::process::abort() }))
         .route("/segfault", any(async || -> () { write_nowhere() }))
+        .route("/trap", any(async || -> () { trap() }))
         .route("/segfault-in-thread", any(segfault_in_thread))
         .route("/abort-in-thread", any(abort_in_thread))
         .route("/segfault-mid-stream", any(segfault_mid_stream))
@@ -120,6 +121,20 @@ pub(crate) fn write_nowhere() {
     let nowhere = ptr::without_provenance_mut::<u8>(8);
     // SAFETY: none. The lowest page is never mapped, so that this ends the process; that is what it is for.
     unsafe { nowhere.write_volatile(1) };
+}
+
+/// A breakpoint that nobody takes out.
+fn trap() {
+    // SAFETY: none, as above. It would go on if nobody ended the process.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!("int3");
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!("brk #0");
+    }
 }
 
 /// Calls itself until the stack is full.
