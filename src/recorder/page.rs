@@ -68,7 +68,8 @@ pub(super) fn new_slot() -> Option<Slot> {
 /// All slots that were ever used.
 pub(crate) fn slots() -> impl Iterator<Item = Slot> {
     let used = page()[head::SLOTS].load(Ordering::Relaxed);
-    (0..used as usize).map(at)
+    // An application may have written there what it should not.
+    (0..usize::try_from(used).unwrap_or(MOST_SLOTS).min(MOST_SLOTS)).map(at)
 }
 
 fn at(number: usize) -> Slot {

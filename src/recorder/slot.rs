@@ -118,9 +118,10 @@ impl Slot {
         !self.sequence().is_multiple_of(2)
     }
 
-    /// What is written there now, all of it.
-    pub(crate) fn words(self) -> Vec<u64> {
-        self.0.iter().map(|word| word.load(Ordering::Acquire)).collect()
+    /// What is written there, all of it; `None` if the thread is no longer where it was at `sequence`.
+    pub(crate) fn words_at(self, sequence: u64) -> Option<Vec<u64>> {
+        let words = self.0.iter().map(|word| word.load(Ordering::Acquire)).collect();
+        (self.sequence() == sequence).then_some(words)
     }
 
     pub(crate) fn doing(self) -> Doing {

@@ -92,7 +92,8 @@ fn send(thread: u32, signal: c_int) -> bool {
 extern "C" fn on_signal(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: asks for a number.
     let thread = unsafe { libc::gettid() };
-    if ASKED.load(Ordering::Acquire) != thread.unsigned_abs() {
+    let is_asked = || ASKED.load(Ordering::Acquire) == thread.unsigned_abs();
+    if !is_asked() {
         return;
     }
     // SAFETY: every thread has its own, which is there for as long as the thread.
@@ -109,7 +110,8 @@ extern "C" fn on_signal(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void)
             ADDRESSES[depth].store(address, Ordering::Relaxed);
             depth += 1;
         }
-        depth < DEPTH
+        // It may have taken so long that another one is asked by now.
+        depth < DEPTH && is_asked()
     };
     // SAFETY: nobody else walks with this crate, and only one thread is asked at a time; the walk takes no memory, and no
     // lock where the system's library has none for it. Where it has, the thread that asked waits no longer than it likes.
@@ -119,7 +121,9 @@ extern "C" fn on_signal(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void)
         ADDRESSES[0].store(instruction as usize, Ordering::Relaxed);
         depth = 1;
     }
-    WRITTEN.store(depth + 1, Ordering::Release);
+    if is_asked() {
+        WRITTEN.store(depth + 1, Ordering::Release);
+    }
     // SAFETY: as above.
     unsafe { errno.write(before) };
 }

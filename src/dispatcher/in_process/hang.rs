@@ -45,13 +45,23 @@ pub fn when_one_hangs(told: impl Fn(&Hang) + Send + Sync + 'static) {
     let _ = TOLD.set(Box::new(told));
 }
 
-/// Tells of a thread. Nothing, if it is gone: it ended in the application, and nobody waits for it.
-pub(super) fn report(application: Arc<str>, generation: u32, inside: &Inside, time: Duration) {
+/// Tells of a thread. Nothing, if it is gone: it ended in the application, and nobody waits for it. Nor if it is not there
+/// any more once it has answered: then the application has given it back, and what it answered is about somebody else.
+pub(super) fn report(
+    application: Arc<str>,
+    generation: u32,
+    inside: &Inside,
+    time: Duration,
+    is_there: &dyn Fn() -> bool,
+) {
     let stack = match stack::of(inside.thread) {
         Stack::Functions(functions) => functions,
         Stack::Gone => return,
         Stack::Silent => in_the_system(inside.thread),
     };
+    if !is_there() {
+        return;
+    }
     let hang = Hang {
         application,
         generation,
@@ -85,4 +95,31 @@ fn in_the_system(thread: u32) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::recorder::Doing;
+
+    #[test]
+    fn a_thread_that_was_given_back_meanwhile_is_no_hang() {
+        static HEARD: Mutex<Vec<Arc<str>>> = Mutex::new(Vec::new());
+        when_one_hangs(|hang| HEARD.lock().unwrap().push(Arc::clone(&hang.application)));
+        let thread = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+        let (method, path) = ("GET".to_owned(), "/".to_owned());
+        let inside = Inside {
+            thread,
+            application: 0,
+            doing: Doing::Serving,
+            request: Some(RequestId(1)),
+            method,
+            path,
+        };
+        report("back".into(), 1, &inside, Duration::from_secs(90), &|| false);
+        report("held".into(), 1, &inside, Duration::from_secs(90), &|| true);
+        assert_eq!(*HEARD.lock().unwrap(), ["held".into()]);
+    }
 }

@@ -101,7 +101,10 @@ fn watch_for_ever() {
         std::thread::park_timeout(LOOK_EVERY);
         let now = Instant::now();
         for slot in slots() {
-            watchdog.look_at(now, slot).into_iter().for_each(Finding::report);
+            if let Some(finding) = watchdog.look_at(now, slot) {
+                let is_there = || slot.sequence() == finding.sequence;
+                finding.report(&is_there);
+            }
         }
         listening::look(now);
     }
@@ -130,6 +133,8 @@ enum Told {
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     told: Told,
+    /// Of its slot, for as long as the application holds it.
+    sequence: u64,
     inside: recorder::Inside,
     time: Duration,
 }
@@ -146,7 +151,8 @@ impl Watchdog {
         if sequence.is_multiple_of(2) || time < HELD_TOO_LONG.min(SHORTEST_HANG) || seen.told == Told::Hung {
             return None;
         }
-        let inside = recorder::Inside::read(&slot.words()).filter(|inside| inside.doing == Doing::Serving)?;
+        let inside = slot.words_at(sequence).and_then(|words| recorder::Inside::read(&words));
+        let inside = inside.filter(|inside| inside.doing == Doing::Serving)?;
         let limit = Registered::known(inside.application).and_then(|known| known.hang_timeout);
         let told = match limit {
             Some(limit) if time >= limit => Told::Hung,
@@ -157,15 +163,15 @@ impl Watchdog {
             return None;
         }
         seen.told = told;
-        Some(Finding { told, inside, time })
+        Some(Finding { told, sequence, inside, time })
     }
 }
 
 impl Finding {
-    fn report(self) {
+    fn report(&self, is_there: &dyn Fn() -> bool) {
         let Some(known) = Registered::known(self.inside.application) else { return };
         if self.told == Told::Hung {
-            hang::report(known.name, known.generation, &self.inside, self.time);
+            hang::report(known.name, known.generation, &self.inside, self.time, is_there);
             return;
         }
         tracing::warn!(
