@@ -41,6 +41,8 @@ struct Open {
     file: fs::File,
     identity: Identity,
     begun: SystemTime,
+    /// How large it was when it was looked at last, or written: a smaller one was cut, and begins anew.
+    size: u64,
     /// Its last line broke off.
     torn: bool,
 }
@@ -126,7 +128,9 @@ impl File {
         let room = self.room(size, now);
         let mut count = fitting(text, room);
         if count == 0 && size > 0 {
-            if self.rotate()? == Rotated::Done {
+            // It is not for others to decide that a file grows for ever.
+            let patient = self.output.size.is_none_or(|limit| size < limit.saturating_mul(2));
+            if self.rotate(patient)? == Rotated::Done {
                 return Ok(());
             }
             count = text.len();
@@ -144,6 +148,7 @@ impl File {
             match open.file.write(now) {
                 Ok(written @ 1..) => {
                     open.torn = now[written - 1] != b'\n';
+                    open.size += written as u64;
                     now = &now[written..];
                     *text = &text[written..];
                 }
@@ -170,10 +175,13 @@ impl File {
     fn opened(&mut self, now: SystemTime) -> io::Result<u64> {
         match fs::symlink_metadata(&self.path) {
             Ok(there) if !there.is_file() => Err(io::Error::other("there is something that is no file")),
-            Ok(there) if self.open.as_ref().is_some_and(|open| open.identity == Identity::of(&there)) => {
-                Ok(there.len())
-            }
-            Ok(_) => self.open(now),
+            Ok(there) => match &mut self.open {
+                Some(open) if open.identity == Identity::of(&there) && open.size <= there.len() => {
+                    open.size = there.len();
+                    Ok(there.len())
+                }
+                _ => self.open(now),
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::DirBuilder::new().recursive(true).mode(FOLDER).create(&self.output.folder)?;
                 self.open(now)
@@ -205,13 +213,14 @@ impl File {
         }
         let begun = batch::begun(&head[..read]).unwrap_or(now);
         let identity = Identity::of(&there);
-        self.open = Some(Open { file, identity, begun, torn: last != *b"\n" });
-        Ok(there.len())
+        let (size, torn) = (there.len(), last != *b"\n");
+        self.open = Some(Open { file, identity, begun, size, torn });
+        Ok(size)
     }
 
-    fn rotate(&mut self) -> io::Result<Rotated> {
+    fn rotate(&mut self, patient: bool) -> io::Result<Rotated> {
         let Some(open) = self.open.take() else { return Ok(Rotated::Done) };
-        if flock(&open.file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if flock(&open.file, FlockOperation::NonBlockingLockExclusive).is_err() && patient {
             // Another host is doing it, or somebody makes a copy. It is not worth waiting for.
             self.open = Some(open);
             return Ok(Rotated::Busy);

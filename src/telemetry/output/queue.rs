@@ -14,7 +14,7 @@ use super::{
     Line, Outputs, Printer,
     batch::{self, Batch, Lost},
 };
-use crate::options::Destination;
+use crate::options::{Destination, Output};
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -34,8 +34,10 @@ struct Inner {
     taken: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
+    /// Where it goes: what is said of that later is for what comes then.
+    output: Output,
     text: Vec<u8>,
     lost: Lost,
 }
@@ -47,8 +49,10 @@ pub(super) struct Work {
 }
 
 impl Queue {
+    /// Closes the files, too: some may belong to applications that are no more, and others open again with the next line.
     pub(super) fn keep(&self, outputs: Outputs) {
         self.inner().outputs = outputs;
+        self.reopen();
     }
 
     pub(super) fn reopen(&self) {
@@ -60,14 +64,16 @@ impl Queue {
     pub(super) fn push(&self, printer: Printer<'_>, line: Line<'_>, now: SystemTime) -> bool {
         let mut inner = self.inner();
         let name = printer.application.unwrap_or(NOBODY);
-        let output = inner.outputs.applications.get(name).unwrap_or(&inner.outputs.default);
+        let Inner { outputs, waiting, .. } = &mut *inner;
+        let output = outputs.applications.get(name).unwrap_or(&outputs.default);
         if output.to != Destination::Files {
             return false;
         }
-        if !inner.waiting.contains_key(name) {
-            inner.waiting.insert(Arc::from(name), Waiting::default());
+        if !waiting.contains_key(name) {
+            let (output, text, lost) = (output.clone(), Vec::new(), Lost::default());
+            waiting.insert(Arc::from(name), Waiting { output, text, lost });
         }
-        let waiting = inner.waiting.get_mut(name).expect("it was just put there");
+        let waiting = waiting.get_mut(name).expect("it was just put there");
         if waiting.lost.is_none() && waiting.text.len() + line.text.len() <= ROOM {
             batch::append(&mut waiting.text, printer, line, now);
         } else {
@@ -82,14 +88,8 @@ impl Queue {
     pub(super) fn next(&self) -> Work {
         let idle = |inner: &mut Inner| inner.waiting.is_empty() && !inner.reopen;
         let mut inner = self.filled.wait_while(self.inner(), idle).unwrap_or_else(PoisonError::into_inner);
-        let Inner { outputs, waiting, .. } = &mut *inner;
-        let batches: Vec<_> = waiting
-            .drain()
-            .map(|(application, Waiting { text, lost })| {
-                let output = outputs.applications.get(&application).unwrap_or(&outputs.default).clone();
-                Batch { application, output, text, lost }
-            })
-            .collect();
+        let batch = |(application, Waiting { output, text, lost })| Batch { application, output, text, lost };
+        let batches: Vec<_> = inner.waiting.drain().map(batch).collect();
         inner.taken = batches.len();
         Work { reopen: std::mem::take(&mut inner.reopen), batches }
     }
@@ -126,7 +126,6 @@ mod tests {
         super::{End, Stream},
         *,
     };
-    use crate::options::Output;
 
     fn queue() -> Queue {
         let queue = Queue::default();
@@ -169,6 +168,17 @@ mod tests {
         assert!(shop.lost.is_none());
         push(&queue, Some("flood"), b"room again");
         assert!(queue.next().batches[0].lost.is_none());
+    }
+
+    #[test]
+    fn what_was_taken_for_a_file_goes_there_whatever_is_said_then() {
+        let queue = queue();
+        push(&queue, Some("shop"), b"a");
+        queue.keep(Outputs::default());
+        let work = queue.next();
+        assert_eq!(work.batches[0].output.to, Destination::Files);
+        assert!(work.reopen, "files of applications that are no more are closed");
+        assert!(!push(&queue, Some("shop"), b"b"));
     }
 
     #[test]

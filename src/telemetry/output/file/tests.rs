@@ -133,6 +133,35 @@ fn a_file_that_was_moved_or_removed_is_noticed() {
 }
 
 #[test]
+fn a_file_that_was_cut_is_as_old_as_its_first_line_from_then_on() {
+    let mut kept = Kept::new(None, 3);
+    kept.lines(&["a"]);
+    kept.now += Duration::from_secs(3599);
+    fs::File::create(kept.path(LOG)).unwrap();
+    kept.lines(&["b"]);
+    kept.now += Duration::from_secs(3599);
+    kept.lines(&["c"]);
+    assert_eq!((kept.names(), kept.read(LOG)), (vec![LOG.to_owned()], vec!["b".into(), "c".into()]));
+    kept.now += Duration::from_secs(1);
+    kept.lines(&["d"]);
+    assert_eq!((kept.read(FIRST), kept.read(LOG)), (vec!["b".into(), "c".into()], vec!["d".into()]));
+}
+
+#[test]
+fn whoever_locks_a_file_does_not_make_it_grow_for_ever() {
+    let mut kept = Kept::new(Some(2 * LINE), 3);
+    kept.lines(&["a"]);
+    let reader = fs::File::open(kept.path(LOG)).unwrap();
+    flock(&reader, FlockOperation::NonBlockingLockShared).unwrap();
+    for line in ["b", "c", "d"] {
+        kept.lines(&[line]);
+    }
+    assert_eq!((kept.names().len(), kept.read(LOG)), (1, ["a", "b", "c", "d"].map(String::from).to_vec()));
+    kept.lines(&["e"]);
+    assert_eq!((kept.read(FIRST).len(), kept.read(LOG)), (4, vec!["e".to_owned()]));
+}
+
+#[test]
 fn what_cannot_be_written_is_counted_and_the_count_is_written_in_its_place() {
     let mut kept = Kept::new(None, 3);
     kept.lines(&["a"]);
