@@ -3,10 +3,11 @@
 //! In: callsites and events of an application, whether it is in this process or in one of its own. Out: events with
 //! the application's target, level and fields, and two fields more: `application` and `request_id`. Filters and
 //! formats work as for the host's own. Never: forgets a callsite. They are leaked, as `tracing` asks, and there are as
-//! many as there are places in the code of all applications that log.
+//! many as there are places in the code of all applications that log. A process that tells of more is not believed.
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{
         LazyLock, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU8, Ordering},
@@ -59,12 +60,52 @@ pub(crate) enum Typed {
     F64(f64),
 }
 
+impl fmt::Display for Typed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::U64(value) => value.fmt(f),
+            Self::I64(value) => value.fmt(f),
+            Self::Bool(value) => value.fmt(f),
+            Self::F64(value) => value.fmt(f),
+        }
+    }
+}
+
 /// Makes a callsite known; the number is for [`enabled`] and [`write`], and for ever.
 pub(crate) fn register(site: Callsite) -> (u64, Wanted) {
     let known = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner).get(&site).copied();
     // Not under the lock: registering calls the subscriber. Two of one callsite at a time both work.
     let number = known.unwrap_or_else(|| leak(site));
     (number, find(number).map_or(Wanted::Never, Leaked::wanted))
+}
+
+/// The same for callsites that another process tells of, which may tell anything: those beyond a number that no code reaches,
+/// or with names that nobody writes, are not made known.
+pub(crate) fn register_told(site: Callsite) -> Result<(u64, Wanted), Callsite> {
+    let is_known = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&site);
+    if is_known || site.length() <= LONGEST_TOLD && count() < MOST_TOLD {
+        Ok(register(site))
+    } else {
+        Err(site)
+    }
+}
+
+fn count() -> usize {
+    CALLSITES.read().unwrap_or_else(PoisonError::into_inner).len()
+}
+
+/// Callsites of all processes of applications together. A large program has some thousand.
+const MOST_TOLD: usize = 10_000;
+
+/// Bytes of all that a callsite says.
+const LONGEST_TOLD: usize = 2048;
+
+impl Callsite {
+    fn length(&self) -> usize {
+        let fields: usize = self.fields.iter().map(String::len).sum();
+        self.target.len() + self.name.len() + self.file.as_ref().map_or(0, String::len) + fields
+    }
 }
 
 /// Whether an event would be written now. Numbers may come from anywhere; one that is none is never written.

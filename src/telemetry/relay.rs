@@ -126,12 +126,45 @@ impl Visit for Fields {
 /// Writes the event that a line carries; false if it carries none.
 pub(crate) fn write(application: &str, line: &[u8]) -> bool {
     decode(line).is_some_and(|(site, request, values)| {
-        let (number, _) = foreign::register(site);
+        let (number, values) = match foreign::register_told(site) {
+            Ok((number, _)) => (number, values),
+            Err(site) => {
+                let (site, values) = common(site, values);
+                (foreign::register(site).0, values)
+            }
+        };
         if foreign::enabled(number) == foreign::Wanted::Always {
             foreign::write(number, application, request, &values);
         }
         true
     })
+}
+
+/// The same event at a callsite that it shares with all of its level: the names are values there. So whatever a process
+/// tells, it costs no memory that stays.
+fn common(site: Callsite, values: Vec<(usize, Typed)>) -> (Callsite, Vec<(usize, Typed)>) {
+    let Callsite { level, target, fields, .. } = site;
+    let (mut message, mut others) = (None, String::new());
+    for (place, value) in values {
+        match (fields.get(place).map(String::as_str), value) {
+            (Some("message"), value) => message = Some(value),
+            (name, value) => {
+                let separator = if others.is_empty() { "" } else { " " };
+                let _never_fails = write!(others, "{separator}{}={value}", name.unwrap_or("?"));
+            }
+        }
+    }
+    let site = Callsite {
+        level,
+        line: None,
+        target: "cohost::events".to_owned(),
+        file: None,
+        name: "event".to_owned(),
+        fields: ["message", "of", "fields"].map(str::to_owned).to_vec(),
+    };
+    let message = message.map(|message| (0, message));
+    let others = [(1, Typed::Text(target)), (2, Typed::Text(others))];
+    (site, message.into_iter().chain(others).collect())
 }
 
 type Carried = (Callsite, Option<RequestId>, Vec<(usize, Typed)>);
@@ -214,6 +247,53 @@ mod tests {
         assert_eq!((site.level, &*site.target, request), (Level::WARN, "shop::db", Some(RequestId(0x1f))));
         assert_eq!(site.fields, ["message", "n"]);
         assert_eq!(values, [(0, Typed::Text("line\none".into())), (1, Typed::U64(7))]);
+    }
+
+    #[test]
+    fn whatever_a_process_tells_its_events_are_written_and_no_more_than_so_much_is_kept() {
+        let seen = Counted::default();
+        let events = Arc::clone(&seen.0);
+        let long = "x".repeat(3000);
+        let line = |target: &str, n: usize| {
+            let fields = format!(r#"[["message","hello"],["n",{n}]]"#);
+            format!(r#"{MARK}{{"level":"INFO","target":"{target}","name":"e","fields":{fields}}}"#)
+        };
+        tracing::subscriber::with_default(seen, || {
+            for n in 0..20_000 {
+                assert!(write("shop", line(&format!("t{n}"), n).as_bytes()));
+            }
+            assert!(write("shop", line(&long, 7).as_bytes()));
+        });
+        let events = events.lock().unwrap();
+        assert_eq!(events.len(), 20_001);
+        let own = events.iter().filter(|event| event.0.starts_with('t')).count();
+        assert!((9_000..=10_000).contains(&own), "{own}");
+        let last =
+            ("cohost::events", format!("application=\"shop\" message=hello of=\"{long}\" fields=\"n=7\""));
+        assert_eq!(events.last().map(|(target, text)| (&**target, text.clone())), Some(last));
+    }
+
+    /// Keeps the targets of events, and what they say.
+    #[derive(Clone, Default)]
+    struct Counted(Arc<Mutex<Vec<(String, String)>>>);
+
+    impl Subscriber for Counted {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn event(&self, event: &Event<'_>) {
+            let mut text = Vec::new();
+            event
+                .record(&mut |field: &Field, value: &dyn fmt::Debug| text.push(format!("{field}={value:?}")));
+            self.0.lock().unwrap().push((event.metadata().target().to_owned(), text.join(" ")));
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
     }
 
     #[test]
