@@ -195,6 +195,20 @@ both_models! {
 }
 
 /// Waits for the end that was asked for.
+#[tokio::test]
+async fn a_second_signal_hurries_a_process_that_takes_its_time() {
+    let workshop = Workshop::new();
+    let unruly = workshop.compile("unruly", include_str!("programs/unruly.c"), &["-pthread"]);
+    let host = Setup::command(&[unruly.to_str().unwrap(), "--ignore-term"])
+        .application("shutdown_timeout = \"60s\"")
+        .start_preloaded()
+        .await;
+    host.signal("TERM");
+    host.log.message(STOPPING).await;
+    host.signal("TERM");
+    assert_eq!(ended(host).await, Some(5));
+}
+
 async fn ended(mut host: Host) -> Option<i32> {
     host.ended().await.code()
 }

@@ -73,6 +73,7 @@ impl Supervisor {
             }
             (Asked::Stop(_), Stop::Asked) => {
                 signals::second(asked);
+                self.lender.hurry();
                 vec![Event::Stop]
             }
         }
@@ -142,6 +143,7 @@ impl Supervisor {
         }
         if how.at_once {
             tracing::warn!("stopping at once, as an operator wants");
+            self.lender.hurry();
             events.push(Event::Stop);
         }
         events

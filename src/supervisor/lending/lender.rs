@@ -13,11 +13,12 @@ use std::{
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::AbortHandle,
+    time::timeout,
 };
 
 use super::{
     super::{
-        End, Instance, Launch, Program, Runner,
+        End, Exit, Instance, Launch, Program, Runner,
         worker::{Generation, Order, Outcome, Report},
     },
     ledger::{Action, Event, Ledger, Loan, Number, Pause},
@@ -43,6 +44,8 @@ pub struct Lender {
     news: UnboundedReceiver<(Number, News)>,
     tell: UnboundedSender<(Number, News)>,
     outcome: Outcome,
+    /// Since when nobody wants to wait for them any more.
+    hurried: bool,
 }
 
 /// Tells one of the workers.
@@ -85,6 +88,7 @@ impl Lender {
             news,
             tell,
             outcome: Outcome::Gracefully,
+            hurried: false,
         }
     }
 
@@ -122,6 +126,18 @@ impl Lender {
     /// The host stops: instances are told that their end is near, and stopped once no worker has them.
     pub fn stop(&mut self) {
         self.on(Event::Stop, None);
+    }
+
+    /// The host stops at once: whoever has been asked to stop, or is asked from now on, is killed soon.
+    pub fn hurry(&mut self) {
+        if !std::mem::replace(&mut self.hurried, true) {
+            let late = self.instances.iter().filter(|(number, _)| !self.ledger.is_running(**number));
+            for (_, process) in late {
+                if let Process::Running { instance, .. } = process {
+                    tokio::spawn(killed_soon(Arc::clone(instance)));
+                }
+            }
+        }
     }
 
     /// Stops those of an application that no worker has, instead of keeping them for the next one.
@@ -194,7 +210,9 @@ impl Lender {
     fn ended(&mut self, number: Number, end: End) {
         // Not there: it ended while it was being stopped, and both noticed.
         let Some(Process::Running { instance, launch, .. }) = self.instances.remove(&number) else { return };
-        if end.forced && self.ledger.is_stopping() {
+        // In a hurry, it was perhaps killed before its own limit was over.
+        let killed = self.hurried && end.exit == Exit::Signal(SIGKILL);
+        if (end.forced || killed) && self.ledger.is_stopping() {
             self.outcome = Outcome::Forced;
         }
         if self.ledger.is_unclaimed(number) {
@@ -299,6 +317,9 @@ impl Lender {
         watch.abort();
         tracing::debug!(application = %launch.application, pid = instance.pid(), "stopping the instance");
         let (instance, tell) = (Arc::clone(instance), self.tell.clone());
+        if self.hurried {
+            tokio::spawn(killed_soon(Arc::clone(&instance)));
+        }
         tokio::spawn(async move {
             let _over = tell.send((number, News::Ended(instance.stop().await)));
         });
@@ -317,6 +338,17 @@ impl fmt::Debug for Lender {
         f.debug_struct("Lender").field("ledger", &self.ledger).finish_non_exhaustive()
     }
 }
+
+/// For one that has been asked to stop: it has a moment to do so.
+async fn killed_soon(instance: Arc<Instance>) {
+    if timeout(LAST_MOMENT, instance.exited()).await.is_err() {
+        instance.kill().await;
+    }
+}
+
+/// How long one may take to stop when the host is in a hurry.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+const SIGKILL: i32 = 9;
 
 fn held(port: u16) -> String {
     format!("port {port} is that of another instance of this host, which has not ended in time")
