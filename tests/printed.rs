@@ -158,6 +158,20 @@ async fn what_cannot_be_attributed_says_so_and_is_kept() {
     assert!(host.stop().await.success());
 }
 
+#[tokio::test]
+async fn what_an_application_prints_is_not_taken_for_another_ones_that_was_promoted() {
+    let host = Setup::broken(Model::OutOfProcess, "none")
+        .log(FILES)
+        .beside(&crate::host::library("sample_app"), Model::InProcess)
+        .start()
+        .await;
+    assert_eq!(host.operator(&["promote", "app"]).await.code, 0);
+    host.get("/print/1").await;
+    let file = host.directory.path().join("logs/@in-process.log");
+    until("all lines", || lines(&file).len() == 16).await;
+    assert!(host.stop().await.success());
+}
+
 // ---- whoever moves, cuts and breaks the files
 
 #[tokio::test]

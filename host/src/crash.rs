@@ -5,8 +5,19 @@ use cohost::supervisor::{
     worker::{Blame, Generation},
 };
 
+/// What a worker did when it crashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum While {
+    Serving,
+    Ending,
+}
+
 /// Says who ended a worker, and at which request.
-pub(crate) fn report(worker: Generation, pid: u32, exit: Exit, blame: &Blame) {
+pub(crate) fn report(worker: Generation, pid: u32, exit: Exit, blame: &Blame, at: While) {
+    let what = match at {
+        While::Serving => "worker crashed, and with it the requests that it had; the next one takes over",
+        While::Ending => "worker crashed while it ended, and with it the requests that it still had",
+    };
     let culprit = blame.culprit.as_ref();
     let request = culprit.and_then(|culprit| culprit.request.as_ref());
     let known = |text: &'static str| culprit.is_none().then_some(text);
@@ -25,7 +36,7 @@ pub(crate) fn report(worker: Generation, pid: u32, exit: Exit, blame: &Blame) {
         perhaps = perhaps(exit),
         address = blame.address.map(|address| format!("{address:#x}")),
         instruction = blame.instruction.map(|address| format!("{address:#x}")),
-        "worker crashed, and with it the requests that it had; the next one takes over"
+        "{what}"
     );
 }
 

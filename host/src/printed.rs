@@ -4,10 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use cohost::{
     HostingModel,
-    config::Config,
+    config::{self, Config},
     output::{self, Outputs},
     supervisor::worker::Part,
 };
+
+use crate::edition::Edition;
 
 /// From now on it goes where `config` says.
 pub(crate) fn keep(config: &Config) {
@@ -21,13 +23,22 @@ pub(crate) fn finish() {
 }
 
 /// The only application in a worker, if there is one: what it prints is that one's.
-pub(crate) fn only(config: &Config, part: &Part) -> Option<Arc<str>> {
-    let applications = config.sites.iter().flat_map(|site| &site.applications);
-    let mut inside = applications.filter(|application| application.hosting_model == HostingModel::InProcess);
+pub(crate) fn only((edition, config): &(Edition, Config), part: &Part) -> Option<Arc<str>> {
+    let mut inside = inside(edition, config);
     match (part, inside.next(), inside.next()) {
         (Part::Everything, Some(only), None) => Some(Arc::clone(&only.name)),
         _ => None,
     }
+}
+
+/// The applications that a worker has in process, wherever they are written to run. Also those that are offline, which may
+/// not have ended yet.
+pub(crate) fn inside<'a>(
+    edition: &'a Edition,
+    config: &'a Config,
+) -> impl Iterator<Item = &'a config::Application> {
+    let applications = config.sites.iter().flat_map(|site| &site.applications);
+    applications.filter(|it| edition.described(it).application.hosting_model == HostingModel::InProcess)
 }
 
 /// A disk that does not answer must not hold the end of the host.

@@ -1,5 +1,7 @@
 //! What signals ask of the program.
 
+use std::time::Duration;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{Exit, Refused};
@@ -39,6 +41,12 @@ impl Signals {
     pub(crate) fn to_stop_or_change() -> Result<Self, Refused> {
         let (hangup, upgrade) = (listen(SignalKind::hangup())?, listen(SignalKind::user_defined2())?);
         Ok(Self { hangup: Some(hangup), upgrade: Some(upgrade), ..Self::to_stop()? })
+    }
+
+    /// One that came already, though nobody has looked since.
+    pub(crate) async fn came_by_now(&mut self) -> Option<Asked> {
+        // The runtime has to look once, too.
+        tokio::time::timeout(Duration::from_millis(1), self.next()).await.ok()
     }
 
     /// Waits for the next. May be dropped at any time.

@@ -18,7 +18,7 @@ mod trials;
 mod upkeep;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     os::fd::AsFd as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -142,6 +142,8 @@ struct Worker {
     accepts: bool,
     /// Applications that it had before a change, and that finish what they have.
     retiring: Vec<String>,
+    /// Applications that do not give back threads of it.
+    stuck: BTreeSet<String>,
     end: End,
 }
 
@@ -245,7 +247,11 @@ impl Supervisor {
             self.keep_fresh();
             self.go_on_with_changes();
             self.go_on_with_trials();
-            self.go_on_with_upgrade().await;
+            if let Some(asked) = self.go_on_with_upgrade(&mut signals).await {
+                for event in self.asked(terminal.meant(asked)) {
+                    outcome = outcome.or(self.tell(event));
+                }
+            }
         }
         // Guards that outlive their worker for a moment, and what escaped from applications in process.
         children.end().await;
@@ -289,7 +295,7 @@ impl Supervisor {
         self.surveys.ended(generation);
         self.lender.gone(generation);
         match worker.end {
-            End::Told => tracing::info!(worker = generation.0, pid, %exit, "worker ended"),
+            End::Told => self.ended_as_told(generation, &worker, exit),
             End::Untold => return Some(self.crashed(generation, &worker, exit)),
         }
         Some(vec![Event::Exited(generation, exit)])
@@ -350,7 +356,7 @@ impl Supervisor {
         let program = Path::new("/proc/self/exe");
         let log = std::io::stderr().as_fd().try_clone_to_owned()?;
         let process = Process::start(program, generation, &systemd::HIDDEN, self.hear.clone())?;
-        process.prints_for(printed::only(&self.editions[&edition].1, &part));
+        process.prints_for(printed::only(&self.editions[&edition], &part));
         match part {
             Part::Everything => {
                 tracing::info!(
@@ -382,6 +388,7 @@ impl Supervisor {
                 refused,
                 accepts: false,
                 retiring: Vec::new(),
+                stuck: BTreeSet::new(),
                 end: End::Untold,
             },
         );

@@ -2,7 +2,9 @@
 
 use std::{net::TcpStream, time::Duration};
 
-use super::{rewrite, served_by, trials::install};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::{replace_worker, rewrite, served_by, trials::install, try_get};
 use crate::host::{Host, Model, PATIENCE, Setup, Workshop, operator};
 
 const CHANGED: &str = "configuration in force";
@@ -90,4 +92,61 @@ async fn a_stop_while_something_is_tried_does_not_wait_for_it_and_listens_to_nob
     busy.send("0\r\n\r\n").await;
     assert!(busy.rest().await.contains("5 bytes"));
     assert!(host.ended().await.success());
+}
+
+#[tokio::test]
+async fn a_change_is_made_again_after_a_crash_of_somebody_else() {
+    let workshop = Workshop::new();
+    install(&workshop, "", "", "one");
+    let shop = workshop.path("libshop.so").display().to_string();
+    let host = Setup::broken(Model::InProcess, "none")
+        .more(&format!(
+            "[[site.application]]\nname = \"shop\"\npath = \"/shop\"\nlibrary = {shop:?}\npreload = true\n\
+             trial = false"
+        ))
+        .start()
+        .await;
+    assert_eq!(host.get("/").await.text(), "ok\n");
+    assert_eq!(host.get("/shop").await.text(), "one: /\n");
+    install(&workshop, "sleep(1);", "", "two");
+    let recycle = begin(&host, &["recycle", "shop"]);
+    let changing = |event: &serde_json::Value| {
+        event["message"] == "application is to change" && event["application"] == "shop"
+    };
+    host.log.wait(changing).await;
+    assert!(try_get(&host.client(), "/segfault").await.is_none());
+    assert_eq!(recycle.await.unwrap().code, 0);
+    assert_eq!(host.get("/shop").await.text(), "two: /\n");
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_stop_in_the_middle_of_an_upgrade_is_heard() {
+    let mut host = Setup::broken(Model::InProcess, "none").start().await;
+    served_by(&host, 1).await;
+    let mut door = tokio::net::UnixStream::connect(host.runtime_dir().join("cohost.sock")).await.unwrap();
+    door.write_all(b"POST /v1/upgrade HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    // Its last word.
+    assert!(door.read(&mut [0; 1024]).await.unwrap() > 0);
+    host.signal("TERM");
+    assert!(host.ended().await.success());
+}
+
+#[tokio::test]
+async fn a_crash_of_a_worker_that_ends_is_told_with_who_did_it() {
+    let host = Setup::broken(Model::InProcess, "none").server("shutdown_timeout = \"25s\"").start().await;
+    let mut busy = host.wire().await;
+    busy.send(BUSY).await;
+    busy.send_chunk(b"first").await;
+    let mut other = host.wire().await;
+    other.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(other.until("ok\n").await.ends_with(b"ok\n"));
+    replace_worker(&host, 1);
+    served_by(&host, 2).await;
+    other.send("GET /segfault HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let told =
+        host.log.message("worker crashed while it ended, and with it the requests that it still had").await;
+    assert_eq!((&told["application"], &told["path"]), (&"app".into(), &"/segfault".into()), "{told}");
+    assert_eq!(host.get("/").await.text(), "ok\n");
+    assert!(host.stop().await.success());
 }

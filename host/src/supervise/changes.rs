@@ -79,6 +79,8 @@ enum Stage {
         fresh: Vec<String>,
         /// What could not be had, for those who asked for all of it.
         troubles: Option<Problem>,
+        /// If it is refused, that is the fault of somebody else.
+        spared: bool,
     },
 }
 
@@ -123,7 +125,29 @@ impl Changes {
 
     /// The plan has an edition that nobody has wished for.
     pub(super) fn proposed(&mut self, number: worker::Edition) {
-        self.stage = Stage::Proposed { number, wanted: Vec::new(), fresh: Vec::new(), troubles: None };
+        let (wanted, fresh) = (Vec::new(), Vec::new());
+        self.stage = Stage::Proposed { number, wanted, fresh, troubles: None, spared: false };
+    }
+
+    /// What the plan has.
+    pub(super) fn proposal(&self) -> Option<worker::Edition> {
+        let Stage::Proposed { number, .. } = self.stage else { return None };
+        Some(number)
+    }
+
+    /// If that is refused now, it is not to be blamed for it.
+    pub(super) fn spare(&mut self) {
+        if let Stage::Proposed { spared, .. } = &mut self.stage {
+            *spared = true;
+        }
+    }
+
+    /// What was refused is wished as before.
+    fn again(&mut self, wanted: Vec<Wanted>) {
+        if self.alone > 0 {
+            self.alone += wanted.len();
+        }
+        wanted.into_iter().rev().for_each(|wanted| self.wanted.push_front(wanted));
     }
 
     /// Whether somebody has asked for all of it: then there is a new chance for what was refused, too.
@@ -185,12 +209,11 @@ impl Changes {
 
     /// What may have crashed because it had just changed; told once. If it is known who did, nobody else.
     fn crashed(&mut self, now: Instant, culprit: Option<&str>) -> Vec<String> {
-        let fresh = self.fresh.take().filter(|(since, _)| now.saturating_duration_since(*since) < FRESH);
-        let mut names = fresh.map(|(_, names)| names).unwrap_or_default();
-        if let Some(culprit) = culprit {
-            names.retain(|name| *name == culprit);
-        }
-        names
+        let is_fresh = |since: &Instant| now.saturating_duration_since(*since) < FRESH;
+        let Some((_, names)) = self.fresh.as_mut().filter(|(since, _)| is_fresh(since)) else {
+            return Vec::new();
+        };
+        names.extract_if(.., |name| culprit.is_none_or(|culprit| *name == culprit)).collect()
     }
 }
 
@@ -266,7 +289,8 @@ impl Supervisor {
                 let fresh = announce(current, (&edition, &config), &wanted);
                 match self.propose(edition, config) {
                     Ok(event) => {
-                        self.changes.stage = Stage::Proposed { number: self.last, wanted, fresh, troubles };
+                        let (number, spared) = (self.last, false);
+                        self.changes.stage = Stage::Proposed { number, wanted, fresh, troubles, spared };
                         return vec![match event {
                             Event::Change(edition, terms) if whole => Event::Replace(edition, terms),
                             event => event,
@@ -336,7 +360,13 @@ impl Supervisor {
         let refused = refused.map(|why| self.waiting.refused(edition, why));
         let stage = mem::replace(&mut self.changes.stage, Stage::Idle);
         match stage {
-            Stage::Proposed { number, wanted, fresh, troubles } if number == edition => {
+            Stage::Proposed { number, wanted, spared: true, .. }
+                if number == edition && refused.is_some() =>
+            {
+                tracing::info!("what was to change had nothing to do with that; changing it again");
+                self.changes.again(wanted);
+            }
+            Stage::Proposed { number, wanted, fresh, troubles, .. } if number == edition => {
                 if refused.is_none() && !fresh.is_empty() {
                     self.changes.fresh = Some((Instant::now(), fresh));
                 }
@@ -438,3 +468,20 @@ fn announce(
 
 /// Who crashes this soon after a change does so because of it, if anything can be told at all.
 const FRESH: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_crash_of_another_one_takes_no_way_back_away() {
+        let place = tempfile::tempdir().unwrap();
+        let (mut changes, now) = (Changes::new(Pins::new(place.path()).unwrap()), Instant::now());
+        changes.fresh = Some((now, vec!["shop".to_owned(), "blog".to_owned()]));
+        assert_eq!(changes.crashed(now, Some("wiki")), Vec::<String>::new());
+        assert_eq!(changes.crashed(now, Some("shop")), ["shop"]);
+        assert_eq!(changes.crashed(now, Some("shop")), Vec::<String>::new(), "told once");
+        assert_eq!(changes.crashed(now + FRESH, None), Vec::<String>::new());
+        assert_eq!(changes.crashed(now, None), ["blog"]);
+    }
+}

@@ -15,15 +15,20 @@ use cohost::{
         Exit,
         life::{Policy, Why},
         worker::{
-            self, Blame, Culprit, Event, Generation, Leniency, Order, Process, Refuse, Refused, Stage, Stuck,
-            Verdict, Verdicts,
+            self, Blame, Culprit, Event, Evidence, Generation, Leniency, Order, Process, Refuse, Refused,
+            Stage, Stuck, Verdict, Verdicts,
         },
     },
 };
 
 use super::{Supervisor, Worker, trials::Trials};
 use crate::{
-    crash, demotions::Demotions, edition::Edition, runtime_dir::RuntimeDir, standing::Described, wish::Wish,
+    crash::{self, While},
+    demotions::Demotions,
+    edition::Edition,
+    runtime_dir::RuntimeDir,
+    standing::Described,
+    wish::Wish,
 };
 
 /// What is known of applications that have ended workers, and which workers refuse which of them from their start.
@@ -50,7 +55,7 @@ impl Supervisor {
     /// A worker has ended, and nobody had told it to.
     pub(super) fn crashed(&mut self, generation: Generation, worker: &Worker, exit: Exit) -> Vec<Event> {
         let blame = Blame::of(&worker.process.recording(), exit);
-        crash::report(generation, worker.process.pid(), exit, &blame);
+        crash::report(generation, worker.process.pid(), exit, &blame, While::Serving);
         self.crashes.note(exit, &blame);
         if worker.edition == self.plan.edition() {
             self.go_back(blame.culprit.as_ref().map(|culprit| &*culprit.application));
@@ -60,8 +65,10 @@ impl Supervisor {
         if worker.refuses(&culprit.application, Instant::now()) {
             return vec![Event::Exited(generation, exit)];
         }
+        let changing = self.plan.is_changing(generation);
+        let spared = changing && is_certain(culprit.evidence) && self.spare(&culprit.application);
         // Of a configuration that is not in force, and will not be; or perhaps of one that it was changing to.
-        if worker.edition != self.plan.edition() || self.plan.is_changing(generation) {
+        if worker.edition != self.plan.edition() || changing && !spared {
             return vec![Event::Exited(generation, exit)];
         }
         let ready = self.plan.is_ready(generation);
@@ -70,9 +77,26 @@ impl Supervisor {
         vec![Event::Felled(generation, exit)]
     }
 
+    /// A worker has ended that was told to. If it crashed meanwhile, the requests that it still had are lost all the same;
+    /// but nothing has to be done about it.
+    pub(super) fn ended_as_told(&mut self, generation: Generation, worker: &Worker, exit: Exit) {
+        let pid = worker.process.pid();
+        if !matches!(exit, Exit::Signal(signal) if signal != KILL) {
+            tracing::info!(worker = generation.0, pid, %exit, "worker ended");
+            return;
+        }
+        let blame = Blame::of(&worker.process.recording(), exit);
+        crash::report(generation, pid, exit, &blame, While::Ending);
+        self.crashes.note(exit, &blame);
+    }
+
     /// An application does not give back a thread of a worker.
     pub(super) fn stuck(&mut self, generation: Generation, stuck: &Stuck) -> Vec<Event> {
-        let Some(worker) = self.workers.get(&generation) else { return Vec::new() };
+        let Some(worker) = self.workers.get_mut(&generation) else { return Vec::new() };
+        // A lock that nobody lets go of holds one thread after the other: that is one hang, and one worker to replace.
+        if !worker.stuck.insert(stuck.application.clone()) {
+            return Vec::new();
+        }
         tracing::error!(
             worker = generation.0,
             pid = worker.process.pid(),
@@ -80,11 +104,26 @@ impl Supervisor {
             "worker is replaced, because an application hangs in it"
         );
         let events = vec![Event::Recycle(generation)];
-        if worker.edition == self.plan.edition() {
+        let of_current = worker.edition == self.plan.edition();
+        if self.plan.is_changing(generation) {
+            self.spare(&stuck.application);
+        }
+        if of_current {
             let what = format!("a hang at {}", stuck.at);
             self.judge(&stuck.application, Stage::Running, what);
         }
         events
+    }
+
+    /// Whether the change that is under way has nothing to do with this application. Then it is made again, with the next
+    /// worker: nobody should have to wish for it once more because somebody else has ended this one.
+    fn spare(&mut self, application: &str) -> bool {
+        let Some(number) = self.changes.proposal() else { return false };
+        let spared = !self.differ(self.plan.edition(), number).contains(application);
+        if spared {
+            self.changes.spare();
+        }
+        spared
     }
 
     fn judge(&mut self, application: &str, stage: Stage, what: String) {
@@ -193,6 +232,11 @@ fn applications(config: &Config) -> impl Iterator<Item = &Application> {
     config.sites.iter().flat_map(|site| &site.applications)
 }
 
+/// Whether the application did it for certain, and not only for want of others.
+fn is_certain(evidence: Evidence) -> bool {
+    matches!(evidence, Evidence::Thread | Evidence::Code | Evidence::Stack)
+}
+
 fn leniency(application: &Application) -> Leniency {
     let rapid_fails_per_minute = application.options.rapid_fails_per_minute;
     Leniency {
@@ -221,6 +265,9 @@ fn refuse(refused: &Refused, now: Instant) -> Refuse {
         held: refused.held,
     }
 }
+
+/// Sent by us to whoever is late, which has been said.
+const KILL: i32 = 9;
 
 fn at(culprit: &Culprit) -> String {
     match &culprit.request {

@@ -1,7 +1,6 @@
 //! Where it is kept what an application prints, for operators who want to read it.
 
 use cohost::{
-    HostingModel,
     admin::{Code, Logs, Problem},
     config::{Application, Config},
     options::Destination,
@@ -9,8 +8,7 @@ use cohost::{
 };
 
 use super::Supervisor;
-use crate::edition::Edition;
-use crate::wish::find;
+use crate::{edition::Edition, printed, wish::find};
 
 impl Supervisor {
     /// The files of an application.
@@ -33,8 +31,6 @@ impl Supervisor {
 
 /// Whether it runs in process beside others: a worker has one standard output.
 fn is_shared(application: &Application, edition: &Edition, config: &Config) -> bool {
-    let inside =
-        |it: &&Application| edition.described(it).application.hosting_model == HostingModel::InProcess;
-    let all = config.sites.iter().flat_map(|site| &site.applications).filter(inside).count();
-    inside(&application) && all > 1
+    let inside: Vec<_> = printed::inside(edition, config).collect();
+    inside.len() > 1 && inside.iter().any(|it| it.name == application.name)
 }

@@ -59,8 +59,8 @@ impl Supervisor {
             Heard::Report(Report::Changed { edition, left }) => {
                 if let Some(worker) = self.workers.get_mut(&generation) {
                     worker.edition = edition;
-                    let config = self.editions.get(&edition).map(|(_, config)| config);
-                    worker.process.prints_for(config.and_then(|it| printed::only(it, &worker.part)));
+                    let served = self.editions.get(&edition);
+                    worker.process.prints_for(served.and_then(|it| printed::only(it, &worker.part)));
                 }
                 vec![Event::Changed(generation, edition, left)]
             }

@@ -4,6 +4,7 @@
 //! supervisor with the workers of that one. Never: lets go of anything before the next one has shown that it can go on.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
 };
@@ -23,6 +24,7 @@ use crate::{
     exit::{Exit, Refused},
     hosting, log, printed,
     runtime_dir::RuntimeDir,
+    signals::{Asked, Signals},
     sockets::Sockets,
     standing::Standing,
     upgrade::{self, Upgrade},
@@ -107,29 +109,31 @@ impl Supervisor {
             self.lender.leaves(generation);
         }
         let (edition, part) = (self.plan.edition(), Part::Everything);
-        process.prints_for(printed::only(&self.editions[&edition].1, &part));
-        let (since, refused, retiring) = (SystemTime::now(), Vec::new(), Vec::new());
-        let worker = Worker { process, edition, part, since, refused, retiring, accepts: true, end };
+        process.prints_for(printed::only(&self.editions[&edition], &part));
+        let (since, accepts) = (SystemTime::now(), true);
+        let (refused, retiring, stuck) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let worker = Worker { process, edition, part, since, refused, retiring, stuck, accepts, end };
         self.workers.insert(generation, worker);
         Ok(())
     }
 
-    /// Goes one step on with an upgrade, if there is one and nothing else is being changed.
-    pub(super) async fn go_on_with_upgrade(&mut self) {
+    /// Goes one step on with an upgrade, if there is one and nothing else is being changed. What a signal has asked
+    /// meanwhile, which comes first.
+    pub(super) async fn go_on_with_upgrade(&mut self, signals: &mut Signals) -> Option<Asked> {
         if let Some(why) = self.upgrade.overdue(Instant::now()) {
             self.upgrade_refused(&why);
         }
         let is_due = self.upgrade.waits() && self.rests() && self.changes.are_none();
-        let Some(settled) = self.plan.settled().filter(|_| is_due) else {
-            return;
-        };
+        let settled = self.plan.settled().filter(|_| is_due)?;
         let edition = self.editions[&self.plan.edition()].0.clone();
+        let mut asked = None;
         let step = match std::mem::take(&mut self.upgrade) {
             Upgrade::Wanted { program, .. } => self.ask_successor(program, &edition, &settled),
             Upgrade::Due { program, until } => {
-                let error = self.give_way(&program, &edition, &settled).await;
+                let error = self.give_way(&program, &edition, &settled, signals, &mut asked).await;
                 // Something was said meanwhile, which the next program would not hear.
-                if self.rests() { Err(error) } else { Ok(Upgrade::Due { program, until }) }
+                let is_quiet = self.rests() && asked.is_none();
+                if is_quiet { Err(error) } else { Ok(Upgrade::Due { program, until }) }
             }
             other => Ok(other),
         };
@@ -137,6 +141,7 @@ impl Supervisor {
             Ok(next) => self.upgrade = next,
             Err(error) => self.upgrade_refused(&error.to_string()),
         }
+        asked
     }
 
     /// Says why there is no upgrade.
@@ -173,7 +178,14 @@ impl Supervisor {
     }
 
     /// Lets the next program take over. Returns only if that fails.
-    async fn give_way(&mut self, program: &Path, edition: &Edition, settled: &Settled) -> std::io::Error {
+    async fn give_way(
+        &mut self,
+        program: &Path,
+        edition: &Edition,
+        settled: &Settled,
+        signals: &mut Signals,
+        asked: &mut Option<Asked>,
+    ) -> std::io::Error {
         for waiting in &settled.waiting {
             self.tell_to_end(*waiting, &Order::Drain);
         }
@@ -189,15 +201,15 @@ impl Supervisor {
             // Their answers leave meanwhile; afterwards nobody would send them.
             tokio::time::sleep(FAREWELL).await;
         }
-        if !self.rests() {
+        printed::finish();
+        log::finish();
+        // A stop that came meanwhile would be forgotten: nobody has looked, and the next program would not hear of it.
+        *asked = signals.came_by_now().await;
+        if asked.is_some() || !self.rests() {
             return std::io::ErrorKind::ResourceBusy.into();
         }
         match self.luggage(edition, settled) {
-            Ok(luggage) => {
-                printed::finish();
-                log::finish();
-                upgrade::replace(program, edition, &luggage)
-            }
+            Ok(luggage) => upgrade::replace(program, edition, &luggage),
             Err(error) => error,
         }
     }
