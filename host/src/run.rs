@@ -5,7 +5,6 @@ use std::path::Path;
 use cohost::{
     ConfiguredModel, HostingModel,
     config::{self, Application, Artifact, Config, Listen},
-    options::Confinement,
 };
 
 use crate::{
@@ -14,7 +13,7 @@ use crate::{
     edition::Edition,
     exit::{Exit, Refused},
     greeting::Greeting,
-    log, serve, supervise, upgrade,
+    log, serve, standing, supervise, upgrade,
 };
 
 /// Serves what the path names, until told to stop.
@@ -98,7 +97,7 @@ fn host_as(application: &mut Application, model: ConfiguredModel) -> Result<(), 
             Exit::Usage.because(format!("{name} is a command; only a library can be hosted in process"))
         );
     }
-    if model.first() == HostingModel::InProcess && application.process.confinement != Confinement::default() {
+    if model.first() == HostingModel::InProcess && standing::is_confined(application) {
         let name = &application.name;
         return Err(Exit::Usage.because(format!(
             "{name} has limits or a user of its own, which need a process; it cannot be hosted in process"

@@ -12,7 +12,7 @@ use cohost::{
     HostingModel,
     config::{Application, Artifact},
     front::Front,
-    options::Recycle,
+    options::{Confinement, Recycle},
     supervisor::Stamp,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -87,7 +87,11 @@ impl Standing {
         application.front = Front::default();
         // A command has no library, and no choice where it runs.
         let is_library = matches!(application.artifact, Artifact::Library(_));
-        if let Some(model) = self.hosting_model.filter(|_| is_library) {
+        // Nor has the worker a user and limits for one of its applications, whatever was decided before that was written.
+        let possible = |model: &HostingModel| {
+            is_library && (!is_confined(&application) || *model != HostingModel::InProcess)
+        };
+        if let Some(model) = self.hosting_model.filter(possible) {
             application.hosting_model = model;
         }
         let pinned = self.library.clone().filter(|_| is_library);
@@ -125,6 +129,11 @@ impl Described {
     }
 }
 
+/// Whether it has a user or limits of its own, which take a process.
+pub(crate) fn is_confined(application: &Application) -> bool {
+    application.process.confinement != Confinement::default()
+}
+
 /// The file of an application as it is now. A program without a slash is looked up elsewhere by every process.
 pub(crate) fn look(application: &Application) -> Option<Stamp> {
     match &application.artifact {
@@ -144,11 +153,16 @@ pub(crate) fn path_of_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
     Ok(Option::<OsString>::deserialize(deserializer)?.map(PathBuf::from))
 }
 
-fn model_as_text<S: Serializer>(model: &Option<HostingModel>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn model_as_text<S: Serializer>(
+    model: &Option<HostingModel>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     model.map(HostingModel::as_str).serialize(serializer)
 }
 
-fn model_of_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HostingModel>, D::Error> {
+pub(crate) fn model_of_text<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<HostingModel>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
 }

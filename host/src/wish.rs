@@ -17,7 +17,7 @@ use cohost::{
 
 use crate::{
     edition::Edition,
-    standing::{By, Offline},
+    standing::{self, By, Offline},
 };
 
 /// What somebody wishes to be different.
@@ -95,6 +95,11 @@ fn host(application: &Application, model: HostingModel, edition: &mut Edition) -
         let detail = format!("{name} is a command; only a library can be hosted in process");
         return Err(Problem::new(Code::Impossible, detail));
     }
+    if standing::is_confined(application) && model == HostingModel::InProcess {
+        let name = &application.name;
+        let detail = format!("{name} has limits or a user of its own, which need a process");
+        return Err(Problem::new(Code::Impossible, detail));
+    }
     // Where it is written to run anyway, nothing need be remembered.
     let decided = Some(model).filter(|model| *model != application.hosting_model);
     edition.standing(&application.name).hosting_model = decided;
@@ -125,7 +130,9 @@ mod tests {
 
     const SITE: &str = "[[site]]\nname = 'a'\nbindings = ['http://*:80']\n\
         [[site.application]]\nname = 'shop'\nlibrary = 'x.so'\n\
-        [[site.application]]\nname = 'api'\npath = '/api'\ncommand = 'x'\n";
+        [[site.application]]\nname = 'api'\npath = '/api'\ncommand = 'x'\n\
+        [[site.application]]\nname = 'safe'\npath = '/safe'\nlibrary = 'x.so'\nhosting_model = 'outofprocess'\n\
+        umask = '077'\n";
 
     fn edition() -> (Edition, Config) {
         let folder = tempfile::tempdir().unwrap();
@@ -189,8 +196,13 @@ mod tests {
             (Code::UnknownApplication, "there is no application shp; did you mean shop?")
         );
         let unknown = refused(Wish::Online("warehouse".into()));
-        assert_eq!(unknown.detail, "there is no application warehouse; there are shop, api");
+        assert_eq!(unknown.detail, "there is no application warehouse; there are shop, api, safe");
         let command = refused(Wish::Host("api".into(), HostingModel::InProcess));
         assert_eq!(command.code, Code::Impossible);
+        let confined = refused(Wish::Host("safe".into(), HostingModel::InProcess));
+        assert_eq!(
+            (confined.code, &*confined.detail),
+            (Code::Impossible, "safe has limits or a user of its own, which need a process")
+        );
     }
 }

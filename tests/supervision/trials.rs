@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::{rewrite, served_by, try_get};
-use crate::host::{Ask, Host, Load, Model, PATIENCE, Setup, Workshop, library};
+use crate::host::{Ask, Host, Load, Model, PATIENCE, Setup, Watched, Workshop, library};
 
 const CHANGED: &str = "configuration in force";
 const REFUSED: &str = "configuration refused; the one in force stays";
@@ -45,6 +45,28 @@ async fn a_library_that_crashes_exits_or_hangs_when_it_is_loaded_does_so_elsewhe
     host.log.times(CHANGED, 1).await;
     assert_eq!(greeting(&host).await, "three: /x\n");
     assert_eq!(host.log.of("worker starts").len(), 1);
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_trial_that_hangs_is_ended_at_its_limit_and_its_reason_told() {
+    let setup = |fault: &str| {
+        Setup::broken(Model::InProcess, fault).application("startup_timeout = \"1s\"\npreload = true")
+    };
+    let host = setup("none").start().await;
+    rewrite(&host, &setup("constructor-hang").text());
+    let directory = host.runtime_dir();
+    let reload = tokio::spawn(async move { crate::host::operator(&directory, &["reload"]).await });
+    let trial = host
+        .log
+        .wait(|event| event["message"] == "instance started" && event["application"] == "app (trial)")
+        .await;
+    let trial = Watched::new(trial["pid"].as_u64().unwrap().try_into().unwrap());
+    let said = reload.await.unwrap();
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stderr.contains("app: start_timeout: ") && said.stderr.contains("within 1s"), "{said:?}");
+    trial.ended().await;
+    assert_eq!(host.get("/").await.text(), "ok\n");
     assert!(host.stop().await.success());
 }
 
