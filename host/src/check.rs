@@ -4,8 +4,9 @@ use std::path::Path;
 
 use cohost::{
     HostingModel,
-    config::{Application, Artifact, Config},
+    config::{self, Account, Application, Artifact, Config},
     dispatcher::in_process::preflight::LoadError,
+    supervisor::look_up,
 };
 
 use crate::{
@@ -13,13 +14,13 @@ use crate::{
     build::{self, Profile},
     cli::Check,
     exit::{Exit, Refused},
-    libraries, run, say,
+    libraries, say,
 };
 
 /// Checks what the path names. Warnings do not count against it.
 pub(crate) fn check(arguments: &Check) -> Result<Exit, Refused> {
     let findings = match named(&arguments.path)? {
-        Named::Configuration(file) => configuration(&run::read(&file)?),
+        Named::Configuration(file) => configuration(&read(&file)?),
         Named::Library(library) => vec![of_library(&library.display().to_string(), &library)],
         Named::Manifest(manifest) => {
             let library = build::build(&manifest, Profile::Release)?.library;
@@ -47,6 +48,17 @@ impl Finding {
         text.extend(self.warnings.iter().map(|warning| format!("{}: warning: {warning}\n", self.subject)));
         text
     }
+}
+
+/// Reads a configuration as `cohost run` does, and looks for the users and groups that it names.
+fn read(file: &Path) -> Result<Config, Refused> {
+    let account = |account: Account<'_>| match account {
+        Account::User(user, group) => look_up(Some(user), group),
+        Account::Group(group) => look_up(None, Some(group)),
+    };
+    let text = config::text(file);
+    text.and_then(|text| config::check(&text, file, &|name| std::env::var(name).ok(), &account))
+        .map_err(|faults| Exit::Configuration.because(faults.to_string()))
 }
 
 fn configuration(config: &Config) -> Vec<Finding> {

@@ -43,12 +43,6 @@ fn resume(descriptor: i32, arguments: &Run) -> Result<Exit, Refused> {
     supervise::succession::resume(carried, config, &arguments.runtime_dir)
 }
 
-/// Reads a configuration file, with the process's environment.
-pub(crate) fn read(file: &Path) -> Result<Config, Refused> {
-    let text = config::text(file).map_err(|faults| Exit::Configuration.because(faults.to_string()))?;
-    parse(&text, file)
-}
-
 /// Reads a configuration, with the process's environment.
 pub(crate) fn parse(text: &str, file: &Path) -> Result<Config, Refused> {
     config::parse(text, file, &|name| std::env::var(name).ok())

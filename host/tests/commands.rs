@@ -90,6 +90,33 @@ fn faults_of_a_configuration_end_with_3_and_stand_on_a_line_each() {
 }
 
 #[test]
+fn users_and_groups_that_there_are_not_are_found_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |account: &str| {
+        fs::write(folder.path().join("cohost.toml"), format!("{SITE}command = 'x'\n{account}\n")).unwrap();
+        cohost(folder.path(), &["check"])
+    };
+    for (account, fault) in [
+        (
+            "user = 'no-such-user'",
+            "6:8: site.shop.application./.user: there is no user of that name; create it (is \"no-such-user\")",
+        ),
+        (
+            "user = 'root'\ngroup = 'no-such-group'",
+            "7:9: site.shop.application./.group: there is no group of that name; create it (is \"no-such-group\")",
+        ),
+        (
+            "user = 3999999999",
+            "6:8: site.shop.application./.user: there is no such user, so say which group, too (is \"3999999999\")",
+        ),
+    ] {
+        let output = check(account);
+        assert_eq!((output.status.code(), stderr(&output)), (Some(3), format!("cohost.toml:{fault}\n")));
+    }
+    assert!(check("user = 'root'\ngroup = 12345").status.success());
+}
+
+#[test]
 fn variables_come_from_the_environment() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("cohost.toml"), format!("{SITE}command = '${{COHOST_TEST_NOWHERE}}'\n"))

@@ -3,6 +3,7 @@
 use toml::de::DeValue;
 
 use super::{
+    Account,
     fault::Refusal,
     keys,
     values::{boolean, count, duration, size_or_none},
@@ -30,6 +31,7 @@ pub(super) fn read(section: &Section<'_>, first: HostingModel) -> Confinement {
     let mut confinement = Confinement::default();
     section.set(&mut confinement.user, "user", |value| who(value).map(Some));
     section.set(&mut confinement.group, "group", |value| who(value).map(Some));
+    look_up(section, &confinement);
     section.set(&mut confinement.umask, "umask", |value| umask(value).map(Some));
     section.set(&mut confinement.no_new_privs, "no_new_privs", boolean);
     if let (Some(table), Some(value)) = (section.read("limits", Value::table), section.value("limits")) {
@@ -37,6 +39,25 @@ pub(super) fn read(section: &Section<'_>, first: HostingModel) -> Confinement {
         confinement.limits = limits(&Section::new(section.reading, name, value.at(), table, &keys::LIMITS));
     }
     confinement
+}
+
+/// Has somebody look whether there are such a user and such a group.
+fn look_up(section: &Section<'_>, confinement: &Confinement) {
+    let (user, group) = (confinement.user.as_deref(), confinement.group.as_deref());
+    let wrong =
+        group.and_then(|group| Some(("group", (section.reading.account)(Account::Group(group)).err()?)));
+    // With a group that is none, nothing can be said of the user.
+    let wrong = match (wrong, user) {
+        (None, Some(user)) => {
+            (section.reading.account)(Account::User(user, group)).err().map(|why| ("user", why))
+        }
+        (wrong, _) => wrong,
+    };
+    if let Some((key, why)) = wrong
+        && let Some(value) = section.value(key)
+    {
+        section.refuse(key, &value.at(), Refusal::new(why));
+    }
 }
 
 fn limits(section: &Section<'_>) -> Limits {

@@ -2,7 +2,7 @@
 //!
 //! In: the text of the file, its name, and a way to look variables up. Out: a [`Config`], in which everything has a
 //! value and nothing is out of bounds, or else every [`Fault`] at once, with line and column.
-//! Never: reads an environment variable by itself, looks whether a library exists, or changes anything. Of the process
+//! Never: reads an environment variable or looks up a user by itself, looks whether a library exists, or changes anything. Of the process
 //! it knows the working directory only, from which the file's own name is seen.
 //!
 //! Every key is described in `docs/configuration.md`.
@@ -82,7 +82,23 @@ pub fn text(path: &Path) -> Result<String, Faults> {
 ///
 /// Every fault in it, in the order of the text.
 pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Faults> {
-    let reading = Reading::new(text, file, env);
+    // Who starts a process finds out. An account may come later than the configuration, and only one application needs it.
+    check(text, file, env, &|_| Ok(()))
+}
+
+/// The same, for those who want to know beforehand: `account` says of each user and group why nobody can run as that, if
+/// so, and that is a fault.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn check(
+    text: &str,
+    file: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+    account: &dyn Fn(Account<'_>) -> Result<(), String>,
+) -> Result<Config, Faults> {
+    let reading = Reading::new(text, file, env, account);
     let config = tree(&reading, text).map(|tree| {
         let top = Section::new(&reading, String::new(), 0..0, tree.get_ref(), &keys::TOP);
         let mut log = server::log(&reading, &top);
@@ -90,6 +106,15 @@ pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> R
         Config { log, server: server::server(&top), sites }
     });
     reading.finish(config)
+}
+
+/// Who a process is to run as: names, or numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Account<'a> {
+    /// A user, perhaps with another group than its own.
+    User(&'a str, Option<&'a str>),
+    /// A group.
+    Group(&'a str),
 }
 
 /// What the host shall do.

@@ -17,6 +17,7 @@ use toml::{
 };
 
 use super::{
+    Account,
     expand::expand,
     fault::{Fault, Faults, Quote, Refusal},
     keys::{self, Keys},
@@ -31,16 +32,23 @@ pub(super) struct Reading<'a> {
     /// Offset of the first byte of each line.
     lines: Vec<usize>,
     env: &'a dyn Fn(&str) -> Option<String>,
+    /// Why nobody can run as that.
+    pub(super) account: &'a dyn Fn(Account<'_>) -> Result<(), String>,
     faults: RefCell<Vec<Fault>>,
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn new(text: &'a str, file: &Path, env: &'a dyn Fn(&str) -> Option<String>) -> Self {
+    pub(super) fn new(
+        text: &'a str,
+        file: &Path,
+        env: &'a dyn Fn(&str) -> Option<String>,
+        account: &'a dyn Fn(Account<'_>) -> Result<(), String>,
+    ) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         // Absolute, since a process in another working directory will be told of files here.
         let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         let folder = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-        Self { file: file.into(), folder, text, lines, env, faults: RefCell::default() }
+        Self { file: file.into(), folder, text, lines, env, account, faults: RefCell::default() }
     }
 
     /// Notes that what stands at `at` was refused.

@@ -48,7 +48,7 @@ pub use guard::Exit;
 #[cfg(feature = "out-of-process")]
 pub(crate) use instance::DRAIN_FIELD;
 #[cfg(feature = "out-of-process")]
-pub use instance::{End, Instance, StartError};
+pub use instance::{End, Instance, StartError, look_up};
 #[cfg(feature = "out-of-process")]
 pub(crate) use instances::Held;
 #[cfg(feature = "out-of-process")]

@@ -13,6 +13,14 @@ use crate::{
     sys::confine::{Confined, Identity},
 };
 
+/// Why nobody can run as this user, or in this group, as far as the system knows them: with the fix.
+///
+/// # Errors
+/// There is no such user or group, or nobody can tell.
+pub fn look_up(user: Option<&str>, group: Option<&str>) -> Result<(), String> {
+    identity(user, group).map(drop).map_err(|Unusable { who, advice, .. }| format!("{advice} (is {who:?})"))
+}
+
 /// With numbers in place of names.
 pub(super) fn confined(confinement: &Confinement) -> Result<Confined, StartError> {
     let Confinement { user, group, umask, no_new_privs, limits } = confinement.clone();
@@ -23,7 +31,7 @@ pub(super) fn confined(confinement: &Confinement) -> Result<Confined, StartError
     Ok(Confined { identity, umask, no_new_privs, limits })
 }
 
-fn identity(user: Option<&str>, group: Option<&str>) -> Result<Identity, StartError> {
+fn identity(user: Option<&str>, group: Option<&str>) -> Result<Identity, Unusable> {
     let group = group.map(self::group).transpose()?;
     let Some(user) = user else {
         let user = rustix::process::geteuid().as_raw();
@@ -53,7 +61,7 @@ fn identity(user: Option<&str>, group: Option<&str>) -> Result<Identity, StartEr
     }
 }
 
-fn group(group: &str) -> Result<u32, StartError> {
+fn group(group: &str) -> Result<u32, Unusable> {
     if let Ok(number) = group.parse() {
         return Ok(number);
     }
@@ -72,7 +80,7 @@ fn groups(user: &str, group: u32) -> Vec<u32> {
     all.map_or_else(|| vec![group], |all| all.into_iter().map(Gid::as_raw).collect())
 }
 
-fn permitted(identity: Identity) -> Result<Identity, StartError> {
+fn permitted(identity: Identity) -> Result<Identity, Unusable> {
     let needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::CHOWN;
     let has = capabilities(None)
         .map_err(|error| unusable("", "the system does not say what we may", error.into()))?;
@@ -84,8 +92,22 @@ fn permitted(identity: Identity) -> Result<Identity, StartError> {
     Err(unusable(&identity.user.to_string(), advice, io::ErrorKind::PermissionDenied.into()))
 }
 
-fn unusable(who: &str, advice: &'static str, source: io::Error) -> StartError {
-    refused(Path::new(who), advice, source)
+/// Who nobody can run as.
+#[derive(Debug)]
+struct Unusable {
+    who: String,
+    advice: &'static str,
+    source: io::Error,
+}
+
+impl From<Unusable> for StartError {
+    fn from(Unusable { who, advice, source }: Unusable) -> Self {
+        refused(Path::new(&who), advice, source)
+    }
+}
+
+fn unusable(who: &str, advice: &'static str, source: io::Error) -> Unusable {
+    Unusable { who: who.to_owned(), advice, source }
 }
 
 #[cfg(test)]
@@ -103,13 +125,23 @@ mod tests {
     }
 
     #[test]
+    fn who_is_looked_up_beforehand_is_there_or_named_with_what_to_do() {
+        assert_eq!(look_up(Some("root"), Some("root")), Ok(()));
+        assert_eq!(
+            look_up(Some("no-such-user"), None).unwrap_err(),
+            "there is no user of that name; create it (is \"no-such-user\")"
+        );
+        assert!(look_up(None, Some("no-such-group")).unwrap_err().contains("no group of that name"));
+    }
+
+    #[test]
     fn who_is_not_there_is_named_with_what_to_do() {
         for (user, group, told) in [
             (Some("no-such-user"), None, "no-such-user"),
             (Some("123456"), None, "say which group"),
             (Some("root"), Some("no-such-group"), "no-such-group"),
         ] {
-            let error = identity(user, group).unwrap_err();
+            let error = StartError::from(identity(user, group).unwrap_err());
             assert!(error.to_string().contains(told), "{error}");
         }
     }
