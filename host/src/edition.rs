@@ -137,6 +137,12 @@ impl Edition {
         Some(std::path::absolute(file).unwrap_or_else(|_| file.into()))
     }
 
+    /// What it is about: the configuration, or the library that is served without one.
+    pub(crate) fn subject(&self) -> PathBuf {
+        let (Source::File { file: path, .. } | Source::Library { library: path, .. }) = &self.source;
+        std::path::absolute(path).unwrap_or_else(|_| path.into())
+    }
+
     /// What it means, with the environment of this process.
     pub(crate) fn config(&self) -> Result<Config, Refused> {
         let mut config = self.as_written()?;

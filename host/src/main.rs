@@ -18,7 +18,7 @@ mod carried;
 mod check;
 mod cli;
 mod crash;
-mod demotions;
+mod decisions;
 mod door;
 mod edition;
 mod exit;

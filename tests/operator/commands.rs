@@ -207,6 +207,38 @@ async fn an_application_moves_out_of_the_worker_and_back_and_no_request_fails() 
 }
 
 #[tokio::test]
+async fn what_was_decided_by_command_holds_after_a_restart_until_the_opposite_is_decided() {
+    let state = tempfile::tempdir().unwrap();
+    let setup = || {
+        let sample = library("sample_app");
+        let setup = Setup::sample(Model::InProcess).beside(&sample, Model::InProcess);
+        setup.variable("STATE_DIRECTORY", state.path().to_str().unwrap())
+    };
+    let host = setup().start().await;
+    let page = host.directory.path().join("later.html");
+    std::fs::write(&page, "<h1>later</h1>").unwrap();
+    assert_eq!(host.operator(&["offline", "app", "--page", page.to_str().unwrap()]).await.code, 0);
+    assert_eq!(host.operator(&["demote", "healthy"]).await.code, 0);
+    // Whatever its end is like.
+    drop(host);
+
+    let host = setup().start().await;
+    let told = host.log.message("application stays offline, until it is taken online").await;
+    assert_eq!((&told["application"], &told["why"]), (&"app".into(), &"an operator's command".into()));
+    assert!(told["since"].as_str().unwrap().ends_with('Z'), "{told}");
+    host.log.message("application stays in a process of its own, until it is promoted").await;
+    let answer = host.get("/plaintext").await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (503, "<h1>later</h1>"));
+    let applications = host.tells().await["sites"][0]["applications"].clone();
+    assert_eq!(applications[1]["hosting_model"], "outofprocess");
+    assert_eq!(host.operator(&["online", "app"]).await.code, 0);
+    assert_eq!(host.get("/plaintext").await.text(), "Hello, World!");
+    assert_eq!(host.operator(&["promote", "healthy"]).await.code, 0);
+    assert!(!state.path().join("decisions.json").exists(), "there is nothing left to remember");
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
 async fn a_recycle_without_a_name_replaces_the_worker() {
     let host = Setup::sample(Model::InProcess).start_preloaded().await;
     let old = served_by(&host, 1).await;

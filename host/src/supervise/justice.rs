@@ -24,7 +24,7 @@ use cohost::{
 use super::{Supervisor, Worker, trials::Trials};
 use crate::{
     crash::{self, While},
-    demotions::Demotions,
+    decisions::Decisions,
     edition::Edition,
     runtime_dir::RuntimeDir,
     standing::Described,
@@ -35,19 +35,19 @@ use crate::{
 pub(super) struct Justice {
     pub(super) verdicts: Verdicts,
     pub(super) trials: Trials,
-    demotions: Demotions,
+    decisions: Decisions,
 }
 
 impl Justice {
-    /// With the demotions that the host has left when it ended, put in force.
+    /// With what was decided before the host ended, put in force.
     pub(super) fn left(runtime_dir: &RuntimeDir, edition: &mut Edition, config: &Config) -> Self {
-        let demotions = Demotions::left(runtime_dir);
-        demotions.apply(edition, config);
-        Self::new(demotions)
+        let decisions = Decisions::left(runtime_dir, edition);
+        decisions.apply(edition, config);
+        Self::new(decisions)
     }
 
-    pub(super) fn new(demotions: Demotions) -> Self {
-        Self { verdicts: Verdicts::default(), trials: Trials::default(), demotions }
+    pub(super) fn new(decisions: Decisions) -> Self {
+        Self { verdicts: Verdicts::default(), trials: Trials::default(), decisions }
     }
 }
 
@@ -171,7 +171,7 @@ impl Supervisor {
             "application demoted: it crashed too often in the host's process, and gets one of its own until it is \
              promoted"
         );
-        self.justice.demotions.note(application, what);
+        self.justice.decisions.demoted(application, what);
         self.changes.wish(Wish::Host(application.to_owned(), HostingModel::OutOfProcess), None);
     }
 
@@ -197,7 +197,7 @@ impl Supervisor {
         }
         forgiven.iter().for_each(|application| self.allow(application));
         let (edition, config) = &self.editions[&self.plan.edition()];
-        self.justice.demotions.keep(edition, config);
+        self.justice.decisions.keep(edition, config);
     }
 
     pub(super) fn written(&self, application: &str) -> Option<&Application> {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     carried::{Carried, Luggage, Packing},
-    demotions::Demotions,
+    decisions::Decisions,
     door::Door,
     edition::Edition,
     exit::{Exit, Refused},
@@ -46,7 +46,7 @@ pub(crate) fn resume(carried: Carried, config: Config, runtime_dir: &RuntimeDir)
     let sockets = Sockets::carried(&config, sockets)?;
     // Its workers serve: whatever has become of the directory, that must not end them.
     let door = || Ok(Door::if_possible(runtime_dir));
-    let justice = Justice::new(Demotions::left(runtime_dir));
+    let justice = Justice::new(Decisions::left(runtime_dir, &carried.edition));
     watch(door, || Supervisor::resumed(carried, config, sockets, justice).map_err(|error| left(&error)))
 }
 
