@@ -34,6 +34,21 @@ both_models! {
         assert!(host.stop().await.success());
     }
 
+    async fn so_it_is_without_a_supervisor(model: Model) {
+        let host =
+            Setup::sample(model).server("watch = true").option("--no-supervisor").start_preloaded().await;
+        assert_eq!(host.get("/plaintext").await.text(), "Hello, World!");
+        fs::write(file(&host), "<p>back at noon").unwrap();
+        host.log.message("application goes offline; it finishes what it has").await;
+        let answer = host.get("/plaintext").await;
+        assert_eq!((answer.status.as_u16(), answer.text()), (503, "<p>back at noon"));
+        assert_eq!(answer.header("cohost-failure"), "offline");
+        fs::remove_file(file(&host)).unwrap();
+        host.log.message("application is online again").await;
+        assert_eq!(host.get("/plaintext").await.text(), "Hello, World!");
+        assert!(host.stop().await.success());
+    }
+
     async fn a_hundred_times_under_load_every_answer_is_the_applications_or_503(model: Model) {
         let host = Setup::sample(model).server("watch = true").start_preloaded().await;
         let client = host.client();
