@@ -23,6 +23,24 @@ pub(super) fn install(workshop: &Workshop, constructor: &str, request: &str, gre
     fs::rename(workshop.path("new.so"), workshop.path("libshop.so")).unwrap();
 }
 
+/// Asks until it is answered this. Until then it may be refused, and nothing else; so often it was.
+async fn refused_until_served(host: &Host, answer: &str) -> usize {
+    let asking = async {
+        let mut refused = 0;
+        loop {
+            let answer = host.get("/x").await;
+            if answer.status == 200 {
+                return (answer.text().to_owned(), refused);
+            }
+            assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (503, "worker_crashed"));
+            refused += 1;
+        }
+    };
+    let (answered, refused) = tokio::time::timeout(PATIENCE, asking).await.expect("it is served again");
+    assert_eq!(answered, answer);
+    refused
+}
+
 async fn greeting(host: &Host) -> String {
     host.get("/x").await.text().to_owned()
 }
@@ -103,13 +121,47 @@ async fn a_generation_that_crashes_right_after_it_came_is_gone_back_from() {
     let told =
         host.log.wait(|event| event["message"].as_str().is_some_and(|it| it.contains("going back"))).await;
     assert_eq!(told["application"], "app");
+    refused_until_served(&host, "one: /x\n").await;
     host.log.times(CHANGED, 2).await;
-    assert_eq!(greeting(&host).await, "one: /x\n");
     // What was gone back from is not taken up again with the next look; something else is.
-    host.log.times("worker crashed, and with it the requests that it had; the next one takes over", 1).await;
+    host.log.times(CRASHED, 1).await;
     install(&workshop, "", "", "three");
     host.log.times(CHANGED, 3).await;
     assert_eq!(greeting(&host).await, "three: /x\n");
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn what_is_to_be_gone_back_from_crashes_no_other_worker() {
+    let workshop = Workshop::new();
+    // Going back to it takes a while.
+    install(&workshop, "extern int usleep(unsigned); usleep(300000);", "", "one");
+    let host =
+        Setup::library(&workshop.path("libshop.so"), Model::InProcess).server("watch = true").start().await;
+    assert_eq!(greeting(&host).await, "one: /x\n");
+    install(&workshop, "", "abort();", "two");
+    host.log.times(CHANGED, 1).await;
+    assert!(try_get(&host.client(), "/x").await.is_none());
+    assert!(refused_until_served(&host, "one: /x\n").await > 0, "nobody has waited for it");
+    host.log.times(CRASHED, 1).await;
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn where_there_is_no_way_back_the_next_request_is_the_next_try() {
+    let workshop = Workshop::new();
+    let (no_way_back, well) = (workshop.path("no-way-back"), workshop.path("well"));
+    install(&workshop, &format!("if (access({no_way_back:?}, F_OK) == 0) abort();"), "", "one");
+    let host =
+        Setup::library(&workshop.path("libshop.so"), Model::InProcess).server("watch = true").start().await;
+    assert_eq!(greeting(&host).await, "one: /x\n");
+    install(&workshop, "", &format!("if (access({well:?}, F_OK)) abort();"), "two");
+    host.log.times(CHANGED, 1).await;
+    fs::write(&no_way_back, "").unwrap();
+    assert!(try_get(&host.client(), "/x").await.is_none());
+    fs::write(&well, "").unwrap();
+    refused_until_served(&host, "two: /x\n").await;
+    assert_eq!((host.log.of(UNUSABLE).len(), host.log.of(CRASHED).len()), (1, 1));
     assert!(host.stop().await.success());
 }
 

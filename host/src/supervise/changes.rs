@@ -333,6 +333,9 @@ impl Supervisor {
             if became.is_err() {
                 self.upkeep.refused(&wish);
             }
+            if let Wish::RollBack(application) = &wish {
+                self.let_go(application);
+            }
             match (became, reply) {
                 (_, None) => {}
                 (Ok(edition), Some(reply)) => match troubles {
@@ -344,15 +347,18 @@ impl Supervisor {
         }
     }
 
-    /// Goes back to the generations before, if those that have just changed may have been the cause of a crash.
-    pub(super) fn go_back(&mut self, culprit: Option<&str>) {
-        for application in self.changes.crashed(Instant::now(), culprit) {
+    /// Goes back to the generations before, if those that have just changed may have been the cause of a crash. Of which
+    /// applications.
+    pub(super) fn go_back(&mut self, culprit: Option<&str>) -> Vec<String> {
+        let back = self.changes.crashed(Instant::now(), culprit);
+        for application in &back {
             tracing::error!(
                 application,
                 "the worker crashed right after a change of this application; going back to the generation before"
             );
-            self.changes.wish(Wish::RollBack(application), None);
+            self.changes.wish(Wish::RollBack(application.clone()), None);
         }
+        back
     }
 
     /// An edition is in force, or will not be.

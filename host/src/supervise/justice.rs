@@ -15,8 +15,8 @@ use cohost::{
         Exit,
         life::{Policy, Why},
         worker::{
-            self, Blame, Culprit, Event, Evidence, Generation, Leniency, Order, Process, Refuse, Refused,
-            Stage, Stuck, Verdict, Verdicts,
+            self, Blame, Culprit, Event, Evidence, Generation, Held, Leniency, Order, Process, Refuse,
+            Refused, Stage, Stuck, Verdict, Verdicts,
         },
     },
 };
@@ -57,9 +57,10 @@ impl Supervisor {
         let blame = Blame::of(&worker.process.recording(), exit);
         crash::report(generation, worker.process.pid(), exit, &blame, While::Serving);
         self.crashes.note(exit, &blame);
-        if worker.edition == self.plan.edition() {
-            self.go_back(blame.culprit.as_ref().map(|culprit| &*culprit.application));
-        }
+        let back = match worker.edition == self.plan.edition() {
+            true => self.go_back(blame.culprit.as_ref().map(|culprit| &*culprit.application)),
+            false => Vec::new(),
+        };
         let Some(culprit) = blame.culprit else { return vec![Event::Exited(generation, exit)] };
         // What was not even started there cannot have done it: the evidence misleads.
         if worker.refuses(&culprit.application, Instant::now()) {
@@ -74,6 +75,10 @@ impl Supervisor {
         let ready = self.plan.is_ready(generation);
         let stage = if ready && !culprit.starting { Stage::Running } else { Stage::Starting };
         self.judge(&culprit.application, stage, format!("{exit}{}", at(&culprit)));
+        if back.contains(&culprit.application) {
+            self.justice.verdicts.hold(&culprit.application);
+            self.refuse(&culprit.application, Instant::now());
+        }
         vec![Event::Felled(generation, exit)]
     }
 
@@ -154,10 +159,19 @@ impl Supervisor {
         }
     }
 
-    /// Tells all workers that there is nothing against an application any more.
+    /// Nobody waits any more for an application to become what it was before it changed.
+    pub(super) fn let_go(&mut self, application: &str) {
+        if self.justice.verdicts.let_go(application) {
+            self.allow(application);
+        }
+    }
+
+    /// Tells workers that there is nothing against an application any more. Those of an earlier edition end, and may have
+    /// another generation of it, against which there still is.
     pub(super) fn allow(&mut self, application: &str) {
         let order = Order::Allow { application: application.to_owned() };
-        for worker in self.workers.values_mut() {
+        let edition = self.plan.edition();
+        for worker in self.workers.values_mut().filter(|worker| worker.edition >= edition) {
             worker.refused.retain(|refused| refused.application != application);
             worker.process.order(&order);
         }
@@ -224,7 +238,7 @@ impl Worker {
     /// Whether it has refused this application all the time.
     fn refuses(&self, application: &str, now: Instant) -> bool {
         let refused = self.refused.iter().find(|refused| refused.application == application);
-        refused.is_some_and(|refused| refused.held || refused.until > now)
+        refused.is_some_and(|refused| refused.held != Held::No || refused.until > now)
     }
 }
 
@@ -248,21 +262,22 @@ fn leniency(application: &Application) -> Leniency {
 
 /// As a worker is told.
 fn refuse(refused: &Refused, now: Instant) -> Refuse {
-    let detail = match refused.why {
-        Why::FailFast => {
-            format!(
-                "it ended workers, or did not start, too often within a minute; the last time: {}",
-                refused.last
-            )
+    let last = &refused.last;
+    let detail = match (refused.why, refused.held) {
+        (Why::FailFast, _) => {
+            format!("it ended workers, or did not start, too often within a minute; the last time: {last}")
         }
-        Why::BackingOff => format!("it ended a worker when it was started: {}", refused.last),
+        (Why::BackingOff, Held::UntilChanged) => {
+            format!("it ended a worker right after a change, which is being undone: {last}")
+        }
+        (Why::BackingOff, _) => format!("it ended a worker when it was started: {last}"),
     };
     Refuse {
         application: refused.application.clone(),
         why: refused.why,
         detail,
         retry_after: refused.until.saturating_duration_since(now),
-        held: refused.held,
+        held: refused.held != Held::No,
     }
 }
 

@@ -30,7 +30,7 @@ pub use self::{
     process::{Carried, Heard, Process},
     reap::Children,
     terms::{Edition, Generation, Part, Preload, Preloaded, Standby, Terms},
-    verdicts::{Leniency, Refused, Stage, Trial, Verdict, Verdicts},
+    verdicts::{Held, Leniency, Refused, Stage, Trial, Verdict, Verdicts},
 };
 
 /// Whether this process was started as a worker; then [`inherited`] is the next thing to call.

@@ -41,6 +41,8 @@ enum Retry {
     Trial,
     /// The end of this trial.
     Trying(Trial),
+    /// Another generation of it: it has just changed, and that is to be undone.
+    Change,
 }
 
 /// One start of an application outside of workers.
@@ -89,8 +91,19 @@ pub struct Refused {
     pub why: Why,
     /// What it did the last time.
     pub last: String,
-    /// Not only until then, but until a trial went well.
-    pub held: bool,
+    /// What has to come before, however long that takes.
+    pub held: Held,
+}
+
+/// What an application has to wait for besides a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Nothing.
+    No,
+    /// A trial that goes well.
+    UntilTried,
+    /// Another generation of it.
+    UntilChanged,
 }
 
 impl Verdicts {
@@ -139,9 +152,13 @@ impl Verdicts {
     /// Whom a worker that is started now has to refuse.
     pub fn refused(&self, now: Instant) -> impl Iterator<Item = Refused> {
         self.applications.iter().filter_map(move |(application, record)| {
-            let held = record.retry != Retry::Pause;
+            let held = match record.retry {
+                Retry::Pause => Held::No,
+                Retry::Trial | Retry::Trying(_) => Held::UntilTried,
+                Retry::Change => Held::UntilChanged,
+            };
             let pause = record.patience.refused(now);
-            let (until, why) = pause.or_else(|| held.then_some((now, Why::BackingOff)))?;
+            let (until, why) = pause.or_else(|| (held != Held::No).then_some((now, Why::BackingOff)))?;
             let (application, last) = (application.clone(), record.last.clone());
             Some(Refused { application, until, why, last, held })
         })
@@ -192,12 +209,30 @@ impl Verdicts {
         )
     }
 
+    /// It has just changed, and is to become what it was: until then, it would end the next worker as it did this one.
+    pub fn hold(&mut self, application: &str) {
+        let record = self.applications.get_mut(application);
+        if let Some(record) = record.filter(|record| record.retry == Retry::Pause) {
+            record.retry = Retry::Change;
+        }
+    }
+
+    /// It has become what it was, or will not. Whether somebody waited for that.
+    pub fn let_go(&mut self, application: &str) -> bool {
+        let record = self.applications.get_mut(application);
+        let held = record.filter(|record| record.retry == Retry::Change);
+        held.is_some_and(|record| {
+            record.retry = Retry::Pause;
+            true
+        })
+    }
+
     /// What this one did does not count any more: it is another one now, or a fresh one.
     pub fn forget(&mut self, application: &str) {
         self.applications.remove(application);
     }
 
-    /// Everybody gets a new chance at once: an operator says so. Those that have to be tried before are still held.
+    /// Everybody gets a new chance at once: an operator says so. Those that have to be tried, or to change, before are still held.
     pub fn forgive(&mut self) {
         self.applications.retain(|_, record| record.retry != Retry::Pause);
         self.applications.values_mut().for_each(|record| record.patience.forget());
@@ -284,7 +319,10 @@ mod tests {
             let tried = verdicts.to_try(now);
             assert_eq!((&*tried[0].0, tried.len()), ("a", 1));
             assert_eq!((verdicts.to_try(now), verdicts.due(now)), (Vec::new(), None), "one trial at a time");
-            assert!(verdicts.refused(now).all(|refused| refused.held) && verdicts.refused(now).count() == 1);
+            assert!(
+                verdicts.refused(now).all(|refused| refused.held == Held::UntilTried)
+                    && verdicts.refused(now).count() == 1
+            );
             let verdict = verdicts.tried(now, "a", tried[0].1, Err("SIGSEGV".to_owned()));
             let until = now + Duration::from_secs(2 * pause);
             assert_eq!(verdict, Some(Verdict::Refused(until, Why::BackingOff)));
@@ -311,6 +349,23 @@ mod tests {
         ended(&mut verdicts, now, Stage::Starting, leniency);
         assert_eq!(verdicts.tried(now, "a", trial, Ok(())), None);
         assert_eq!(verdicts.refused(now).count(), 1);
+    }
+
+    #[test]
+    fn what_is_to_become_what_it_was_is_held_until_then_and_nobody_tries_it() {
+        let (mut verdicts, now) = (Verdicts::default(), Instant::now());
+        verdicts.hold("a");
+        assert_eq!(verdicts.refused(now).count(), 0, "it did nothing");
+        ended(&mut verdicts, now, Stage::Running, leniency(10, 0));
+        verdicts.hold("a");
+        let later = now + 2 * MINUTE;
+        let held: Vec<_> = verdicts.refused(later).map(|refused| (refused.until, refused.held)).collect();
+        assert_eq!(held, [(later, Held::UntilChanged)]);
+        assert_eq!((verdicts.due(later), verdicts.to_try(later)), (None, Vec::new()));
+        verdicts.forgive();
+        assert_eq!(verdicts.refused(later).count(), 1);
+        assert_eq!((verdicts.let_go("a"), verdicts.let_go("a")), (true, false));
+        assert_eq!(verdicts.refused(now).count(), 0);
     }
 
     proptest! {
