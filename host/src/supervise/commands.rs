@@ -135,6 +135,13 @@ impl Supervisor {
         self.changes.wish(wish, Some(reply));
     }
 
+    /// Applications of an edition have not started. Of one that is in force nobody waits to hear that.
+    pub(super) fn not_started(&mut self, edition: worker::Edition, failed: Vec<String>) {
+        if self.changes.proposal() == Some(edition) {
+            self.waiting.failed(edition, failed);
+        }
+    }
+
     fn stop_for(&mut self, how: How) -> Vec<Event> {
         let mut events = Vec::new();
         if self.stop == Stop::NotAsked {

@@ -22,7 +22,7 @@ impl Supervisor {
             }
             Heard::Report(Report::Ready { failed }) => {
                 if let Some(worker) = self.workers.get(&generation) {
-                    self.waiting.failed(worker.edition, failed);
+                    self.not_started(worker.edition, failed);
                 }
                 vec![Event::Ready(generation, Preloaded::Failed)]
             }
@@ -65,7 +65,7 @@ impl Supervisor {
                 vec![Event::Changed(generation, edition, left)]
             }
             Heard::Report(Report::Refused { edition, failed, left }) => {
-                self.waiting.failed(edition, failed.iter().map(ToString::to_string).collect());
+                self.not_started(edition, failed.iter().map(ToString::to_string).collect());
                 for Failed { application, code, detail } in failed {
                     tracing::error!(
                         edition = edition.0,

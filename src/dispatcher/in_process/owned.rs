@@ -9,12 +9,13 @@ use std::{
     io,
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
+    time::Duration,
 };
 
 use rustix::{
     fs::{FlockOperation, OFlags, flock},
     io::Errno,
-    process::{Pid, test_kill_process},
+    process::{Pid, getpid, test_kill_process},
 };
 use tempfile::TempDir;
 
@@ -56,6 +57,17 @@ fn is_locked(directory: &Path) -> bool {
         .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK))
 }
 
+/// Whether a directory with our own number is of a process that had it before: in a container, the first one always has the
+/// same. Not one that was made a moment ago, perhaps by such a process of another container, which is about to lock it.
+fn is_of_one_before(directory: &Path) -> bool {
+    let made = fs::metadata(directory).and_then(|found| found.modified());
+    let is_old = made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > MOMENT));
+    let is_free = |file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+    is_old && open(directory).is_ok_and(is_free)
+}
+
+const MOMENT: Duration = Duration::from_secs(60);
+
 fn sweep(place: &Path, prefix: &str) {
     let Ok(entries) = fs::read_dir(place) else { return };
     for entry in entries.flatten() {
@@ -63,7 +75,8 @@ fn sweep(place: &Path, prefix: &str) {
         let process = name.to_str().and_then(|name| name.strip_prefix(prefix)?.split_once('-'));
         let Some(process) = process.and_then(|(process, _)| process.parse().ok()) else { continue };
         let Some(process) = Pid::from_raw(process) else { continue };
-        if test_kill_process(process) == Err(Errno::SRCH) && !is_locked(&entry.path()) {
+        let gone = test_kill_process(process) == Err(Errno::SRCH) && !is_locked(&entry.path());
+        if gone || process == getpid() && is_of_one_before(&entry.path()) {
             // Another user's stay; there is nothing to be done about them.
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -104,5 +117,23 @@ mod tests {
         drop(lock);
         drop(directory(place.path(), "x-").unwrap());
         assert!(!elsewhere.exists());
+    }
+
+    #[test]
+    fn what_a_process_of_our_own_number_left_behind_is_removed_too() {
+        let place = tempfile::tempdir().unwrap();
+        let (ours, _lock) = directory(place.path(), "x-").unwrap();
+        let made = |name: &str| {
+            let path = place.path().join(format!("x-{}-{name}", std::process::id()));
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let (left, new) = (made("left"), made("new"));
+        let long_ago = std::time::SystemTime::now() - 2 * MOMENT;
+        for directory in [&left, ours.path()] {
+            File::open(directory).unwrap().set_modified(long_ago).unwrap();
+        }
+        let _next = directory(place.path(), "x-").unwrap();
+        assert!(!left.exists() && new.exists() && ours.path().exists());
     }
 }
