@@ -14,6 +14,7 @@ use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use http::Method;
 use http_body_util::{BodyExt as _, channel::Channel};
 use tokio::{net::TcpListener, task::JoinHandle};
+use tower_service::Service as _;
 
 use crate::{
     both_models,
@@ -187,6 +188,37 @@ COHOST_PUBLIC const cohost_app cohost_app_v1 = {
   .flags = COHOST_APP_RUNTIME, .init = init, .handle = handle,
 };
 "#;
+
+/// What was on its way to an instance that accepts nothing any more gets to the application in its place.
+#[tokio::test]
+async fn a_request_that_no_instance_has_seen_goes_to_the_successor() {
+    // Closes its socket when it is asked for anything, and answers; then it does nothing.
+    let deaf = "import os, socket, time
+listener = socket.create_server(('127.0.0.1', int(os.environ['PORT'])))
+while True:
+    client = listener.accept()[0]
+    if client.recv(4096):
+        listener.close()
+        client.sendall(b'HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: 0\\r\\n\\r\\n')
+        client.close()
+        time.sleep(600)
+    client.close()";
+    let mut old = Application::builder()
+        .command(["python3", "-c", deaf])
+        .inherited_environment(std::env::vars_os())
+        .runner(Runner { program: program(), directory: std::env::temp_dir() })
+        .build()
+        .unwrap();
+    let get = || http::Request::get("/plaintext").body(cohost::Body::empty()).unwrap();
+    assert_eq!(old.call(get()).await.unwrap().status(), 200);
+    let new = described(Model::OutOfProcess).build().unwrap();
+    let answer = old.call(get());
+    let (_ended, answer) = tokio::join!(old.retire(Some(&new)), answer);
+    let answer = answer.unwrap();
+    assert_eq!(answer.headers().get("cohost-failure"), None);
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "Hello, World!");
+    new.stop().await;
+}
 
 /// The sample application, in this very process or in one of the program's.
 fn described(model: Model) -> cohost::application::Builder {

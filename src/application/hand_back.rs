@@ -1,7 +1,8 @@
 //! From an instance that has ended to the next one: a request that it has seen nothing of.
 //!
-//! In: the request, as the forwarder gave it back. Out: the answer of the next instance. Never: sends it to another while
-//! the first may be alive and merely not listen, or a second time to another.
+//! In: the request, as the forwarder gave it back. Out: the answer of the next instance, or of the application that is in
+//! its place by now. Never: sends it to another while the first may be alive and merely not listen, or a second time to
+//! another.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,9 +29,14 @@ impl Shared {
         if tokio::time::timeout(NOTICE, self.ended(failed)).await.is_err() {
             return Err(failure);
         }
-        match self.dispatcher().await? {
-            Dispatcher::OutOfProcess(next) => next.carry_instead(*parcel).await,
-            Dispatcher::InProcess(_) => Err(failure),
+        let mut shared = Arc::clone(self);
+        loop {
+            match shared.dispatcher().await {
+                Ok(Dispatcher::OutOfProcess(next)) => return next.carry_instead(*parcel).await,
+                Ok(Dispatcher::InProcess(_)) => return Err(failure),
+                // It may have been replaced meanwhile.
+                Err(refused) => shared = shared.next().ok_or(refused)?,
+            }
         }
     }
 
