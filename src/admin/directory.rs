@@ -4,17 +4,18 @@
 //! changes a directory that was there before, or takes one that another host has.
 
 use std::{
-    fs::{DirBuilder, File},
+    fs::{DirBuilder, File, OpenOptions},
     io,
     os::unix::{
         ffi::OsStrExt as _,
-        fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+        fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     },
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{FlockOperation, OFlags, flock},
+    io::Errno,
     process::geteuid,
 };
 
@@ -97,7 +98,7 @@ impl Directory {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
         made.map_err(|source| DirectoryError::Make { path: path.clone(), source })?;
         let unusable = |source| DirectoryError::Unusable { path: path.clone(), source };
-        let lock = File::open(&path).map_err(unusable)?;
+        let lock = open(&path).map_err(unusable)?;
         let metadata = lock.metadata().map_err(unusable)?;
         if metadata.uid() != geteuid().as_raw() {
             return Err(DirectoryError::Foreign { path, owner: metadata.uid() });
@@ -107,7 +108,7 @@ impl Directory {
         }
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { path, _lock: lock }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(DirectoryError::Taken { path }),
+            Err(Errno::WOULDBLOCK) => Err(DirectoryError::Taken { path }),
             Err(error) => Err(unusable(error.into())),
         }
     }
@@ -117,6 +118,15 @@ impl Directory {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Not through a link: whose that is may lead operators, and us, elsewhere at any time.
+fn open(path: &Path) -> io::Result<File> {
+    let opened = OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path);
+    opened.map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::LOOP) => io::Error::other("it is a symbolic link"),
+        _ => error,
+    })
 }
 
 /// Bytes of a socket's path, without the zero at its end.
@@ -146,6 +156,15 @@ mod tests {
         let refused = Directory::take(&path).unwrap_err();
         assert!(refused.to_string().contains("chmod 0700"), "{refused}");
         assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o755);
+    }
+
+    #[test]
+    fn a_link_to_a_directory_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("link");
+        std::os::unix::fs::symlink(parent.path(), &path).unwrap();
+        let refused = Directory::take(&path).unwrap_err();
+        assert!(refused.to_string().contains("it is a symbolic link; name another directory"), "{refused}");
     }
 
     #[test]
