@@ -20,7 +20,10 @@ use super::{
     status::Status,
 };
 
-/// Asks the host in one runtime directory.
+/// Asks the host in one runtime directory. Needs a tokio runtime.
+///
+/// Nothing here has a limit of time: a change may well take as long as its application takes to start, and a host that
+/// was suspended does not answer. Dropping a future gives the question up; a change that has begun goes on all the same.
 #[derive(Clone, Debug)]
 pub struct Client {
     directory: PathBuf,
