@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -96,7 +97,7 @@ impl Decisions {
 
     fn read(directory: &Path, of: String) -> Self {
         let file = directory.join(NAME);
-        let known = match std::fs::read(&file) {
+        let known = match private(directory).and_then(|()| std::fs::read(&file)) {
             Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
                 tracing::warn!(file = %file.display(), %error, "not a list of decisions; beginning without");
                 Known::default()
@@ -226,9 +227,22 @@ fn write(file: &Path, known: &Known) -> io::Result<()> {
             _ => Ok(()),
         };
     }
+    // Or it might be written to whatever a link leads to.
+    private(file.parent().unwrap_or(Path::new(".")))?;
     let next = file.with_extension("next");
     std::fs::write(&next, serde_json::to_vec_pretty(known)?)?;
     std::fs::rename(next, file)
+}
+
+/// Whether nobody else decides what is in a directory. A host without a door may have been told one of somebody else's.
+fn private(directory: &Path) -> io::Result<()> {
+    let found = std::fs::metadata(directory)?;
+    let is_ours = [0, rustix::process::geteuid().as_raw()].contains(&found.uid());
+    if is_ours && found.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let why = "others may write to its directory; name another with --runtime-dir, or in $STATE_DIRECTORY";
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
 const NAME: &str = "decisions.json";
@@ -237,6 +251,8 @@ const BY_COMMAND: &str = "an operator's command";
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use clap::Parser as _;
 
     use super::*;
@@ -276,6 +292,26 @@ mod tests {
 
     fn host(model: HostingModel) -> Wish {
         Wish::Host("shop".to_owned(), model)
+    }
+
+    #[test]
+    fn what_others_may_write_is_neither_believed_nor_written_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut edition, config) = edition("auto");
+        let mut decisions = read(directory.path());
+        decisions.demoted("shop", "SIGSEGV".to_owned());
+        grant(&host(HostingModel::OutOfProcess), &mut edition, &config);
+        decisions.keep(&edition, &config);
+        assert_eq!(read(directory.path()).known.applications.len(), 1);
+
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        let mut decisions = read(directory.path());
+        assert_eq!(decisions.known.applications.len(), 0);
+        std::fs::remove_file(directory.path().join(NAME)).unwrap();
+        decisions.demoted("shop", "SIGSEGV".to_owned());
+        decisions.keep(&edition, &config);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        assert!(decisions.file.is_none(), "it is said once");
     }
 
     #[test]
