@@ -122,8 +122,7 @@ impl Hosting {
     /// The applications to preload, divided into those that are started at once, and the others.
     pub(crate) fn preloaded(&self, preload: Preload) -> (Vec<Application>, Vec<Application>) {
         let now = |described: &config::Application| match preload {
-            // Another worker's instance may have its port, and not be the same: then it has it until that worker ends.
-            _ if matches!(described.process.listen, ProcessListen::Port(_)) => false,
+            _ if has_one_port(described) => false,
             Preload::InProcess => described.hosting_model == HostingModel::InProcess,
             Preload::All => true,
         };
@@ -134,6 +133,12 @@ impl Hosting {
             members.into_iter().map(|(application, _)| application.clone()).collect()
         };
         (applications(first), applications(later))
+    }
+
+    /// The applications that may start while another worker has the same ones.
+    pub(crate) fn startable_twice(&self) -> Vec<Application> {
+        let all = self.all().filter(|(_, described)| !has_one_port(&described.application));
+        all.map(|(application, _)| application.clone()).collect()
     }
 
     /// A server on these listeners, which are those of [`listens`], in that order.
@@ -206,6 +211,12 @@ impl Member {
             }
         }
     }
+}
+
+/// Whether it has a port of its own. Another worker's instance may have that, and not be the same: then it has it until
+/// that worker ends.
+fn has_one_port(application: &config::Application) -> bool {
+    matches!(application.process.listen, ProcessListen::Port(_))
 }
 
 /// What a configuration listens on, each once, in the order of its bindings.

@@ -50,6 +50,7 @@ mod told;
 mod tree;
 mod trial;
 mod upgrade;
+mod warm;
 mod wish;
 mod worker;
 

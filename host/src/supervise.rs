@@ -16,6 +16,7 @@ mod survey;
 mod terms;
 mod trials;
 mod upkeep;
+mod warm;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -376,8 +377,14 @@ impl Supervisor {
         }
         let refused = self.tell_refused(edition, &process);
         let version = worker::VERSION;
-        process.begin(Start { version, generation, part, preload, edition: written }, Arc::new(log));
+        // One that waits for a crash needs nothing of this: it would hold what nobody may ever want.
+        let old = self.serving_worker().filter(|_| part == Part::Everything && preload == Preload::All);
+        let start = Start { version, generation, part, preload, edition: written, warm: old.is_some() };
+        process.begin(start, Arc::new(log));
         self.lender.came(generation, process.voice());
+        if let Some(old) = old {
+            self.warm(&process, old);
+        }
         self.workers.insert(
             generation,
             Worker {

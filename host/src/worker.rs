@@ -17,10 +17,13 @@ use cohost::{
     supervisor::{
         Instances,
         lending::Borrower,
-        worker::{self, Order, Orders, Report, Reports, Start, Stuck},
+        worker::{self, Order, Orders, Report, Reports, Start, Stuck, Warm},
     },
 };
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{
+    mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    oneshot,
+};
 
 use crate::{
     edition::Edition,
@@ -29,7 +32,7 @@ use crate::{
     hosting::{self, Hosting},
     log, serve,
     serving::Serving,
-    signals, sockets, told,
+    signals, sockets, told, warm,
 };
 
 /// Serves, if this process was started to.
@@ -152,16 +155,17 @@ async fn run(
     tell_of_hangs(&reports);
     reports.send(&Report::Configured);
     let (first, later) = hosting.preloaded(start.preload);
+    let (warm, running) = oneshot::channel();
     tokio::spawn({
-        let reports = Arc::clone(&reports);
+        let (reports, all) = (Arc::clone(&reports), hosting.startable_twice());
         async move {
-            let failed = hosting::start(first).await;
+            let (failed, ()) = tokio::join!(hosting::start(first), warm::start(running, all));
             let failed = failed.iter().map(ToString::to_string).collect();
             reports.send(&Report::Ready { failed });
         }
     });
     let applications = hosting.applications();
-    let Some(listeners) = until_served(&mut told).await? else {
+    let Some(listeners) = until_served(&mut told, start.warm.then_some(warm)).await? else {
         return Ok(serve::end(cohost::server::Stopped::Gracefully, applications).await);
     };
     if listeners.len() != hosting::listens(hosting.config()).len() {
@@ -219,7 +223,10 @@ fn tell_of_hangs(reports: &Arc<Reports>) {
 }
 
 /// The listeners to serve on; `None` if it has to end instead.
-async fn until_served(told: &mut UnboundedReceiver<Told>) -> Result<Option<Vec<Listener>>, Refused> {
+async fn until_served(
+    told: &mut UnboundedReceiver<Told>,
+    mut warm: Option<oneshot::Sender<Warm>>,
+) -> Result<Option<Vec<Listener>>, Refused> {
     let mut listeners = Vec::new();
     loop {
         match told.recv().await {
@@ -227,6 +234,10 @@ async fn until_served(told: &mut UnboundedReceiver<Told>) -> Result<Option<Vec<L
                 let bound = Bound::inherited(socket)
                     .map_err(|error| Exit::Failed.because(format!("cannot take over a socket: {error}")))?;
                 listeners.push(Listener::new(bound).map_err(|error| sockets::refused(&error))?);
+            }
+            Some((Order::Warm(running), _)) => {
+                // It may be ending by now.
+                let _gone = warm.take().map(|warm| warm.send(running));
             }
             Some((Order::Serve, _)) => return Ok(Some(listeners)),
             Some((Order::Drain | Order::Hurry, _)) | None => return Ok(None),

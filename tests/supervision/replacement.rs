@@ -12,7 +12,7 @@ use tokio::{
 use super::{replace_worker, rewrite, served_by};
 use crate::{
     both_models,
-    host::{Answer, Ask, Load, Model, OK, Setup},
+    host::{Answer, Ask, Load, Model, OK, Setup, library},
 };
 
 const REFUSED: &str = "configuration refused; the one in force stays";
@@ -45,6 +45,25 @@ both_models! {
         load.answers(20).await;
         load.stop().await;
         host.log.times("configuration in force", 5).await;
+        assert!(host.stop().await.success());
+    }
+
+    async fn what_runs_is_started_in_the_next_worker_before_that_takes_over(model: Model) {
+        let host = Setup::broken(model, "none").beside(&library("sample_app"), model).start().await;
+        assert_eq!(host.get("/").await.text(), "ok\n");
+        served_by(&host, 1).await;
+        assert_eq!(host.operator(&["recycle"]).await.code, 0);
+        let events = host.log.events();
+        let place = |message: &str, n: usize| {
+            let mut those = events.iter().enumerate().filter(|(_, event)| event["message"] == message);
+            those.nth(n).unwrap_or_else(|| panic!("{message}")).0
+        };
+        let runs = match model {
+            Model::InProcess => place("application started", 1),
+            Model::OutOfProcess => place("application goes on in the instance that runs already", 0),
+        };
+        assert!(runs < place("worker serves", 1), "{}", host.log.text());
+        assert!(host.log.of("application started").iter().all(|event| event["application"] == "app"));
         assert!(host.stop().await.success());
     }
 

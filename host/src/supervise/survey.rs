@@ -192,4 +192,4 @@ fn sites(edition: &Edition, config: &Config) -> Vec<Site> {
 }
 
 /// How long a worker may take to say how it is.
-const LIMIT: Duration = Duration::from_secs(1);
+pub(super) const LIMIT: Duration = Duration::from_secs(1);

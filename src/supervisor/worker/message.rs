@@ -50,6 +50,8 @@ pub enum Order {
         /// Its name.
         application: String,
     },
+    /// Start this, too, before it is ready: it runs in the worker that this one replaces. Once, if the start says so.
+    Warm(Warm),
     /// Finish what is in flight, and end.
     Drain,
     /// End at once.
@@ -77,6 +79,18 @@ pub struct Start {
     pub preload: Preload,
     /// The configuration, as the program wrote it for itself.
     pub edition: serde_json::Value,
+    /// Whether it is told as well what to start before it is ready because it runs elsewhere.
+    #[serde(default)]
+    pub warm: bool,
+}
+
+/// What runs in the worker that is to be replaced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warm {
+    /// Names of applications.
+    pub applications: Vec<String>,
+    /// How long they may keep the replacement waiting. After that they go on starting.
+    pub limit: Duration,
 }
 
 /// An application that has ended workers.
@@ -223,6 +237,7 @@ mod tests {
             part: Part::Safe { why: Why::FailFast, retry_after: Duration::from_millis(1500) },
             preload: Preload::All,
             edition: serde_json::json!({ "text": "two\nlines" }),
+            warm: true,
         };
         let change = Change { number: Edition(3), edition: serde_json::json!({}) };
         let refuse = Refuse {
@@ -242,6 +257,7 @@ mod tests {
             Order::Ask { id: 1 },
             Order::Change(change),
             Order::GiveUp,
+            Order::Warm(Warm { applications: vec!["shop".to_owned()], limit: Duration::from_secs(9) }),
             Order::Drain,
             Order::Hurry,
         ];

@@ -1,0 +1,20 @@
+//! What a worker starts before it is ready because it runs in the one before it.
+//!
+//! In: what the supervisor says of that. Out: those applications, started or on their way. Never: longer than the
+//! supervisor says, nor those that cannot run twice.
+
+use cohost::{Application, supervisor::worker::Warm};
+use tokio::{sync::oneshot::Receiver, time::timeout};
+
+use crate::hosting;
+
+/// Starts those of `applications` that are told to run elsewhere; none, if nobody is going to tell.
+///
+/// What comes of each is logged where it happens; requests will try again.
+pub(crate) async fn start(told: Receiver<Warm>, applications: Vec<Application>) {
+    let Ok(Warm { applications: running, limit }) = told.await else { return };
+    let runs = |application: &Application| running.iter().any(|name| **name == **application.name());
+    let those = applications.into_iter().filter(runs).collect();
+    // In a task of its own, which goes on when the time is over.
+    let _late = timeout(limit, tokio::spawn(hosting::start(those))).await;
+}
