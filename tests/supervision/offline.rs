@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use crate::{
     both_models,
-    host::{Host, Model, Setup},
+    host::{Ask, Host, Load, Model, Setup},
 };
 
 const CHANGED: &str = "configuration in force";
@@ -51,20 +51,11 @@ both_models! {
 
     async fn a_hundred_times_under_load_every_answer_is_the_applications_or_503(model: Model) {
         let host = Setup::sample(model).server("watch = true").start_preloaded().await;
-        let client = host.client();
-        let (done, mut is_done) = tokio::sync::oneshot::channel::<()>();
-        let load = tokio::spawn(async move {
-            let mut statuses = [0_usize; 2];
-            while is_done.try_recv().is_err() {
-                let answer = client.get("/plaintext").await;
-                match answer.status.as_u16() {
-                    200 => statuses[0] += 1,
-                    503 => statuses[1] += 1,
-                    _ => panic!("{answer:?}"),
-                }
-            }
-            statuses
+        let ask = Ask { path: "/plaintext", right: |body| body == "Hello, World!" };
+        let mut load = Load::start_with(&host, ask, |answer| {
+            answer.status == 503 && answer.header("cohost-failure") == "offline"
         });
+        load.answers(1).await;
         for _ in 0..100 {
             fs::write(file(&host), "<p>later").unwrap();
             host.get("/plaintext").await;
@@ -74,9 +65,8 @@ both_models! {
         fs::write(file(&host), "<p>last").unwrap();
         let last = async { while host.get("/plaintext").await.status != 503 {} };
         tokio::time::timeout(std::time::Duration::from_secs(5), last).await.expect("offline in the end");
-        let _ = done.send(());
-        let statuses = load.await.unwrap();
-        assert!(statuses[0] > 0, "{statuses:?}");
+        load.answers(1).await;
+        load.stop().await;
         assert!(host.stop().await.success());
     }
 }
