@@ -26,7 +26,7 @@ async fn a_worker_that_is_killed_costs_nobody_the_connection() {
     }
     // At most the one that was sent to a worker in its last moment.
     assert!(lost <= 4, "{lost} requests were lost by 4 crashes");
-    assert_eq!(host.log.of(CRASHED).len(), 4);
+    host.log.times(CRASHED, 4).await;
     assert!(host.stop().await.success());
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     both_models,
-    host::{Host, Load, Model, OK, Setup, Watched},
+    host::{Host, Load, Model, OK, PATIENCE, Setup, Watched},
     supervision::served_by,
 };
 
@@ -17,13 +17,22 @@ async fn recycled(host: &Host, times: usize, reason: &str) {
 }
 
 async fn pid(host: &Host) -> u32 {
-    let pids = &host.tells().await["sites"][0]["applications"][0]["pids"];
-    pids[0].as_u64().unwrap_or_else(|| panic!("one process: {pids}")).try_into().unwrap()
+    let asking = async {
+        loop {
+            // A worker that has no time for a second is told of without its applications.
+            let pids = &host.tells().await["sites"][0]["applications"][0]["pids"];
+            if let Some(pid) = pids[0].as_u64() {
+                return pid.try_into().unwrap();
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE / 2, asking).await.expect("a process in time")
 }
 
 both_models! {
     async fn an_application_is_recycled_after_so_many_requests_and_none_of_them_fails(model: Model) {
-        let recycle = "recycle = { requests = 40, interval = \"20ms\" }";
+        // Not so few that some clients get a worker's fill of generations recycled before others had their answers.
+        let recycle = "recycle = { requests = 300, interval = \"20ms\" }";
         let host = Setup::broken(model, "none").application(recycle).start_preloaded().await;
         let first = if model == Model::OutOfProcess { Some(Watched::new(pid(&host).await)) } else { None };
         let mut load = Load::start(&host, OK);
