@@ -86,6 +86,12 @@ codes! {
     NoApplication = "no_application", NOT_FOUND, Client, "There is no application at this path.";
     /// The client's address is not among those that may come in.
     AddressDenied = "address_denied", FORBIDDEN, Client, "Access from this address is not allowed.";
+    /// Where files are served, there is none at this path.
+    NoFile = "no_file", NOT_FOUND, Client, "There is no such file.";
+    /// The host may not read the file.
+    FileDenied = "file_denied", FORBIDDEN, Application, "This file may not be read.";
+    /// The file, or the folder that it is in, cannot be opened at the moment.
+    FileUnavailable = "file_unavailable", SERVICE_UNAVAILABLE, Host, "This file is not available.";
 
     /// The library or command does not exist, or may not be read.
     FileMissing = "file_missing", SERVICE_UNAVAILABLE, Application, "The application could not be started.";

@@ -14,6 +14,7 @@ pub mod dispatcher;
 mod endpoint;
 pub mod facts;
 pub mod failure;
+mod files;
 #[cfg(any(feature = "config", feature = "server"))]
 pub mod forwarded;
 #[cfg(feature = "front")]

@@ -6,6 +6,7 @@ use cohost::{
     HostingModel,
     config::{self, Account, Application, Artifact, Config},
     dispatcher::in_process::preflight::LoadError,
+    front::Files,
     supervisor::look_up,
 };
 
@@ -69,12 +70,16 @@ fn of_application(application: &Application) -> Finding {
     let subject = application.name.to_string();
     let mut finding = match &application.artifact {
         Artifact::Library(library) => of_library(&subject, library),
-        Artifact::Command(_) => Finding { subject, refusal: None, warnings: Vec::new() },
+        Artifact::Command(_) | Artifact::Files(_) => Finding { subject, refusal: None, warnings: Vec::new() },
     };
     if application.hosting_model == HostingModel::InProcess && !application.process.environment.is_empty() {
         finding.warnings.push(IN_PROCESS_ENVIRONMENT.to_owned());
     }
-    if !application.content_root.is_dir() {
+    if let Artifact::Files(Files { root, .. }) = &application.artifact {
+        if !root.is_dir() {
+            finding.warnings.push(format!("static {} is no directory", root.display()));
+        }
+    } else if !application.content_root.is_dir() {
         finding.warnings.push(format!("content_root {} is no directory", application.content_root.display()));
     }
     finding

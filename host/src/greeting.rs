@@ -24,6 +24,7 @@ struct Hosted {
     name: String,
     path: String,
     hosting_model: HostingModel,
+    hosted_as: &'static str,
     is_library: bool,
 }
 
@@ -34,6 +35,7 @@ impl Greeting {
                 name: application.name.to_string(),
                 path: application.path.clone(),
                 hosting_model: application.hosting_model,
+                hosted_as: application.hosted_as(),
                 is_library: matches!(application.artifact, Artifact::Library(_)),
             });
             (site.bindings.clone(), hosted.collect())
@@ -53,10 +55,10 @@ impl Greeting {
     fn text(&self, bound: &dyn Fn(&Listen) -> Option<SocketAddr>) -> String {
         let mut text = format!("cohost {}\n\n", env!("CARGO_PKG_VERSION"));
         for (bindings, hosted) in &self.sites {
-            for Hosted { name, path, hosting_model, .. } in hosted {
+            for Hosted { name, path, hosted_as, .. } in hosted {
                 for binding in bindings {
                     let place = format!("{}{path}", url(binding, bound));
-                    let _ = writeln!(text, "  {place:<40} {name} ({hosting_model})");
+                    let _ = writeln!(text, "  {place:<40} {name} ({hosted_as})");
                 }
             }
         }

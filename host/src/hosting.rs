@@ -10,7 +10,7 @@ use cohost::{
     http::ErrorPage,
     listener::{Address, Listener},
     options::ProcessListen,
-    pipeline::around,
+    pipeline::{Files, around},
     router::{Authority, Binding, Paths, Router, Site, Unknown},
     server::Options,
     stage::Stage,
@@ -43,9 +43,24 @@ pub(crate) type Addresses = HashMap<Listen, Address>;
 
 /// An application, or what is in its place.
 enum Member {
-    Application { application: Application, described: Box<Described> },
-    Refused { path_base: Arc<str>, refusal: Refusal },
-    Offline { path_base: Arc<str>, offline: Arc<Offline> },
+    Application {
+        application: Application,
+        described: Box<Described>,
+    },
+    Refused {
+        path_base: Arc<str>,
+        refusal: Refusal,
+    },
+    Offline {
+        path_base: Arc<str>,
+        offline: Arc<Offline>,
+    },
+    /// No code: nothing to start, and nothing to stop.
+    Stage {
+        path_base: Arc<str>,
+        stage: Stage,
+        described: Box<Described>,
+    },
 }
 
 impl Hosting {
@@ -77,6 +92,9 @@ impl Hosting {
             let path_base: Arc<str> = written.path.as_str().into();
             if let Some(offline) = described.offline {
                 return Ok(Member::Offline { path_base, offline: Arc::new(offline) });
+            }
+            if let Some(stage) = stage(old, &described) {
+                return Ok(Member::Stage { path_base, stage, described: Box::new(described) });
             }
             match &refusal {
                 Some(refusal) if described.application.hosting_model == HostingModel::InProcess => {
@@ -115,6 +133,7 @@ impl Hosting {
             Member::Application { application, .. } => Found::Application(application.clone()),
             Member::Refused { refusal, .. } => Found::Refused(refusal.clone()),
             Member::Offline { .. } => Found::Offline,
+            Member::Stage { .. } => Found::Stage,
         };
         Told { applications: written.cloned().zip(self.members.iter().flatten().map(found)).collect() }
     }
@@ -181,7 +200,7 @@ impl Hosting {
     pub(crate) fn all(&self) -> impl Iterator<Item = (&Application, &Described)> {
         self.members.iter().flatten().filter_map(|member| match member {
             Member::Application { application, described } => Some((application, &**described)),
-            Member::Refused { .. } | Member::Offline { .. } => None,
+            Member::Refused { .. } | Member::Offline { .. } | Member::Stage { .. } => None,
         })
     }
 
@@ -209,6 +228,7 @@ impl Member {
             Self::Offline { path_base, offline } => {
                 (Arc::clone(path_base), Mounted::Offline(Arc::clone(offline)))
             }
+            Self::Stage { path_base, stage, .. } => (Arc::clone(path_base), Mounted::Stage(stage.clone())),
         }
     }
 }
@@ -278,6 +298,19 @@ pub(crate) async fn stop(applications: Vec<Application>) -> Ended {
     if all.iter().all(|ended| *ended == Ended::Gracefully) { Ended::Gracefully } else { Ended::LeftBehind }
 }
 
+/// What an application without code does: what it did in `old`, if it is the same.
+fn stage(old: Option<&Hosting>, described: &Described) -> Option<Stage> {
+    let make = || match &described.application.artifact {
+        Artifact::Files(files) => Some(Stage::new(Files::alone(files.clone()))),
+        Artifact::Library(_) | Artifact::Command(_) => None,
+    };
+    let same = old.into_iter().flat_map(|old| old.members.iter().flatten()).find_map(|member| match member {
+        Member::Stage { stage, described: was, .. } if **was == *described => Some(stage.clone()),
+        _ => None,
+    });
+    same.or_else(make)
+}
+
 fn application(
     described: &Described,
     instances: &Instances,
@@ -286,6 +319,7 @@ fn application(
     let mut builder = match &described.artifact {
         Artifact::Library(path) => Application::builder().library(path),
         Artifact::Command(words) => Application::builder().command(words),
+        Artifact::Files(_) => return Err(cohost::application::BuildError::NoArtifact),
     };
     if let Some(copy) = pinned {
         builder = builder.pinned(copy);
@@ -310,7 +344,7 @@ fn mounted(site: &config::Site, members: &[Member]) -> Vec<(Arc<str>, Mounted)> 
         let (base, mounted) = member.mounted();
         match written.front.is_empty() {
             true => (base, mounted),
-            false => (base, Mounted::Front(around(&written.front, Stage::new(mounted)))),
+            false => (base, Mounted::Stage(around(&written.front, Stage::new(mounted)))),
         }
     });
     mounted.collect()

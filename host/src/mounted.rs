@@ -28,8 +28,8 @@ pub(crate) enum Mounted {
     Hosted(Hosted, Gate),
     Refused(Refusal),
     Offline(Arc<Offline>),
-    /// Any of them, behind what it wants itself.
-    Front(Stage),
+    /// An application without code; or any of them, behind what it wants itself.
+    Stage(Stage),
 }
 
 impl Service<Request<Body>> for Mounted {
@@ -43,7 +43,7 @@ impl Service<Request<Body>> for Mounted {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         match self {
             Self::Hosted(hosted, _) => hosted.poll_ready(cx),
-            Self::Refused(_) | Self::Offline(_) | Self::Front(_) => Poll::Ready(Ok(())),
+            Self::Refused(_) | Self::Offline(_) | Self::Stage(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -55,7 +55,7 @@ impl Service<Request<Body>> for Mounted {
             },
             Self::Refused(refusal) => at_once(Err(refusal.failure(Instant::now()))),
             Self::Offline(offline) => at_once(offline.answer(request.headers())),
-            Self::Front(front) => Either::Right(Either::Right(front.call(request))),
+            Self::Stage(stage) => Either::Right(Either::Right(stage.call(request))),
         }
     }
 }

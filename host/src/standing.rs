@@ -141,6 +141,8 @@ pub(crate) fn look(application: &Application) -> Option<Stamp> {
         Artifact::Command(words) => {
             words.first().map(Path::new).filter(|it| it.is_absolute()).and_then(Stamp::of)
         }
+        // Each request sees them as they are.
+        Artifact::Files(_) => None,
     }
 }
 

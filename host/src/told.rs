@@ -28,6 +28,8 @@ pub(crate) enum Found {
     Application(cohost::Application),
     Refused(Refusal),
     Offline,
+    /// It has no code that could be in another state.
+    Stage,
 }
 
 impl Told {
@@ -40,6 +42,7 @@ impl Told {
             },
             Found::Refused(refusal) => refused(untold(described), &refusal.closed()),
             Found::Offline => admin::Application { state: State::Offline, ..untold(described) },
+            Found::Stage => admin::Application { state: State::Running, ..untold(described) },
         });
         serde_json::to_value(told.collect::<Vec<_>>()).unwrap_or_default()
     }
@@ -48,7 +51,7 @@ impl Told {
 /// An application of which only the edition is known.
 pub(crate) fn decided(written: &config::Application, described: &Described) -> admin::Application {
     let state = if described.offline.is_some() { State::Offline } else { State::Unknown };
-    let hosting_model = described.application.hosting_model.to_string();
+    let hosting_model = described.application.hosted_as().to_owned();
     admin::Application { state, hosting_model, ..untold(written) }
 }
 
@@ -57,10 +60,15 @@ fn untold(written: &config::Application) -> admin::Application {
     let artifact = match &written.artifact {
         Artifact::Library(path) => path.display().to_string(),
         Artifact::Command(words) => words.join(" "),
+        Artifact::Files(files) => files.root.display().to_string(),
     };
-    let configured_hosting_model = written.configured_model().to_string();
+    let hosting_model = written.hosted_as().to_owned();
+    let configured_hosting_model = match written.artifact {
+        Artifact::Files(_) => hosting_model.clone(),
+        _ => written.configured_model().to_string(),
+    };
     let untold = admin::Application::untold(&written.name, &written.path, artifact, written.hosting_model);
-    admin::Application { configured_hosting_model, ..untold }
+    admin::Application { hosting_model, configured_hosting_model, ..untold }
 }
 
 fn refused(mut application: admin::Application, refusal: &Closed) -> admin::Application {

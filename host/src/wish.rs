@@ -90,6 +90,10 @@ pub(crate) fn grant(wish: &Wish, edition: &mut Edition, config: &Config) -> Resu
 
 /// Has `application` run where it is wished.
 fn host(application: &Application, model: HostingModel, edition: &mut Edition) -> Result<(), Problem> {
+    if let Artifact::Files(_) = application.artifact {
+        let detail = format!("{} is files; there is no code that could run elsewhere", application.name);
+        return Err(Problem::new(Code::Impossible, detail));
+    }
     if matches!(application.artifact, Artifact::Command(_)) && model == HostingModel::InProcess {
         let name = &application.name;
         let detail = format!("{name} is a command; only a library can be hosted in process");

@@ -108,9 +108,9 @@ pub struct Application {
     pub name: String,
     /// Its path, `/` at the root.
     pub path: String,
-    /// The library, or the command.
+    /// The library, the command, or the folder of files.
     pub artifact: String,
-    /// Where its code runs.
+    /// Where its code runs; `static` for files, which have none.
     pub hosting_model: String,
     /// Where the configuration wants it to run.
     pub configured_hosting_model: String,

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     ConfiguredModel, HostingModel,
+    front::Front,
     options::{Options, Output, ProcessListen, ProcessOptions, Protocol, Ready},
 };
 
@@ -49,7 +50,16 @@ pub(super) fn read<'a>(
 
     let path = section.read("path", mount).unwrap_or_default();
     let name = section.read("name", name).unwrap_or_else(|| format!("{site}{path}"));
-    let artifact = artifact(&section);
+    let mut front = front::read(&section);
+    let artifact = match artifact(&section, &mut front) {
+        Some(files @ Artifact::Files(_)) => {
+            refuse_for_files(&section);
+            let application = Application { path, front, ..Application::new(name, files) };
+            let (path_at, name_at) = (place("path"), place("name"));
+            return Some(Read { application, path_at, name_at, port: None, output: None, key: section.name });
+        }
+        code => code,
+    };
     let model = hosting_model(&section, artifact.as_ref());
     let demote_after = demote_after(&section, model);
     let mut process = process(&section, artifact.as_ref());
@@ -71,7 +81,7 @@ pub(super) fn read<'a>(
         process,
         trial: section.read("trial", boolean).unwrap_or(true),
         recycle: recycle::read(&section, model.first()),
-        front: front::read(&section),
+        front,
     };
     application.host_as(model);
     application.demote_after = demote_after.or(application.demote_after);
@@ -95,7 +105,20 @@ fn name_in_messages(table: &DeTable<'_>) -> String {
     if written.chars().all(is_path_character) { written.to_owned() } else { format!("{written:?}") }
 }
 
-fn artifact(section: &Section<'_>) -> Option<Artifact> {
+/// What it is made of. Files are it only where there is no code that they would stand in front of.
+fn artifact(section: &Section<'_>, front: &mut Front) -> Option<Artifact> {
+    let has_code = section.value("library").or(section.value("command")).is_some();
+    match section.value("static") {
+        Some(files) if has_code && files.is_text() => {
+            let refusal = Refusal::new(
+                "an application is code or files, not both; to have files in front of its code, write a table, \
+                 as [site.application.static] with a root",
+            );
+            section.refuse("static", &files.at(), refusal);
+        }
+        Some(_) if !has_code => return front.files.take().map(Artifact::Files),
+        _ => {}
+    }
     match (section.value("library"), section.value("command")) {
         (Some(_), None) => section.read("library", file).map(Artifact::Library),
         (None, Some(_)) => section.read("command", command).map(Artifact::Command),
@@ -105,9 +128,24 @@ fn artifact(section: &Section<'_>) -> Option<Artifact> {
             None
         }
         (None, None) => {
-            let refusal = Refusal::new("is missing; an application is a library = \"…\" or a command = […]");
+            let refusal = Refusal::new(
+                "is missing; an application is a library = \"…\", a command = […] or static = \"…\"",
+            );
             section.refuse("library", &section.at, refusal);
             None
+        }
+    }
+}
+
+/// What only code could follow.
+fn refuse_for_files(section: &Section<'_>) {
+    for key in keys::of_code() {
+        if let Some(value) = section.value(key) {
+            section.refuse(
+                key,
+                &value.at(),
+                Refusal::new("is for applications that run; leave it out for files"),
+            );
         }
     }
 }

@@ -9,7 +9,7 @@ pub(super) struct Keys {
 }
 
 /// All tables with keys of ours. `settings` and `environment` belong to the application.
-pub(super) const ALL: [&Keys; 7] = [&TOP, &LOG, &SERVER, &SITE, &APPLICATION, &RECYCLE, &IP];
+pub(super) const ALL: [&Keys; 8] = [&TOP, &LOG, &SERVER, &SITE, &APPLICATION, &RECYCLE, &IP, &STATIC];
 
 pub(super) const TOP: Keys = Keys { header: "", names: &["log", "server", "site"] };
 
@@ -51,7 +51,8 @@ pub(super) const LIMITS: Keys = Keys {
     names: &["cpu_time", "open_files", "processes", "core", "memory", "memory_max", "cpu_max", "pids_max"],
 };
 
-pub(super) const SITE: Keys = Keys { header: "[[site]]", names: &["name", "bindings", "application", "ip"] };
+pub(super) const SITE: Keys =
+    Keys { header: "[[site]]", names: &["name", "bindings", "application", "ip", "static"] };
 
 pub(super) const APPLICATION: Keys = Keys {
     header: "[[site.application]]",
@@ -60,6 +61,7 @@ pub(super) const APPLICATION: Keys = Keys {
         "name",
         "library",
         "command",
+        "static",
         "hosting_model",
         "demote_after",
         "content_root",
@@ -105,10 +107,19 @@ pub(super) const APPLICATION: Keys = Keys {
     ],
 };
 
+/// Those of an application that mean something only where code of its own runs.
+pub(super) fn of_code() -> impl Iterator<Item = &'static str> {
+    // From what stands after its artifact to what is its own; behind that stand tables of the front.
+    let names = APPLICATION.names.iter().copied().skip_while(|name| *name != "hosting_model");
+    names.take_while(|name| *name != "ip")
+}
+
 pub(super) const RECYCLE: Keys =
     Keys { header: "recycle", names: &["age", "schedule", "requests", "memory", "interval"] };
 
 pub(super) const IP: Keys = Keys { header: "ip", names: &["allow", "deny", "log_only"] };
+
+pub(super) const STATIC: Keys = Keys { header: "static", names: &["root", "default_documents"] };
 
 #[cfg(test)]
 mod tests {

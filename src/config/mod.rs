@@ -44,7 +44,7 @@ use self::{
 use crate::{
     ConfiguredModel, HostingModel,
     forwarded::{Fields, Proxy},
-    front::Front,
+    front::{Files, Front},
     options::{Options, Output, ProcessOptions, Recycle},
 };
 
@@ -281,7 +281,12 @@ impl Application {
     pub fn new(name: impl Into<Arc<str>>, artifact: Artifact) -> Self {
         let hosting_model = match artifact {
             Artifact::Library(_) => HostingModel::InProcess,
-            Artifact::Command(_) => HostingModel::OutOfProcess,
+            // Nothing of files runs anywhere. Whatever ends a worker, it was not they.
+            Artifact::Command(_) | Artifact::Files(_) => HostingModel::OutOfProcess,
+        };
+        let content_root = match &artifact {
+            Artifact::Files(files) => files.root.clone(),
+            _ => PathBuf::from("."),
         };
         Self {
             name: name.into(),
@@ -289,13 +294,22 @@ impl Application {
             artifact,
             hosting_model,
             demote_after: None,
-            content_root: PathBuf::from("."),
+            content_root,
             settings: Self::no_settings(),
             options: Options::default(),
             process: ProcessOptions::default(),
             trial: true,
             recycle: Recycle::default(),
             front: Front::default(),
+        }
+    }
+
+    /// How it is hosted, in a word: where its code runs, or that it is `static` and has none.
+    #[must_use]
+    pub fn hosted_as(&self) -> &'static str {
+        match self.artifact {
+            Artifact::Files(_) => "static",
+            _ => self.hosting_model.as_str(),
         }
     }
 
@@ -332,6 +346,8 @@ pub enum Artifact {
     Library(PathBuf),
     /// A program and its arguments. A program without a slash is looked up where the system looks for programs.
     Command(Vec<String>),
+    /// Files, and no code.
+    Files(Files),
 }
 
 /// The tree of the text; `None` when it is not TOML, which is noted.

@@ -3,8 +3,10 @@
 //! Plain values that are in bounds, whoever made them; `config` reads them, `pipeline` does them.
 //! Never: does anything, or looks at a request's body.
 
+mod files;
 mod ip;
 
+pub use files::Files;
 pub use ip::Ip;
 
 /// What is wanted. Everything is off to begin with, and what is off is not there: it costs nothing.
@@ -16,6 +18,8 @@ pub use ip::Ip;
 pub struct Front {
     /// Which clients may come in at all.
     pub ip: Option<Ip>,
+    /// Files that are sent as they are.
+    pub files: Option<Files>,
 }
 
 impl Front {

@@ -7,6 +7,8 @@ pub mod check;
 mod concurrency;
 mod deadline;
 #[cfg(feature = "front")]
+mod files;
+#[cfg(feature = "front")]
 mod front;
 #[cfg(feature = "front")]
 mod ip;
@@ -14,5 +16,7 @@ mod ip;
 pub use body_limit::{BodyLimit, Limiting};
 pub use concurrency::{Admitting, Concurrency};
 pub use deadline::{Deadline, Timing};
+#[cfg(feature = "front")]
+pub use files::Files;
 #[cfg(feature = "front")]
 pub use front::around;

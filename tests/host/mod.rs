@@ -119,6 +119,11 @@ impl Setup {
         Self::artifact(format!("command = {words:?}"), None)
     }
 
+    /// The files in a folder.
+    pub fn files(root: &Path) -> Self {
+        Self::artifact(format!("static = {:?}", root.display().to_string()), None)
+    }
+
     fn artifact(artifact: String, model: Option<Model>) -> Self {
         Self {
             artifact,
@@ -223,10 +228,14 @@ impl Setup {
         let watch = if server.contains("watch = ") { "" } else { "watch = false" };
         let model =
             self.model.map(|model| format!("hosting_model = {:?}", model.as_str())).unwrap_or_default();
+        let settings = match settings.is_empty() {
+            true => String::new(),
+            false => format!("[site.application.settings]\n{settings}"),
+        };
         format!(
             "[log]\nformat = \"json\"\n{log}\n[server]\n{standby}\n{watch}\n{server}\n[[site]]\nname = \"site\"\n\
              bindings = [{binding:?}]\n{site}\n[[site.application]]\nname = \"app\"\n{artifact}\n{model}\n\
-             {application}\n[site.application.settings]\n{settings}\n{rest}\n"
+             {application}\n{settings}\n{rest}\n"
         )
     }
 

@@ -8,13 +8,14 @@ use super::{
 };
 
 /// What everybody may import. They import each other only.
-const LEAVES: [&str; 17] = [
+const LEAVES: [&str; 18] = [
     "body",
     "config",
     "endpoint",
     "facts",
     "failure",
     "forwarded",
+    "files",
     "front",
     "hosting_model",
     "nearest",

@@ -424,7 +424,8 @@ fn paths(edition: &Edition, config: &Config) -> BTreeSet<PathBuf> {
         let library = match &application.artifact {
             Artifact::Library(library) => Some(library.clone()),
             // What belongs to a program besides its own file nobody can tell.
-            Artifact::Command(_) => None,
+            // And files are looked at by whoever sends them.
+            Artifact::Command(_) | Artifact::Files(_) => None,
         };
         library.into_iter().chain([offline::file(&application.content_root)])
     };

@@ -1,5 +1,6 @@
 //! What a site or an application wants of the pipeline: tables that may stand in both, one kind a file.
 
+mod files;
 mod ip;
 
 use super::{
@@ -11,7 +12,7 @@ use crate::front::{Enforcement, Front};
 
 /// What `section`, a site's or an application's, wants.
 pub(super) fn read(section: &Section<'_>) -> Front {
-    Front { ip: ip::read(section) }
+    Front { ip: ip::read(section), files: files::read(section) }
 }
 
 /// The table `key` of `section`, if there is one; what is no table is noted.

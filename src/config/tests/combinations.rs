@@ -14,6 +14,25 @@ fn files_for_what_is_printed_need_to_be_asked_for() {
 }
 
 #[test]
+fn an_application_is_code_or_files() {
+    let refused = in_application("static = 'public'");
+    assert!(
+        refused.starts_with("6:10: site.shop.application./.static: an application is code or files"),
+        "{refused}"
+    );
+    assert_eq!(
+        in_application("static = { default_documents = [] }"),
+        "6:10: site.shop.application./.static.root: is missing; say in which folder the files are"
+    );
+    assert_eq!(
+        before_the_site(
+            "[[site]]\nname = 'a'\nbindings = ['http://a']\napplication = [{ static = 'x', preload = true }]"
+        ),
+        "4:42: site.a.application./.preload: is for applications that run; leave it out for files"
+    );
+}
+
+#[test]
 fn a_queue_needs_a_limit_to_wait_for() {
     assert_eq!(
         in_application("request_queue = 5"),

@@ -9,7 +9,7 @@ use crate::{
     ConfiguredModel,
     config::{Application, Artifact, Config, Log, LogFormat, Server, Site, UnknownAuthority},
     forwarded::Proxy,
-    front::Front,
+    front::{Files, Front},
     options::{Options, Output},
 };
 
@@ -111,6 +111,11 @@ fn site(number: usize, mut applications: Vec<Application>) -> Site {
 }
 
 fn any_application() -> impl Strategy<Value = Application> {
+    let files = any_path().prop_map(|root| Application::new("", Artifact::Files(Files::new(root))));
+    prop_oneof![4 => any_program(), 1 => files]
+}
+
+fn any_program() -> impl Strategy<Value = Application> {
     let library = any_path().prop_map(|path| Artifact::Library(path.into()));
     let command = vec(any_argument(), 0..4)
         .prop_map(|arguments| Artifact::Command(["serve".to_owned()].into_iter().chain(arguments).collect()));
@@ -202,6 +207,10 @@ fn write_application(out: &mut String, application: &Application) {
         Artifact::Command(words) => {
             let words: Vec<_> = words.iter().map(|word| text(word)).collect();
             writeln!(out, "command = [{}]", words.join(", ")).unwrap();
+        }
+        Artifact::Files(files) => {
+            writeln!(out, "static = {}", text(files.root.to_str().unwrap())).unwrap();
+            return;
         }
     }
     writeln!(out, "hosting_model = \"{}\"", application.configured_model()).unwrap();

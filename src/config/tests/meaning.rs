@@ -7,6 +7,7 @@ use crate::{
     HostingModel,
     config::{Application, Artifact, Config, Listen, LogFormat, UnknownAuthority},
     forwarded::{Fields, Proxy},
+    front::Files,
     options::{
         Confinement, Destination, Limits, Options, Output, ProcessListen, ProcessOptions, Protocol, Ready,
         Recycle,
@@ -30,6 +31,11 @@ fn what_is_not_written_has_its_default() {
     assert_eq!(expected.options, Options::default());
     assert_eq!(expected.process, ProcessOptions::default());
     assert_eq!(expected.settings, serde_json::json!({}));
+
+    let files = application("static = 'public'");
+    assert_eq!(files, Application::new("shop", Artifact::Files(Files::new("/etc/shop/public"))));
+    assert_eq!(files.content_root, PathBuf::from("/etc/shop/public"));
+    assert_eq!(application("static = { root = 'public' }"), files);
 
     let config =
         parse("site = [{ name = 'a', bindings = ['http://*'], application = [{ library = 'x' }] }]").unwrap();

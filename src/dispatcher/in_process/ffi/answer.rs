@@ -14,6 +14,7 @@ use crate::{
         in_process::generation::Lease,
     },
     facts::Facts,
+    files::Piece,
     room,
 };
 
@@ -82,7 +83,7 @@ enum Moved {
     Empty,
     Bytes(::bytes::Bytes),
     Stream(stream::Foreign),
-    File(stream::File),
+    File(Piece),
     Push(*mut abi::Sink),
 }
 
@@ -112,7 +113,7 @@ impl Moved {
                 // SAFETY: not null, and readable during the call.
                 let file = unsafe { theirs.file.read() };
                 // SAFETY: the descriptor is the application's to give.
-                unsafe { stream::File::take(&file, lease) }.map(Self::File)
+                unsafe { stream::file(&file, lease) }.map(Self::File)
             }
             _ => Err(abi::code::E_INVALID),
         }
@@ -135,7 +136,10 @@ impl Moved {
                 _ => Ok(bytes.into()),
             },
             Self::Stream(stream) => Ok(Body::new(stream.declared(declared)?)),
-            Self::File(file) => Ok(Body::new(file.declared(declared)?)),
+            Self::File(file) => match declared {
+                Some(length) if length != file.left() => Err(abi::code::E_INVALID),
+                _ => Ok(Body::new(file)),
+            },
             Self::Push(out) => {
                 let (sink, body) = push::channel(lease, declared, request);
                 let handle = lease.objects.insert(Object::Sink(sink)).ok_or(abi::code::E_NOMEM)?;

@@ -11,16 +11,13 @@ use std::{
 use ::bytes::Bytes;
 use cohost_abi as abi;
 use http_body::{Frame, SizeHint};
-use tokio::task::JoinHandle;
 
 use super::{answer, bytes, subject::Subject, waker};
 use crate::{
     body::BodyError,
     dispatcher::in_process::{generation::Lease, threads},
+    files::Piece,
 };
-
-/// How much of a file is read at a time.
-const FILE_CHUNK: usize = 128 * 1024;
 
 /// A body that the application makes as it is asked for it.
 pub(super) struct Foreign {
@@ -136,96 +133,25 @@ impl Drop for Foreign {
     }
 }
 
-/// A piece of a file, read off the threads that serve connections.
-pub(super) struct File {
-    file: Arc<OwnedFd>,
-    at: u64,
-    left: u64,
-    reading: Option<JoinHandle<std::io::Result<Vec<u8>>>>,
-    runtime: tokio::runtime::Handle,
-}
-
-impl File {
-    /// # Safety
-    /// The descriptor is the application's to give: open, and not used by it any more if it carries `CLOSE`.
-    pub(super) unsafe fn take(theirs: &abi::File, lease: &Lease) -> Result<Self, abi::Code> {
-        if theirs.size < size_of::<abi::File>() || theirs.fd < 0 {
-            return Err(abi::code::E_INVALID);
-        }
-        let file = if theirs.flags & abi::file_flags::CLOSE != 0 {
-            // SAFETY: given to us to close.
-            unsafe { OwnedFd::from_raw_fd(theirs.fd) }
-        } else {
-            // SAFETY: open during this call.
-            let lent = unsafe { BorrowedFd::borrow_raw(theirs.fd) };
-            lent.try_clone_to_owned().map_err(|_| abi::code::E_IO)?
-        };
-        let stat = rustix::fs::fstat(&file).map_err(|_| abi::code::E_IO)?;
-        if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
-            return Err(abi::code::E_INVALID);
-        }
-        Ok(Self {
-            file: Arc::new(file),
-            at: theirs.offset,
-            left: theirs.length,
-            reading: None,
-            runtime: lease.runtime.clone(),
-        })
+/// A piece of a file that the application opened.
+///
+/// # Safety
+/// The descriptor is the application's to give: open, and not used by it any more if it carries `CLOSE`.
+pub(super) unsafe fn file(theirs: &abi::File, lease: &Lease) -> Result<Piece, abi::Code> {
+    if theirs.size < size_of::<abi::File>() || theirs.fd < 0 {
+        return Err(abi::code::E_INVALID);
     }
-
-    pub(super) fn declared(self, length: Option<u64>) -> Result<Self, abi::Code> {
-        if length.is_some_and(|length| length != self.left) { Err(abi::code::E_INVALID) } else { Ok(self) }
+    let file = if theirs.flags & abi::file_flags::CLOSE != 0 {
+        // SAFETY: given to us to close.
+        unsafe { OwnedFd::from_raw_fd(theirs.fd) }
+    } else {
+        // SAFETY: open during this call.
+        let lent = unsafe { BorrowedFd::borrow_raw(theirs.fd) };
+        lent.try_clone_to_owned().map_err(|_| abi::code::E_IO)?
+    };
+    let stat = rustix::fs::fstat(&file).map_err(|_| abi::code::E_IO)?;
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
+        return Err(abi::code::E_INVALID);
     }
-
-    fn read(&self) -> JoinHandle<std::io::Result<Vec<u8>>> {
-        let (file, at) = (Arc::clone(&self.file), self.at);
-        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(FILE_CHUNK);
-        self.runtime.spawn_blocking(move || {
-            let mut chunk = vec![0; wanted];
-            let read = rustix::io::retry_on_intr(|| rustix::io::pread(&*file, &mut chunk[..], at))?;
-            chunk.truncate(read);
-            Ok(chunk)
-        })
-    }
-}
-
-impl http_body::Body for File {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.left == 0 {
-            return Poll::Ready(None);
-        }
-        let mut reading = self.reading.take().unwrap_or_else(|| self.read());
-        let Poll::Ready(chunk) = Pin::new(&mut reading).poll(cx) else {
-            self.reading = Some(reading);
-            return Poll::Pending;
-        };
-        let chunk = match chunk.map_err(std::io::Error::other).flatten() {
-            Ok(chunk) if chunk.is_empty() => Err("the file became shorter while it was sent".into()),
-            other => other.map_err(BodyError::from),
-        };
-        let chunk = match chunk {
-            Ok(chunk) => chunk,
-            Err(error) => {
-                self.left = 0;
-                return Poll::Ready(Some(Err(error)));
-            }
-        };
-        self.at += chunk.len() as u64;
-        self.left -= chunk.len() as u64;
-        Poll::Ready(Some(Ok(Frame::data(chunk.into()))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
+    Ok(Piece::new(Arc::new(file), theirs.offset, theirs.length, lease.runtime.clone()))
 }

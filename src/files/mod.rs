@@ -1,0 +1,16 @@
+//! Files as answers: which one a path names, how it is opened, how it is sent.
+//!
+//! Shared by the stage that serves files below a folder, and by the dispatcher, for answers of applications that are files.
+//! Never: follows anything out of the folder, or blocks a thread that serves connections.
+
+mod body;
+#[cfg(feature = "front")]
+mod name;
+#[cfg(feature = "front")]
+mod open;
+
+pub(crate) use body::Piece;
+#[cfg(feature = "front")]
+pub(crate) use name::Name;
+#[cfg(feature = "front")]
+pub(crate) use open::{Found, NotOpened, Opened, open};

@@ -1,0 +1,219 @@
+//! Opens what is below a folder, and nothing else.
+//!
+//! In: a folder and a name below it. Out: an open regular file, or what else is there. The kernel itself keeps the way
+//! below the folder, whatever is renamed or linked meanwhile. Never: waits for a pipe, or returns anything that is no file.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::{Component, Path},
+    sync::LazyLock,
+};
+
+use rustix::{
+    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2},
+    io::Errno,
+};
+
+/// What is there.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// A regular file.
+    File(Opened),
+    /// A directory.
+    Directory,
+}
+
+/// A regular file that is open.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// To read.
+    pub(crate) file: OwnedFd,
+    /// As it was when it was opened.
+    pub(crate) stat: Stat,
+}
+
+/// Why there is nothing to read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotOpened {
+    /// There is nothing of that name, or nothing that could be a file below this folder.
+    #[error("there is no such file")]
+    Missing,
+    /// A link leads out of the folder.
+    #[error("a link leads out of the folder, or round in a circle")]
+    Outside,
+    /// A pipe, a socket, a device.
+    #[error("it is neither a file nor a directory")]
+    NoFile,
+    /// The host may not read it.
+    #[error("the host may not read it")]
+    Denied,
+    /// The folder itself.
+    #[error("the folder cannot be opened: {0}")]
+    Folder(io::Error),
+    /// Too many files are open, or the disk is broken.
+    #[error("it cannot be opened: {0}")]
+    Failed(io::Error),
+}
+
+/// Opens `name` below `folder`. Blocks for as long as the file system does.
+pub(crate) fn open(folder: &Path, name: &Path) -> Result<Found, NotOpened> {
+    // Anew for each file: a deployment may have put another folder there.
+    let folder = rustix::io::retry_on_intr(|| openat(CWD, folder, FOLDER, Mode::empty()))
+        .map_err(|errno| NotOpened::Folder(errno.into()))?;
+    let name = if name.as_os_str().is_empty() { Path::new(".") } else { name };
+    let file = if *HAS_OPENAT2 { beneath(folder.as_fd(), name) } else { step_by_step(folder.as_fd(), name) }?;
+    let stat = fstat(&file).map_err(|errno| NotOpened::Failed(errno.into()))?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(Found::File(Opened { file, stat })),
+        FileType::Directory => Ok(Found::Directory),
+        _ => Err(NotOpened::NoFile),
+    }
+}
+
+/// One call for all of it, in which links may lead around, but not out.
+fn beneath(folder: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, NotOpened> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let mut tries = 0;
+    loop {
+        match openat2(folder, name, FILE, Mode::empty(), resolve) {
+            // Something was renamed while a `..` of a link was followed, or a signal came.
+            Err(Errno::AGAIN | Errno::INTR) if tries < MOST_TRIES => tries += 1,
+            Err(errno) => return Err(not_opened(errno)),
+            Ok(file) => return Ok(file),
+        }
+    }
+}
+
+/// The same for kernels before 5.6, and for sandboxes that have never heard of the call: name by name, and no links.
+fn step_by_step(folder: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, NotOpened> {
+    let mut names = name.components().peekable();
+    let mut at: Option<OwnedFd> = None;
+    while let Some(part) = names.next() {
+        if !matches!(part, Component::Normal(_) | Component::CurDir) {
+            return Err(NotOpened::Missing);
+        }
+        let flags = if names.peek().is_some() { FOLDER } else { FILE } | OFlags::NOFOLLOW;
+        let from = at.as_ref().map_or(folder, |folder| folder.as_fd());
+        let next = rustix::io::retry_on_intr(|| openat(from, part.as_os_str(), flags, Mode::empty()))
+            .map_err(not_opened)?;
+        at = Some(next);
+    }
+    at.ok_or(NotOpened::Missing)
+}
+
+fn not_opened(errno: Errno) -> NotOpened {
+    match errno {
+        // The last one: a socket, or a device without a driver.
+        Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::INVAL => NotOpened::Missing,
+        Errno::NXIO | Errno::NODEV => NotOpened::NoFile,
+        Errno::LOOP | Errno::XDEV => NotOpened::Outside,
+        Errno::ACCESS | Errno::PERM => NotOpened::Denied,
+        errno => NotOpened::Failed(errno.into()),
+    }
+}
+
+/// Whether the kernel has the call, and lets this process use it.
+static HAS_OPENAT2: LazyLock<bool> =
+    LazyLock::new(|| openat2(CWD, "/", FOLDER, Mode::empty(), ResolveFlags::NO_MAGICLINKS).is_ok());
+
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// To read; not to wait for the other end of a pipe, nor to become anybody's terminal.
+const FILE: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+const MOST_TRIES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt as _, symlink},
+    };
+
+    use super::*;
+
+    /// A folder `www` with a secret beside it.
+    fn place() -> tempfile::TempDir {
+        let place = tempfile::tempdir().unwrap();
+        let www = place.path().join("www");
+        fs::create_dir_all(www.join("a/b")).unwrap();
+        fs::write(www.join("a/b/file"), "file").unwrap();
+        fs::write(place.path().join("secret"), "secret").unwrap();
+        place
+    }
+
+    type Way = fn(BorrowedFd<'_>, &Path) -> Result<OwnedFd, NotOpened>;
+
+    const WAYS: [Way; 2] = [beneath, step_by_step];
+
+    fn opened(way: Way, place: &tempfile::TempDir, name: &str) -> Result<String, NotOpened> {
+        let folder = openat(CWD, place.path().join("www"), FOLDER, Mode::empty()).unwrap();
+        let mut text = String::new();
+        let mut file = fs::File::from(way(folder.as_fd(), Path::new(name))?);
+        io::Read::read_to_string(&mut file, &mut text).unwrap();
+        Ok(text)
+    }
+
+    #[test]
+    fn nothing_leads_out_of_the_folder() {
+        let place = place();
+        let www = place.path().join("www");
+        symlink("../secret", www.join("link")).unwrap();
+        symlink("..", www.join("up")).unwrap();
+        symlink(place.path(), www.join("absolute")).unwrap();
+        symlink("/proc/self/root", www.join("magic")).unwrap();
+        symlink("round", www.join("round")).unwrap();
+        for way in WAYS {
+            for name in [
+                "link",
+                "up/secret",
+                "absolute/secret",
+                "magic/etc/passwd",
+                "round",
+                "../secret",
+                "/etc/passwd",
+            ] {
+                let found = opened(way, &place, name);
+                assert!(matches!(found, Err(NotOpened::Outside | NotOpened::Missing)), "{name}: {found:?}");
+            }
+            assert_eq!(opened(way, &place, "a/b/file").unwrap(), "file");
+        }
+    }
+
+    #[test]
+    fn links_lead_around_inside_where_the_kernel_watches() {
+        let place = place();
+        symlink("b/../b/file", place.path().join("www/a/link")).unwrap();
+        assert_eq!(opened(beneath, &place, "a/link").unwrap(), "file");
+        assert!(matches!(opened(step_by_step, &place, "a/link"), Err(NotOpened::Outside)));
+    }
+
+    #[test]
+    fn what_is_no_file_is_told_without_waiting() {
+        let place = place();
+        let www = place.path().join("www");
+        rustix::fs::mknodat(CWD, www.join("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(www.join("socket")).unwrap();
+        for name in ["pipe", "socket"] {
+            assert!(matches!(open(&www, Path::new(name)), Err(NotOpened::NoFile)), "{name}");
+        }
+        assert!(matches!(open(&www, Path::new("a")), Ok(Found::Directory)));
+        assert!(matches!(open(&www, Path::new("")), Ok(Found::Directory)));
+        assert!(matches!(open(&www, Path::new("a/b/file/x")), Err(NotOpened::Missing)));
+        assert!(matches!(open(&www, Path::new(&"x".repeat(5000))), Err(NotOpened::Missing)));
+        assert!(matches!(open(&www, Path::new(&"x/".repeat(2100))), Err(NotOpened::Missing)));
+        assert!(matches!(open(&www.join("none"), Path::new("a")), Err(NotOpened::Folder(_))));
+    }
+
+    #[test]
+    fn what_may_not_be_read_is_told_apart() {
+        let place = place();
+        let file = place.path().join("www/a/b/file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o0)).unwrap();
+        let found = open(&place.path().join("www"), Path::new("a/b/file"));
+        // Root may read everything.
+        let is_root = rustix::process::geteuid().is_root();
+        assert!(matches!(found, Err(NotOpened::Denied)) || is_root, "{found:?}");
+    }
+}
