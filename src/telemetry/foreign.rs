@@ -82,6 +82,7 @@ pub(crate) fn register(site: Callsite) -> (u64, Wanted) {
 
 /// The same for callsites that another process tells of, which may tell anything: those beyond a number that no code reaches,
 /// or with names that nobody writes, are not made known.
+#[cfg(feature = "out-of-process")]
 pub(crate) fn register_told(site: Callsite) -> Result<(u64, Wanted), Callsite> {
     let is_known = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&site);
     if is_known || site.length() <= LONGEST_TOLD && count() < MOST_TOLD {
@@ -91,16 +92,20 @@ pub(crate) fn register_told(site: Callsite) -> Result<(u64, Wanted), Callsite> {
     }
 }
 
+#[cfg(feature = "out-of-process")]
 fn count() -> usize {
     CALLSITES.read().unwrap_or_else(PoisonError::into_inner).len()
 }
 
 /// Callsites of all processes of applications together. A large program has some thousand.
+#[cfg(feature = "out-of-process")]
 const MOST_TOLD: usize = 10_000;
 
 /// Bytes of all that a callsite says.
+#[cfg(feature = "out-of-process")]
 const LONGEST_TOLD: usize = 2048;
 
+#[cfg(feature = "out-of-process")]
 impl Callsite {
     fn length(&self) -> usize {
         let fields: usize = self.fields.iter().map(String::len).sum();
