@@ -3,7 +3,7 @@
 use std::{
     io::{IsTerminal as _, Write as _},
     path::PathBuf,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cohost::admin::{self, AskError, Client, Code, Command, Replacement, Stop as How};
@@ -152,16 +152,20 @@ pub(crate) fn upgrade(arguments: &Upgrade) -> Result<Exit, Refused> {
     asking(async {
         let before = client.status().await.map_err(refused)?;
         let gives_way = client.upgrade(what).await.map_err(refused)?;
-        let followed = timeout(FOLLOWED, follows(&client, &before)).await;
+        let followed = timeout(FOLLOWED, follows(&client, &before, SILENCE)).await;
         match followed {
-            Ok(admin::Host {
-                upgraded: Some(admin::Upgraded { worker: Replacement::Refused, .. }), ..
-            }) => {
+            Ok(None) => {
+                Err(Exit::Failed.because("the host has ended; somebody has stopped it, or its log says why"))
+            }
+            Ok(Some(admin::Host {
+                upgraded: Some(admin::Upgraded { worker: Replacement::Refused, .. }),
+                ..
+            })) => {
                 let message = "the next program has taken over, but its worker did not get ready; the one of the \
                                program before goes on, and the log says more";
                 Err(Exit::Failed.because(message))
             }
-            Ok(host) => {
+            Ok(Some(host)) => {
                 say(&format!("cohost {} serves in place of {}\n", host.version, gives_way.from));
                 Ok(Exit::Success)
             }
@@ -172,15 +176,23 @@ pub(crate) fn upgrade(arguments: &Upgrade) -> Result<Exit, Refused> {
     })
 }
 
-/// Waits until it is decided whose worker serves after the program of `before` was followed by another one.
-async fn follows(client: &Client, before: &admin::Status) -> admin::Host {
+/// Waits until it is decided whose worker serves after the program of `before` was followed by another one; `None` if nobody
+/// has answered for as long as `silence`.
+async fn follows(client: &Client, before: &admin::Status, silence: Duration) -> Option<admin::Host> {
+    let mut heard = Instant::now();
     loop {
-        // For a moment there is nobody to ask.
-        if let Ok(admin::Status { host, .. }) = client.status().await
-            && host.since != before.host.since
-            && host.upgraded.as_ref().is_some_and(|upgraded| upgraded.worker != Replacement::UnderWay)
-        {
-            return host;
+        match client.status().await {
+            Ok(admin::Status { host, .. }) => {
+                let upgraded = host.upgraded.as_ref();
+                let is_decided = upgraded.is_some_and(|upgraded| upgraded.worker != Replacement::UnderWay);
+                if host.since != before.host.since && is_decided {
+                    return Some(host);
+                }
+                heard = Instant::now();
+            }
+            // For a moment there is nobody to ask.
+            Err(_) if heard.elapsed() > silence => return None,
+            Err(_) => {}
         }
         tokio::time::sleep(GLANCE).await;
     }
@@ -246,12 +258,26 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How long the next program may take until a worker of its own serves.
 const FOLLOWED: Duration = Duration::from_secs(150);
 
+/// How long there may be nobody to ask meanwhile.
+const SILENCE: Duration = Duration::from_secs(10);
+
 /// How often `--follow` looks.
 const GLANCE: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_an_upgrade_hears_that_the_host_is_gone() {
+        let description: serde_json::Value =
+            serde_json::from_str(include_str!("../../docs/admin.openapi.json")).unwrap();
+        let content = "/paths/~1v1~1status/get/responses/200/content/application~1json/example";
+        let before = serde_json::from_value(description.pointer(content).unwrap().clone()).unwrap();
+        let nowhere = Client::new(tempfile::tempdir().unwrap().path().join("nowhere"));
+        let waiting = follows(&nowhere, &before, Duration::from_millis(10));
+        assert!(timeout(Duration::from_secs(5), waiting).await.expect("in time").is_none());
+    }
 
     #[test]
     fn the_last_lines_are_whole() {
