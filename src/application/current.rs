@@ -316,7 +316,7 @@ impl Shared {
                 true => shared.life().ended(),
             }
             tracing::warn!(
-                application = %shared.definition.name, pid = ended.pid(), %exit,
+                application = %shared.definition.name, pid = ended.pid(), %exit, requests = ended.lost(),
                 "instance ended; the next request starts another"
             );
             shared.changed.send_modify(|changes| *changes += 1);

@@ -135,6 +135,15 @@ impl Backing {
         }
     }
 
+    /// The requests that it had when it ended just now.
+    pub(super) fn lost(&self) -> Option<String> {
+        match self {
+            Self::InProcess(_) => None,
+            #[cfg(feature = "out-of-process")]
+            Self::OutOfProcess(process) => process.lost(),
+        }
+    }
+
     /// Tells it that its end is near.
     pub(super) fn drain_notice(&self) -> Boxed<()> {
         match self {
@@ -172,7 +181,7 @@ impl Backing {
 /// Applications in processes of their own.
 #[cfg(feature = "out-of-process")]
 mod process {
-    use std::{convert::Infallible, ffi::OsString};
+    use std::{convert::Infallible, ffi::OsString, sync::Arc, time::Instant};
 
     use tokio::sync::oneshot;
 
@@ -180,7 +189,7 @@ mod process {
     use crate::{
         dispatcher::{
             in_process::preflight,
-            out_of_process::{Forwarder, Limits, Peer, Protocol, Target},
+            out_of_process::{Flights, Forwarder, Limits, Peer, Protocol, Target},
         },
         options,
         supervisor::{Environment, Held, Launch, Listen, Precedence, Program, Ready, Stamp, lending::Found},
@@ -190,6 +199,7 @@ mod process {
     pub(in crate::application) struct Process {
         pub(super) instance: Held,
         peer: Peer,
+        flights: Arc<Flights>,
         /// Ends when no request is on its way to it, or back.
         pub(super) unused: oneshot::Receiver<Infallible>,
     }
@@ -211,7 +221,7 @@ mod process {
             Artifact::Command(_) => Peer::Foreign { token: Some(instance.token().to_string()) },
         };
         let (forwarder, unused) = Forwarder::watched(target(definition, &instance, peer.clone()));
-        let process = Process { instance, peer, unused };
+        let process = Process { instance, peer, flights: forwarder.flights(), unused };
         Ok((Dispatcher::OutOfProcess(forwarder), Backing::OutOfProcess(process)))
     }
 
@@ -240,7 +250,7 @@ mod process {
                 precedence: Precedence::Configured,
             },
             pinned: definition.pinned.clone(),
-            path_base: std::sync::Arc::clone(&definition.path_base),
+            path_base: Arc::clone(&definition.path_base),
             generation: definition.generation + 1,
             settings: settings(definition),
             runtime_threads: options.runtime_threads,
@@ -260,11 +270,11 @@ mod process {
             startup_timeout: options.startup_timeout,
             shutdown_timeout: options.shutdown_timeout,
             rapid_fails_per_minute: options.rapid_fails_per_minute,
-            ..Launch::new(std::sync::Arc::clone(&definition.name), program, definition.content_root.clone())
+            ..Launch::new(Arc::clone(&definition.name), program, definition.content_root.clone())
         }
     }
 
-    fn settings(definition: &Definition) -> std::sync::Arc<str> {
+    fn settings(definition: &Definition) -> Arc<str> {
         if definition.settings.is_null() { "{}".into() } else { definition.settings.to_string().into() }
     }
 
@@ -288,6 +298,11 @@ mod process {
     impl Process {
         pub(super) fn ran_already(&self) -> bool {
             self.instance.found() == Found::Running
+        }
+
+        /// The requests that it had when it ended just now.
+        pub(super) fn lost(&self) -> Option<String> {
+            self.flights.lost(Instant::now())
         }
 
         /// Only our own runner understands the notice; other programs hear of their end when it comes.

@@ -1,7 +1,7 @@
 //! Processes that end when they should not.
 
 use super::{the_other_is_well, unruly};
-use crate::host::Setup;
+use crate::host::{Model, Setup};
 
 const ENDED: &str = "instance ended; the next request starts another";
 
@@ -21,6 +21,24 @@ async fn a_process_that_ends_within_a_request_is_named_and_the_next_request_is_a
         assert_eq!(told["application"], "app");
         assert!(told["exit"].as_str().unwrap().contains(cause), "{told}");
     }
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn the_end_of_a_process_is_told_with_the_requests_that_it_had() {
+    let host = Setup::broken(Model::OutOfProcess, "none").start().await;
+    assert_eq!(host.get("/").await.status, 200);
+    let mut slow = host.wire().await;
+    let body = "Expect: 100-continue\r\nContent-Length: 5\r\n";
+    slow.send(format!("POST /slow-reader?secret=1 HTTP/1.1\r\nHost: a\r\n{body}\r\n")).await;
+    // The application has it by then.
+    assert!(slow.head().await.contains("100 Continue"));
+    assert_eq!(host.get("/segfault").await.header("cohost-failure"), "instance_lost");
+    let told = host.log.message(ENDED).await;
+    let requests: Vec<_> = told["requests"].as_str().unwrap().split(", ").collect();
+    let lines: Vec<_> = requests.iter().map(|line| line.split_once(" (").unwrap()).collect();
+    assert_eq!((lines[0].0, lines[1].0, lines.len()), ("POST /slow-reader", "GET /segfault", 2), "{told}");
+    assert!(lines.iter().all(|(_, id)| id.len() == 17), "{told}");
     assert!(host.stop().await.success());
 }
 

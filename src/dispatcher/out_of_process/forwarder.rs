@@ -27,6 +27,7 @@ use super::{
     answer::{self, Exchange},
     connection::Sent,
     facts::{self as carried, Clock, Host},
+    flights::{Flights, Line},
     forwarded,
     pool::{Carrier, Choice, Lease, Pool},
     switch::Switch,
@@ -69,6 +70,11 @@ impl Forwarder {
         (Self(Arc::new(Inner { target, token, pool: Arc::new(pool) })), over)
     }
 
+    /// The requests that the instance has.
+    pub(crate) fn flights(&self) -> Arc<Flights> {
+        self.0.pool.flights()
+    }
+
     /// Requests on connections of the instance that have not ended.
     pub(crate) fn in_flight(&self) -> usize {
         // One is ours.
@@ -109,6 +115,7 @@ impl Forwarder {
 
 /// A request as an instance gets it, and what is known of it.
 pub(crate) struct Parcel {
+    line: Line,
     request: Request<Upload>,
     watch: Option<Arc<Watch>>,
     switch: Switch,
@@ -152,18 +159,21 @@ impl std::fmt::Debug for Forwarder {
 impl Inner {
     fn pack(&self, mut request: Request<Body>) -> Result<Parcel, Failure> {
         let facts = Facts::take_from(request.extensions_mut()).unwrap_or_else(Facts::unknown);
+        let (method, path) = (request.method().clone(), request.uri().path_and_query().cloned());
+        let line = Line { request: facts.request_id, method, path };
         let switch = Switch::of(&mut request)?;
         let carrier = self.carrier(&request, &switch);
         let (request, watch) = self.outgoing(request, &facts, &switch, carrier)?;
-        Ok(Parcel { request, watch, switch, carrier })
+        Ok(Parcel { line, request, watch, switch, carrier })
     }
 
     async fn deliver(&self, parcel: Parcel) -> Result<Response<Body>, Undelivered> {
-        let Parcel { request, watch, switch, carrier } = parcel;
-        let (response, lease) = match self.exchange(request, carrier, watch.as_deref()).await {
+        let Parcel { line, request, watch, switch, carrier } = parcel;
+        let (response, lease) = match self.exchange(&line, request, carrier, watch.as_deref()).await {
             Ok(begun) => begun,
             Err((failure, request)) => {
-                let untouched = request.map(|request| Box::new(Parcel { request, watch, switch, carrier }));
+                let parcel = |request| Box::new(Parcel { line, request, watch, switch, carrier });
+                let untouched = request.map(parcel);
                 return Err(Undelivered { failure, untouched });
             }
         };
@@ -346,6 +356,7 @@ impl Inner {
     /// Sends the request, again only if hyper gives it back untouched: then the connection was dead before.
     async fn exchange(
         &self,
+        line: &Line,
         mut request: Request<Upload>,
         carrier: Carrier,
         watch: Option<&Watch>,
@@ -353,7 +364,7 @@ impl Inner {
         let mut attempt = 1;
         loop {
             let choice = if attempt < ATTEMPTS { Choice::Any } else { Choice::Fresh };
-            let mut lease = match self.pool.lease(carrier, choice).await {
+            let mut lease = match self.pool.lease(carrier, choice, line).await {
                 Ok(lease) => lease,
                 Err(failure) => return Err((failure, Some(request))),
             };
@@ -366,7 +377,12 @@ impl Inner {
                 }
                 Err(mut error) => match error.take_message() {
                     Some(untouched) if attempt < ATTEMPTS => request = untouched,
-                    untouched => return Err((answer::lost(error.into_error(), watch), untouched)),
+                    untouched => {
+                        if untouched.is_none() {
+                            lease.broke();
+                        }
+                        return Err((answer::lost(error.into_error(), watch), untouched));
+                    }
                 },
             }
             attempt += 1;

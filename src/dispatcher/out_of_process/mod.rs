@@ -14,6 +14,7 @@
 mod answer;
 mod connection;
 pub mod facts;
+mod flights;
 mod forwarded;
 mod forwarder;
 mod pool;
@@ -24,6 +25,7 @@ mod target;
 mod tests;
 mod upload;
 
+pub(crate) use flights::Flights;
 pub use forwarder::Forwarder;
 pub(crate) use forwarder::Undelivered;
 pub use target::{Limits, Peer, Protocol, Target};

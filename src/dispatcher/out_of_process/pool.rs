@@ -26,6 +26,7 @@ use tokio::{
 
 use super::{
     connection::{Condition, Connection, Sent, Timer},
+    flights::{Flight, Flights, Line},
     socket::Socket,
     target::{Peer, Target},
     upload::Upload,
@@ -56,6 +57,7 @@ pub(super) struct Pool {
     /// Hears what happens on kept connections.
     news: Arc<Notify>,
     sweeper: OnceLock<JoinHandle<()>>,
+    flights: Arc<Flights>,
     /// Goes with the pool: when nobody has a lease, and nobody could ask for one.
     _in_use: oneshot::Sender<Infallible>,
 }
@@ -97,18 +99,29 @@ impl Pool {
             shared: tokio::sync::Mutex::default(),
             news: Arc::default(),
             sweeper: OnceLock::new(),
+            flights: Arc::default(),
             _in_use: in_use,
         };
         (pool, over)
     }
 
+    /// The requests that the instance has.
+    pub(super) fn flights(&self) -> Arc<Flights> {
+        Arc::clone(&self.flights)
+    }
+
     /// A connection for one exchange.
-    pub(super) async fn lease(self: &Arc<Self>, carrier: Carrier, choice: Choice) -> Result<Lease, Failure> {
+    pub(super) async fn lease(
+        self: &Arc<Self>,
+        carrier: Carrier,
+        choice: Choice,
+        line: &Line,
+    ) -> Result<Lease, Failure> {
         let held = match carrier {
             Carrier::Http1 => Held::Connection(self.connection(choice).await?),
             Carrier::Http2 => self.stream(choice).await?,
         };
-        Ok(Lease { pool: Arc::clone(self), held })
+        Ok(Lease { pool: Arc::clone(self), held, flight: self.flights.begin(line.clone()) })
     }
 
     async fn connection(self: &Arc<Self>, choice: Choice) -> Result<Connection, Failure> {
@@ -283,6 +296,7 @@ async fn connect(endpoint: &Endpoint) -> io::Result<Socket> {
 pub(super) struct Lease {
     pool: Arc<Pool>,
     held: Held,
+    flight: Flight,
 }
 
 enum Held {
@@ -333,6 +347,11 @@ impl Lease {
         if let Held::Connection(connection) = &mut self.held {
             connection.detach();
         }
+    }
+
+    /// The connection broke before the answer had ended.
+    pub(super) fn broke(&self) {
+        self.flight.broke();
     }
 
     /// The answer has ended; nobody waits for anything any more.

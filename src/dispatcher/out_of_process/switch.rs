@@ -138,6 +138,9 @@ async fn splice(client: OnUpgrade, instance: OnUpgrade, lease: Lease) {
         }
         Err(error) => Err(crate::body::BodyError::from(error)),
     };
+    if result.is_err() {
+        lease.broke();
+    }
     lease.finish(Rest::UnderWay);
     match result {
         Ok((from_client, from_instance)) => {
