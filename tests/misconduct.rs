@@ -25,7 +25,7 @@ static UNRULY: LazyLock<(Workshop, PathBuf)> = LazyLock::new(|| {
 });
 
 /// The program with these options, beside an application that is well.
-fn unruly(options: &[&str]) -> Setup {
+pub fn unruly(options: &[&str]) -> Setup {
     let program = UNRULY.1.to_str().unwrap();
     let words: Vec<_> = std::iter::once(program).chain(options.iter().copied()).collect();
     Setup::command(&words).beside(&library("sample_app"), Model::OutOfProcess)

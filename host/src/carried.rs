@@ -15,7 +15,7 @@ use cohost::{
     recorder::Recorder,
     supervisor::{
         lending,
-        worker::{self, Generation, Process},
+        worker::{self, Generation, Process, Verdicts},
     },
 };
 use rustix::{
@@ -24,7 +24,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::edition::Edition;
+use crate::{edition::Edition, supervise::Crashes};
 
 /// What is left to the next program.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,6 +45,20 @@ pub(crate) struct Carried {
     /// Processes of applications.
     #[serde(default)]
     instances: Vec<Instance>,
+    /// See [`Past`]. As it was written: a program that does not understand it counts anew.
+    #[serde(default)]
+    past: serde_json::Value,
+}
+
+/// What counts against applications, and what there is to say about them. As a list, in this order.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Past {
+    /// Against those that ended workers.
+    pub(crate) verdicts: Verdicts,
+    /// Against those whose processes failed.
+    pub(crate) failures: lending::Past,
+    /// For whoever asks for the last crashes.
+    pub(crate) crashes: Crashes,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -81,6 +95,8 @@ pub(crate) struct Packing<'a> {
     pub(crate) server: (Generation, &'a Process),
     pub(crate) draining: Vec<(Generation, &'a Process)>,
     pub(crate) instances: Vec<lending::Carried>,
+    /// A [`Past`].
+    pub(crate) past: serde_json::Value,
 }
 
 impl Packing<'_> {
@@ -110,6 +126,7 @@ impl Packing<'_> {
             server: worker(self.server)?,
             draining: self.draining.into_iter().map(&mut worker).collect::<io::Result<_>>()?,
             instances: self.instances.iter().map(Instance::packed).collect(),
+            past: self.past,
         };
         descriptors.extend(self.instances.into_iter().flat_map(|instance| instance.descriptors));
         Luggage::new(&carried, descriptors)
@@ -163,6 +180,15 @@ impl Carried {
     /// The processes of applications.
     pub(crate) fn instances(&self) -> io::Result<Vec<lending::Carried>> {
         self.instances.iter().map(Instance::take).collect()
+    }
+
+    /// What counts against applications.
+    pub(crate) fn past(&mut self) -> Past {
+        let past = std::mem::take(&mut self.past);
+        serde_json::from_value(past).unwrap_or_else(|error| {
+            tracing::warn!(%error, "what counted against applications is forgotten: it is not understood");
+            Past::default()
+        })
     }
 
     /// The worker that serves, and those that drain.

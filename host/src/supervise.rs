@@ -41,11 +41,11 @@ use cohost::{
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-pub(crate) use self::terms::check;
 use self::{
-    changes::Changes, commands::Waiting, crashes::Crashes, justice::Justice, succession::Followed,
-    survey::Surveys, terms::terms, upkeep::Upkeep,
+    changes::Changes, commands::Waiting, justice::Justice, succession::Followed, survey::Surveys,
+    terms::terms, upkeep::Upkeep,
 };
+pub(crate) use self::{crashes::Crashes, terms::check};
 use crate::{
     door::Door,
     edition::Edition,

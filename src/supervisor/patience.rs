@@ -9,8 +9,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::wire;
+
 /// How patient one is with an application that fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// With more failures than this within a minute, the application is left alone until they are a minute old.
     pub rapid_fails_per_minute: u32,
@@ -40,14 +42,16 @@ pub enum Why {
 }
 
 /// Counts failures, as far as the policy needs them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Patience {
     policy: Policy,
     /// When it failed, oldest first.
+    #[serde(with = "wire::moments")]
     failures: VecDeque<Instant>,
     /// Failed starts in a row.
     streak: u32,
     /// After a failed start: no other before.
+    #[serde(with = "wire::moment_if_any")]
     not_before: Option<Instant>,
 }
 

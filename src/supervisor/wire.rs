@@ -101,3 +101,78 @@ pub(super) mod endpoint {
         })
     }
 }
+
+/// A point in time, for another program on this machine that has not started anew since.
+pub(super) mod moment {
+    use std::time::{Duration, Instant};
+
+    use rustix::time::{ClockId, clock_gettime};
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de::Error as _};
+
+    pub(in super::super) fn serialize<S: Serializer>(time: &Instant, to: S) -> Result<S::Ok, S::Error> {
+        let (read, now) = both();
+        let ago = now.saturating_duration_since(*time);
+        (read + time.saturating_duration_since(now)).saturating_sub(ago).serialize(to)
+    }
+
+    pub(in super::super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Instant, D::Error> {
+        let time = Duration::deserialize(from)?;
+        let (read, now) = both();
+        let moment = now.checked_add(time.saturating_sub(read));
+        let moment = moment.and_then(|moment| moment.checked_sub(read.saturating_sub(time)));
+        moment.ok_or_else(|| D::Error::custom("no point in time"))
+    }
+
+    /// Now, on the clock that `Instant` is, which does not show its value.
+    fn both() -> (Duration, Instant) {
+        let read = clock_gettime(ClockId::Monotonic);
+        let nanoseconds = u32::try_from(read.tv_nsec).unwrap_or_default();
+        (Duration::new(u64::try_from(read.tv_sec).unwrap_or_default(), nanoseconds), Instant::now())
+    }
+}
+
+/// A point in time, if there is one.
+pub(super) mod moment_if_any {
+    use std::time::Instant;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct Moment(#[serde(with = "super::moment")] pub(super) Instant);
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        time: &Option<Instant>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(Moment).serialize(to)
+    }
+
+    pub(in super::super) fn deserialize<'a, D: Deserializer<'a>>(
+        from: D,
+    ) -> Result<Option<Instant>, D::Error> {
+        Ok(Option::<Moment>::deserialize(from)?.map(|Moment(time)| time))
+    }
+}
+
+/// Points in time, oldest first.
+pub(super) mod moments {
+    use std::{collections::VecDeque, time::Instant};
+
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::moment_if_any::Moment;
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        times: &VecDeque<Instant>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(times.iter().copied().map(Moment))
+    }
+
+    pub(in super::super) fn deserialize<'a, D: Deserializer<'a>>(
+        from: D,
+    ) -> Result<VecDeque<Instant>, D::Error> {
+        let times = Vec::<Moment>::deserialize(from)?;
+        Ok(times.into_iter().map(|Moment(time)| time).collect())
+    }
+}

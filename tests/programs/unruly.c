@@ -9,6 +9,7 @@
  *   GET /orphan       has a descendant in a session of its own, without parent, and answers its number
  *   GET /zombies      leaves children that have ended, and answers the number of one
  *   GET /slow         says so, and answers after two seconds
+ *   GET /begin        prints the first half of a line, to standard output and to standard error; GET /end the second
  *   GET /threads      has a thousand threads that never end, or as many as it is allowed to
  */
 #define _GNU_SOURCE
@@ -75,6 +76,8 @@ static int misbehave(const char *request) {
   if (!strncmp(request, "GET /exit", 9)) exit(0);
   if (!strncmp(request, "GET /memory", 11)) memory();
   if (!strncmp(request, "GET /slow", 9)) printf("slow\n"), fflush(stdout), sleep(2);
+  if (!strncmp(request, "GET /begin", 10)) printf("out: begun"), fflush(stdout), fprintf(stderr, "err: begun");
+  if (!strncmp(request, "GET /end", 8)) printf(", ended\n"), fflush(stdout), fprintf(stderr, ", ended\n");
   if (!strncmp(request, "GET /child", 10)) return child();
   if (!strncmp(request, "GET /orphan", 11)) return orphan();
   if (!strncmp(request, "GET /zombies", 12)) return zombies();

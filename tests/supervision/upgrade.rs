@@ -6,12 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::served_by;
+use super::{served_by, try_get};
 use crate::{
     both_models,
-    host::{Ask, Load, Model, OK, Setup, Workshop, program},
+    host::{Ask, Load, Model, OK, Setup, Workshop, library, program},
+    misconduct::unruly,
 };
 
+const CRASHED: &str = "worker crashed, and with it the requests that it had; the next one takes over";
+const ENDED: &str = "instance ended; the next request starts another";
 const REFUSED: &str = "upgrade refused; this program goes on";
 
 both_models! {
@@ -135,4 +138,50 @@ fn put(path: &Path, bytes: &[u8]) {
     std::fs::write(&new, bytes).unwrap();
     std::fs::set_permissions(&new, Permissions::from_mode(0o755)).unwrap();
     std::fs::rename(new, path).unwrap();
+}
+
+#[tokio::test]
+async fn what_counts_against_an_application_counts_on_after_an_upgrade() {
+    for (model, ended) in [(Model::InProcess, CRASHED), (Model::OutOfProcess, ENDED)] {
+        let setup = Setup::broken(model, "none").application("rapid_fails_per_minute = 2");
+        let host = setup.beside(&library("sample_app"), model).start().await;
+        let crash = async |nth| {
+            while try_get(&host.client(), "/").await.is_none_or(|answer| answer.status != 200) {}
+            // Its answer is a failure, or none.
+            let _lost = try_get(&host.client(), "/segfault").await;
+            host.log.times(ended, nth).await;
+        };
+        let upgrade = async |nth| {
+            host.signal("USR2");
+            host.log.times("configuration in force", nth).await;
+        };
+        crash(1).await;
+        crash(2).await;
+        upgrade(1).await;
+        crash(3).await;
+        for round in 2..=3 {
+            let answer = host.get("/").await;
+            assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (503, "fail_fast"));
+            assert_eq!(host.get("/healthy/plaintext").await.text(), "Hello, World!");
+            upgrade(round).await;
+        }
+        if model == Model::InProcess {
+            let crashed = &host.tells().await["sites"][0]["applications"][0]["crashed"];
+            assert_eq!((&crashed["times"], &crashed["request"]), (&3.into(), &"GET /segfault".into()));
+        }
+        assert!(host.stop().await.success());
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_is_being_printed_is_not_cut_by_an_upgrade() {
+    let host = unruly(&[]).start().await;
+    assert_eq!(host.get("/begin").await.status, 200);
+    host.signal("USR2");
+    host.log.message("configuration in force").await;
+    assert_eq!(host.get("/end").await.status, 200);
+    for line in ["out: begun, ended", "err: begun, ended"] {
+        assert_eq!(host.log.message(line).await["application"], "app");
+    }
+    assert!(host.stop().await.success());
 }

@@ -9,21 +9,26 @@ use cohost::{
     admin::{Crashed, Status, When},
     supervisor::{Exit, worker::Blame},
 };
+use serde::{Deserialize, Serialize};
 
 /// The last crash of each application, and of nobody knows whom.
-#[derive(Default)]
-pub(super) struct Crashes {
-    by: BTreeMap<Option<String>, Crashed>,
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Crashes {
+    by: BTreeMap<String, Crashed>,
+    by_nobody: Option<Crashed>,
 }
 
 impl Crashes {
     /// A worker has crashed.
     pub(super) fn note(&mut self, exit: Exit, blame: &Blame) {
         let culprit = blame.culprit.as_ref();
-        let name = culprit.map(|culprit| culprit.application.clone());
         let request = culprit.and_then(|culprit| culprit.request.as_ref());
         let line = request.map(|request| format!("{} {}", request.method, request.path));
-        let times = self.by.get(&name).map_or(0, |before| before.times) + 1;
+        let before = match culprit {
+            Some(culprit) => self.by.get(&culprit.application),
+            None => self.by_nobody.as_ref(),
+        };
+        let times = before.map_or(0, |before| before.times) + 1;
         let crashed = Crashed {
             at: When(SystemTime::now()),
             exit: exit.to_string(),
@@ -32,14 +37,17 @@ impl Crashes {
             suspects: blame.suspects.clone(),
             times,
         };
-        self.by.insert(name, crashed);
+        match culprit {
+            Some(culprit) => drop(self.by.insert(culprit.application.clone(), crashed)),
+            None => self.by_nobody = Some(crashed),
+        }
     }
 
     /// Puts them in where they belong. One of an application that is no more is not shown.
     pub(super) fn put(&self, status: &mut Status) {
-        status.host.crashed = self.by.get(&None).cloned();
+        status.host.crashed = self.by_nobody.clone();
         for application in status.sites.iter_mut().flat_map(|site| &mut site.applications) {
-            application.crashed = self.by.get(&Some(application.name.clone())).cloned();
+            application.crashed = self.by.get(&application.name).cloned();
         }
     }
 }

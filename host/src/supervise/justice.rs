@@ -43,11 +43,11 @@ impl Justice {
     pub(super) fn left(runtime_dir: &RuntimeDir, edition: &mut Edition, config: &Config) -> Self {
         let decisions = Decisions::left(runtime_dir, edition);
         decisions.apply(edition, config);
-        Self::new(decisions)
+        Self::new(decisions, Verdicts::default())
     }
 
-    pub(super) fn new(decisions: Decisions) -> Self {
-        Self { verdicts: Verdicts::default(), trials: Trials::default(), decisions }
+    pub(super) fn new(decisions: Decisions, verdicts: Verdicts) -> Self {
+        Self { verdicts, trials: Trials::default(), decisions }
     }
 }
 

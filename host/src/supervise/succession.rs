@@ -17,7 +17,7 @@ use super::{
     watch,
 };
 use crate::{
-    carried::{Carried, Luggage, Packing},
+    carried::{Carried, Luggage, Packing, Past},
     decisions::Decisions,
     door::Door,
     edition::Edition,
@@ -41,13 +41,19 @@ use cohost::{
 };
 
 /// Goes on with the workers that the program before this one has left.
-pub(crate) fn resume(carried: Carried, config: Config, runtime_dir: &RuntimeDir) -> Result<Exit, Refused> {
+pub(crate) fn resume(
+    mut carried: Carried,
+    config: Config,
+    runtime_dir: &RuntimeDir,
+) -> Result<Exit, Refused> {
     let sockets = carried.sockets().map_err(|error| left(&error))?;
     let sockets = Sockets::carried(&config, sockets)?;
     // Its workers serve: whatever has become of the directory, that must not end them.
     let door = || Ok(Door::if_possible(runtime_dir));
-    let justice = Justice::new(Decisions::left(runtime_dir, &carried.edition));
-    watch(door, || Supervisor::resumed(carried, config, sockets, justice).map_err(|error| left(&error)))
+    let past = carried.past();
+    let decisions = Decisions::left(runtime_dir, &carried.edition);
+    let next = || Supervisor::resumed(carried, config, sockets, (decisions, past));
+    watch(door, || next().map_err(|error| left(&error)))
 }
 
 fn left(error: &std::io::Error) -> Refused {
@@ -67,7 +73,7 @@ impl Supervisor {
         carried: Carried,
         config: Config,
         sockets: Sockets,
-        justice: Justice,
+        (decisions, past): (Decisions, Past),
     ) -> std::io::Result<Self> {
         let ((server, process), draining) = carried.workers()?;
         let (before, next) = (worker::Edition(carried.number), worker::Edition(carried.number + 1));
@@ -76,11 +82,15 @@ impl Supervisor {
         let mut plan = Plan::resume(now, (before, terms), Policy::default(), server, &told);
         let begin = plan.on(now, Event::Replace(next, terms));
         let lender = Lender::resume(hosting::runner(), UNCLAIMED, carried.instances()?)?;
+        let lender = lender.with_past(past.failures);
+        let justice = Justice::new(decisions, past.verdicts);
         let edition = carried.edition;
         let mut changes = Changes::new(copies(&edition)?);
         changes.proposed(next);
         let current = (before, edition.clone(), config.clone());
-        let mut this = Self { begin, lender, ..Self::idle(plan, current, sockets, changes, justice) };
+        let crashes = past.crashes;
+        let mut this =
+            Self { begin, lender, crashes, ..Self::idle(plan, current, sockets, changes, justice) };
         for (generation, process) in draining {
             this.take_over(generation, process, End::Told)?;
         }
@@ -223,7 +233,9 @@ impl Supervisor {
         let draining = settled.draining.iter().chain(&settled.waiting).filter_map(process).collect();
         let sockets = sockets.iter().map(|socket| socket.try_clone()).collect::<Result<_, _>>()?;
         let instances = self.lender.carry()?;
-        Packing { edition, number, sockets, server, draining, instances }.pack()
+        let past = (&self.justice.verdicts, self.lender.past(), &self.crashes);
+        let past = serde_json::to_value(past)?;
+        Packing { edition, number, sockets, server, draining, instances, past }.pack()
     }
 }
 

@@ -1,7 +1,7 @@
 //! An instance as one program leaves it to the next one that runs in the same process.
 //!
 //! In: an instance. Out: what names it, and its descriptors; the same instance, in the next program. Never: carries what it
-//! has printed: the end of a line that had begun is a line of its own there.
+//! has printed, but for a line whose end has not come.
 
 use std::{
     io,
@@ -23,7 +23,8 @@ use tokio::{
 use super::{
     super::{Endpoint, Launch, wire},
     Instance,
-    start::Watched,
+    output::Begun,
+    start::{Watched, printer},
     watch::{Guard, Handle, reports},
 };
 
@@ -38,6 +39,9 @@ pub(in super::super) struct Carried {
     token: Arc<str>,
     #[serde(with = "wire::path")]
     private: PathBuf,
+    /// Of a line whose end has not come: standard output, standard error.
+    #[serde(default)]
+    begun: [Vec<u8>; 2],
 }
 
 /// What is kept of an instance for the one case that it is carried.
@@ -45,6 +49,7 @@ pub(super) struct Kept {
     pub(super) guard: u32,
     pub(super) private: PathBuf,
     pub(super) descriptors: Descriptors,
+    pub(super) begun: Begun,
 }
 
 /// Copies of the descriptors that it is watched by: the guard's socket, and its two streams.
@@ -77,6 +82,7 @@ impl Instance {
             endpoint: self.endpoint.clone(),
             token: Arc::clone(&self.token),
             private: self.kept.private.clone(),
+            begun: self.kept.begun.rest(),
         };
         Ok((carried, self.kept.descriptors.copies()?))
     }
@@ -87,8 +93,8 @@ impl Instance {
         carried: Carried,
         descriptors: [OwnedFd; 3],
     ) -> io::Result<Self> {
-        let kept = Descriptors(descriptors);
-        let [socket, stdout, stderr] = kept.copies()?;
+        let descriptors = Descriptors(descriptors);
+        let [socket, stdout, stderr] = descriptors.copies()?;
         let socket = StdUnixStream::from(socket);
         socket.set_nonblocking(true)?;
         let (read, orders) = UnixStream::from_std(socket)?.into_split();
@@ -105,7 +111,12 @@ impl Instance {
             orders,
             // Its guard removes it.
             group: None,
-            kept: Kept { guard: carried.guard, private: carried.private, descriptors: kept },
+            kept: Kept {
+                guard: carried.guard,
+                private: carried.private,
+                descriptors,
+                begun: Begun::new(printer(launch), carried.begun),
+            },
         };
         Ok(process.instance(launch))
     }

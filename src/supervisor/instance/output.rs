@@ -34,28 +34,28 @@ pub(super) async fn capture(
     pid: u32,
     printer: Printer,
     streams: (Option<ChildStdout>, Option<ChildStderr>),
-    tail: Tail,
+    (begun, tail): (Begun, Tail),
 ) {
     let source = |stream| Source { application: &application, pid, printer, stream };
     tokio::join!(
-        pump(streams.0, source(Stream::Stdout), &tail),
-        pump(streams.1, source(Stream::Stderr), &tail)
+        pump(streams.0, source(Stream::Stdout), &begun.0[0], &tail),
+        pump(streams.1, source(Stream::Stderr), &begun.0[1], &tail)
     );
 }
 
-async fn pump(stream: Option<impl AsyncRead + Unpin>, source: Source<'_>, tail: &Tail) {
+async fn pump(stream: Option<impl AsyncRead + Unpin>, source: Source<'_>, lines: &Mutex<Lines>, tail: &Tail) {
+    let lines = || lines.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(mut stream) = stream else { return };
     let mut buffer = vec![0; CHUNK];
-    let mut lines = Lines::up_to(if source.printer == Printer::Runner { LONGEST_EVENT } else { LONGEST });
     // An error is an end as well: there is nothing else to be had from a pipe.
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
         let chunk = &buffer[..count];
         if source.printer == Printer::Foreign {
             tail.push(chunk);
         }
-        lines.push(chunk, |line| source.line(line, tail));
+        lines().push(chunk, |line| source.line(line, tail));
     }
-    lines.finish(|line| source.line(line, tail));
+    lines().finish(|line| source.line(line, tail));
 }
 
 struct Source<'a> {
@@ -85,9 +85,25 @@ impl Source<'_> {
     }
 }
 
+/// What there is of a line whose end has not come, on standard output and standard error; shared.
+#[derive(Clone, Debug)]
+pub(super) struct Begun([Arc<Mutex<Lines>>; 2]);
+
+impl Begun {
+    /// Goes on with these.
+    pub(super) fn new(printer: Printer, begun: [Vec<u8>; 2]) -> Self {
+        let longest = if printer == Printer::Runner { LONGEST_EVENT } else { LONGEST };
+        Self(begun.map(|begun| Arc::new(Mutex::new(Lines::begun(begun, longest)))))
+    }
+
+    pub(super) fn rest(&self) -> [Vec<u8>; 2] {
+        self.0.each_ref().map(|lines| lines.lock().unwrap_or_else(PoisonError::into_inner).rest().to_vec())
+    }
+}
+
 /// The end of what was printed, and what a runner of ours said of its end; shared.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tail(Arc<Mutex<Kept>>);
+pub(in super::super) struct Tail(Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -96,7 +112,7 @@ struct Kept {
 }
 
 impl Tail {
-    fn push(&self, bytes: &[u8]) {
+    pub(in super::super) fn push(&self, bytes: &[u8]) {
         let kept = &mut self.kept().printed;
         let bytes = &bytes[bytes.len().saturating_sub(KEPT)..];
         let excess = (kept.len() + bytes.len()).saturating_sub(KEPT);
@@ -118,7 +134,7 @@ impl Tail {
     }
 
     /// As text; what is no UTF-8 is replaced.
-    pub(super) fn text(&self) -> Arc<str> {
+    pub(in super::super) fn text(&self) -> Arc<str> {
         let mut kept = self.kept().printed.clone();
         let bytes = kept.make_contiguous();
         // The cut may have gone through a character; its rest says nothing.

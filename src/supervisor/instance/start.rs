@@ -28,7 +28,7 @@ use super::{
     carried::{Descriptors, Kept},
     ended,
     error::StartError,
-    output::{Printer, Tail, capture},
+    output::{Begun, Printer, Tail, capture},
     ownership::{Owner, listens_on, owner},
     prepared::{Prepared, refused},
     ready::{NotOurs, STRANGER, Seen, Signs},
@@ -155,7 +155,12 @@ impl Guarded {
             reports: self.reports,
             orders: self.orders,
             group: prepared.group,
-            kept: Kept { guard: self.pid, private: prepared.private.keep(), descriptors: self.descriptors },
+            kept: Kept {
+                guard: self.pid,
+                private: prepared.private.keep(),
+                descriptors: self.descriptors,
+                begun: Begun::new(printer(launch), Default::default()),
+            },
         };
         (process.instance(launch), notify)
     }
@@ -179,8 +184,9 @@ impl Watched {
     pub(super) fn instance(self, launch: &Launch) -> Instance {
         let (application, pid) = (Arc::clone(&launch.application), self.pid);
         let tail = Tail::default();
+        let kept = (self.kept.begun.clone(), tail.clone());
         let output =
-            tokio::spawn(capture(Arc::clone(&application), pid, printer(launch), self.streams, tail.clone()));
+            tokio::spawn(capture(Arc::clone(&application), pid, printer(launch), self.streams, kept));
         let (sender, exit) = watch::channel(None);
         let watch = Watch {
             reports: self.reports,
@@ -239,7 +245,7 @@ impl Refusal {
     }
 }
 
-fn printer(launch: &Launch) -> Printer {
+pub(super) fn printer(launch: &Launch) -> Printer {
     match launch.program {
         Program::Command(_) => Printer::Foreign,
         Program::Library(_) => Printer::Runner,

@@ -5,10 +5,11 @@ use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{Instance, Launch, Runner, instance, worker::Generation},
+    super::{Instance, Launch, Runner, instance, patience::Patience, worker::Generation},
+    failures::Failures,
     ledger::{Loan, Number},
     lender::{Lender, Process},
-    message::Ask,
+    message::{Ask, NotLent},
 };
 
 /// An instance, and who has it, for the next program.
@@ -18,6 +19,13 @@ pub struct Carried {
     pub text: serde_json::Value,
     /// The descriptors that belong to it.
     pub descriptors: [OwnedFd; 3],
+}
+
+/// How applications failed, for the next program.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Past {
+    failing: Vec<(Launch, Patience)>,
+    reasons: Vec<(String, NotLent)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,6 +60,21 @@ impl Lender {
             Ok(Carried { text: serde_json::to_value(text)?, descriptors })
         });
         carried.collect()
+    }
+
+    /// How applications failed until now.
+    #[must_use]
+    pub fn past(&self) -> Past {
+        let reasons = self.reasons.iter().map(|(name, reason)| (name.to_string(), reason.clone()));
+        Past { failing: self.ledger.failures.carry(), reasons: reasons.collect() }
+    }
+
+    /// Does not count anew: this is how applications failed until now.
+    #[must_use]
+    pub fn with_past(mut self, past: Past) -> Self {
+        self.ledger.failures = Failures::resume(past.failing);
+        self.reasons = past.reasons.into_iter().map(|(name, reason)| (name.into(), reason)).collect();
+        self
     }
 
     /// Goes on with the instances that the program before this one has left, and their workers.

@@ -48,6 +48,20 @@ impl Failures {
         failing.patience.refused(now)
     }
 
+    /// All of them, for the next program.
+    pub(super) fn carry(&self) -> Vec<(Launch, Patience)> {
+        self.0.values().map(|failing| ((*failing.launch).clone(), failing.patience.clone())).collect()
+    }
+
+    /// Those of the program before this one.
+    pub(super) fn resume(carried: Vec<(Launch, Patience)>) -> Self {
+        let failing = |(launch, patience): (Launch, Patience)| {
+            let launch = Arc::new(launch);
+            (Arc::clone(&launch.application), Failing { launch, patience })
+        };
+        Self(carried.into_iter().map(failing).collect())
+    }
+
     fn of(&mut self, launch: &Launch) -> Option<&mut Failing> {
         self.0.get_mut(&launch.application).filter(|failing| *failing.launch == *launch)
     }

@@ -94,7 +94,7 @@ pub(super) struct Ledger {
     workers: BTreeSet<Generation>,
     /// Those that were told to end, and have a limit for it.
     leaving: BTreeSet<Generation>,
-    failures: Failures,
+    pub(super) failures: Failures,
     last: Number,
     /// How long an instance is kept that no worker has.
     unclaimed: Duration,

@@ -40,7 +40,7 @@ pub struct Lender {
     pub(super) instances: HashMap<Number, Process>,
     workers: HashMap<Generation, Say>,
     /// How applications failed the last time, by name.
-    reasons: HashMap<Arc<str>, NotLent>,
+    pub(super) reasons: HashMap<Arc<str>, NotLent>,
     news: UnboundedReceiver<(Number, News)>,
     tell: UnboundedSender<(Number, News)>,
     outcome: Outcome,

@@ -20,7 +20,7 @@ mod tests;
 pub(super) use self::borrower::Lent;
 pub use self::{
     borrower::Borrower,
-    carried::Carried,
+    carried::{Carried, Past},
     lender::{Lender, UNCLAIMED},
     message::{Ask, Ended, Found, Kept, Lending, NotLent, Parting, Release, Want},
 };

@@ -10,22 +10,27 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::super::{
     life::{Policy, Why},
     patience::Patience,
+    wire,
 };
 
-/// What is known of applications that have ended workers.
-#[derive(Debug, Default)]
+/// What is known of applications that have ended workers. One program leaves it to the next; a trial that is under way
+/// ends with the program, and is due again in the next one.
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Verdicts {
     applications: BTreeMap<String, Record>,
     trials: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Record {
     patience: Patience,
     /// When it ended a worker, oldest first, as far as that counts for a demotion.
+    #[serde(with = "wire::moments")]
     ends: VecDeque<Instant>,
     /// What it did the last time.
     last: String,
@@ -33,7 +38,8 @@ struct Record {
 }
 
 /// What has to come before it gets a request again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "bool", from = "bool")]
 enum Retry {
     /// The end of the pause.
     Pause,
@@ -43,6 +49,18 @@ enum Retry {
     Trying(Trial),
     /// Another generation of it: it has just changed, and that is to be undone.
     Change,
+}
+
+impl From<Retry> for bool {
+    fn from(retry: Retry) -> Self {
+        retry != Retry::Pause
+    }
+}
+
+impl From<bool> for Retry {
+    fn from(held: bool) -> Self {
+        if held { Self::Trial } else { Self::Pause }
+    }
 }
 
 /// One start of an application outside of workers.
@@ -334,6 +352,32 @@ mod tests {
         // It does it only in workers: the next pause is the longer for what was before.
         let verdict = ended(&mut verdicts, now, Stage::Starting, leniency);
         assert_eq!(verdict, Verdict::Refused(now + Duration::from_secs(8), Why::BackingOff));
+    }
+
+    #[test]
+    fn the_next_program_goes_on_with_what_counts_and_tries_again_what_was_being_tried() {
+        let (mut verdicts, now) = (Verdicts::default(), Instant::now());
+        let tried = Leniency { trial: true, ..leniency(10, 0) };
+        ended(&mut verdicts, now, Stage::Starting, tried);
+        let later = now + Duration::from_secs(1);
+        assert_eq!(verdicts.to_try(later).len(), 1);
+        verdicts.ended(later, "b", Stage::Running, leniency(1, 0), String::new());
+        verdicts.ended(later, "c", Stage::Starting, leniency(10, 0), "why".to_owned());
+
+        let text = serde_json::to_string(&verdicts).unwrap();
+        let mut next: Verdicts = serde_json::from_str(&text).unwrap();
+        let refused: Vec<_> = next.refused(later).map(|it| (it.application, it.last, it.held)).collect();
+        let was: Vec<_> = verdicts.refused(later).map(|it| (it.application, it.last, it.held)).collect();
+        assert_eq!((&refused, refused.len()), (&was, 2));
+        // When that is, the clock's own reading may say a little differently.
+        let (until, differs) = (next.refused(later).last().unwrap().until, Duration::from_millis(100));
+        assert!(
+            until > later + Duration::from_secs(1) - differs
+                && until < later + Duration::from_secs(1) + differs
+        );
+        assert_eq!(next.to_try(later).len(), 1);
+        let again = next.ended(later, "b", Stage::Running, leniency(1, 0), String::new());
+        assert!(matches!(again, Verdict::Refused(_, Why::FailFast)), "{again:?}");
     }
 
     #[test]

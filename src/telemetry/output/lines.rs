@@ -25,12 +25,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Keeps no more than `longest` bytes.
-    pub(crate) fn up_to(longest: usize) -> Self {
-        Self { begun: Vec::new(), longest }
-    }
-
-    /// The same, going on with a line that has begun.
+    /// Goes on with a line that has begun, and keeps no more than `longest` bytes.
     pub(crate) fn begun(begun: Vec<u8>, longest: usize) -> Self {
         Self { begun, longest }
     }
@@ -81,7 +76,7 @@ mod tests {
     use super::*;
 
     fn lines(chunks: &[Vec<u8>]) -> Vec<(Vec<u8>, End)> {
-        let mut lines = Lines::up_to(LONGEST);
+        let mut lines = Lines::begun(Vec::new(), LONGEST);
         let mut seen = Vec::new();
         for chunk in chunks {
             lines.push(chunk, |line| seen.push((line.text.to_vec(), line.end)));

@@ -141,7 +141,7 @@ mod tests {
         let events = Arc::clone(&seen.0);
         tracing::subscriber::with_default(seen, || {
             let printer = Printer { application: Some("shop"), pid: 7, stream: Stream::Stderr };
-            Lines::up_to(LONGEST).push(b"one\r\n\xfftwo\n", |line| log(printer, line.text));
+            Lines::begun(Vec::new(), LONGEST).push(b"one\r\n\xfftwo\n", |line| log(printer, line.text));
             log(Printer { application: None, ..printer }, b"whose?");
         });
         let fields = "application=\"shop\" pid=7 stream=stderr";
