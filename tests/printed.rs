@@ -132,6 +132,8 @@ async fn the_last_words_of_a_worker_are_kept_and_come_before_the_news_of_its_cra
     let said = place("overflowed its stack");
     assert!(said < place("worker crashed"));
     assert_eq!((&events[said]["application"], &events[said]["stream"]), (&"app".into(), &"stderr".into()));
+    let crashed = host.tells().await["sites"][0]["applications"][0]["crashed"].clone();
+    assert!(crashed["output"].as_str().unwrap().contains("overflowed its stack"), "{crashed}");
     assert!(host.stop().await.success());
 }
 

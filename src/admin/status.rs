@@ -199,6 +199,9 @@ pub struct Crashed {
     /// Which applications it may have been, where it is not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suspects: Vec<String>,
+    /// The end of what the worker had printed, up to 30 KB. All applications in it print there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
     /// How many of the same kind there were since the host was started, this one included.
     pub times: u64,
 }

@@ -20,7 +20,7 @@ pub(crate) struct Crashes {
 
 impl Crashes {
     /// A worker has crashed.
-    pub(super) fn note(&mut self, exit: Exit, blame: &Blame) {
+    pub(super) fn note(&mut self, exit: Exit, blame: &Blame, output: &str) {
         let culprit = blame.culprit.as_ref();
         let request = culprit.and_then(|culprit| culprit.request.as_ref());
         let line = request.map(|request| format!("{} {}", request.method, request.path));
@@ -35,6 +35,7 @@ impl Crashes {
             request: line.filter(|line| !line.trim().is_empty()),
             request_id: request.map(|request| request.id.to_string()),
             suspects: blame.suspects.clone(),
+            output: (!output.is_empty()).then(|| output.to_owned()),
             times,
         };
         match culprit {

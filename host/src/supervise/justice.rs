@@ -56,7 +56,7 @@ impl Supervisor {
     pub(super) fn crashed(&mut self, generation: Generation, worker: &Worker, exit: Exit) -> Vec<Event> {
         let blame = Blame::of(&worker.process.recording(), exit);
         crash::report(generation, worker.process.pid(), exit, &blame, While::Serving);
-        self.crashes.note(exit, &blame);
+        self.crashes.note(exit, &blame, &worker.process.output_tail());
         let back = match worker.edition == self.plan.edition() {
             true => self.go_back(blame.culprit.as_ref().map(|culprit| &*culprit.application)),
             false => Vec::new(),
@@ -92,7 +92,7 @@ impl Supervisor {
         }
         let blame = Blame::of(&worker.process.recording(), exit);
         crash::report(generation, pid, exit, &blame, While::Ending);
-        self.crashes.note(exit, &blame);
+        self.crashes.note(exit, &blame, &worker.process.output_tail());
     }
 
     /// An application does not give back a thread of a worker.

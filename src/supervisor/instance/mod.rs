@@ -19,8 +19,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::{net::unix::OwnedWriteHalf, sync::watch::Receiver, time::timeout};
 
 pub(super) use self::carried::Carried;
+pub(super) use self::output::Tail;
 pub(crate) use self::probe::DRAIN_FIELD;
-use self::{carried::Kept, output::Tail, probe::Probe};
+use self::{carried::Kept, probe::Probe};
 pub use self::{error::StartError, identity::look_up};
 use super::{Endpoint, Exit, Launch, Runner, Shutdown, guard::Order};
 

@@ -13,6 +13,7 @@ use arc_swap::ArcSwapOption;
 use rustix::io::{Errno, read};
 use tokio::net::unix::pipe::Receiver;
 
+use super::super::instance::Tail;
 use crate::telemetry::output::{self, LONGEST, Lines, Printer, Stream};
 
 /// Whose a line is that a worker prints now, if that can be told.
@@ -40,16 +41,22 @@ pub(super) struct Capture {
     stream: Stream,
     whose: Whose,
     lines: Mutex<Lines>,
+    tail: Tail,
 }
 
 impl Capture {
     /// Reads until nobody can print any more. Needs a tokio runtime.
-    pub(super) fn start(pipe: Pipe, pid: u32, stream: Stream, whose: Whose) -> io::Result<Arc<Self>> {
+    pub(super) fn start(
+        pipe: Pipe,
+        pid: u32,
+        stream: Stream,
+        (whose, tail): (Whose, Tail),
+    ) -> io::Result<Arc<Self>> {
         let Pipe { descriptor: pipe, begun } = pipe;
         // Of both, since they are one pipe: reading from it never blocks.
         let watched = Receiver::from_owned_fd(pipe.try_clone()?)?;
-        let capture =
-            Arc::new(Self { pipe, pid, stream, whose, lines: Mutex::new(Lines::begun(begun, LONGEST)) });
+        let lines = Mutex::new(Lines::begun(begun, LONGEST));
+        let capture = Arc::new(Self { pipe, pid, stream, whose, lines, tail });
         tokio::spawn(Arc::clone(&capture).pump(watched));
         Ok(capture)
     }
@@ -87,6 +94,7 @@ impl Capture {
     }
 
     fn push(&self, chunk: &[u8]) {
+        self.tail.push(chunk);
         self.lines().push(chunk, |line| self.keep(line));
     }
 

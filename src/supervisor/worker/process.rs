@@ -33,6 +33,7 @@ use tokio::{
 };
 
 use super::{
+    super::instance::Tail,
     WORKER,
     message::{Order, Report, Start, line, read},
     output::{Capture, Pipe, Whose},
@@ -48,6 +49,7 @@ pub struct Process {
     pid: Pid,
     whose: Whose,
     output: [Arc<Capture>; 2],
+    tail: Tail,
     orders: UnboundedSender<Said>,
     conversation: Arc<Conversation>,
     /// Beside those who use it, for whoever goes on with the worker.
@@ -155,14 +157,16 @@ impl Process {
         let kept = socket.try_clone()?.into();
         let (read, write) = UnixStream::from_std(socket)?.into_split();
         let whose: Whose = Arc::default();
-        let capture = |pipe, stream| Capture::start(pipe, carried.pid, stream, Arc::clone(&whose));
+        let tail = Tail::default();
+        let shared = || (Arc::clone(&whose), tail.clone());
+        let capture = |pipe, stream| Capture::start(pipe, carried.pid, stream, shared());
         let [stdout, stderr] = carried.output;
         let output = [capture(stdout, Stream::Stdout)?, capture(stderr, Stream::Stderr)?];
         let (orders, waiting) = unbounded_channel();
         // Both end with the worker's end of the socket.
         tokio::spawn(listen(generation, read, Arc::clone(&conversation), heard));
         tokio::spawn(speak(write, waiting, Arc::clone(&conversation)));
-        Ok(Self { pid, whose, output, orders, conversation, socket: kept, recorder: carried.recorder })
+        Ok(Self { pid, whose, output, tail, orders, conversation, socket: kept, recorder: carried.recorder })
     }
 
     /// Waits until all that it was told has reached it, so that nothing is lost when [`carry`](Self::carry) is called.
@@ -212,6 +216,12 @@ impl Process {
     /// Keeps what it has printed until now. For its end, which is news only after its last words.
     pub fn last_words(&self) {
         self.output.iter().for_each(|stream| stream.last_words());
+    }
+
+    /// The end of what it has printed, up to 30 KB; of a worker that another program has started, since this one is there.
+    #[must_use]
+    pub fn output_tail(&self) -> Arc<str> {
+        self.tail.text()
     }
 
     /// Tells it what to do, from wherever this is taken to.
