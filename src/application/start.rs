@@ -16,7 +16,7 @@ use crate::{
 pub(super) enum Backing {
     InProcess(Running),
     #[cfg(feature = "out-of-process")]
-    OutOfProcess(process::Process),
+    OutOfProcess(Box<process::Process>),
 }
 
 /// Starts the application. Blocks nobody, and takes no longer than `startup_timeout`.
@@ -222,7 +222,7 @@ mod process {
         };
         let (forwarder, unused) = Forwarder::watched(target(definition, &instance, peer.clone()));
         let process = Process { instance, peer, flights: forwarder.flights(), unused };
-        Ok((Dispatcher::OutOfProcess(forwarder), Backing::OutOfProcess(process)))
+        Ok((Dispatcher::OutOfProcess(forwarder), Backing::OutOfProcess(Box::new(process))))
     }
 
     fn launch(definition: &Definition) -> Launch {
