@@ -166,6 +166,15 @@ impl Scheme {
             Self::Https => "https",
         }
     }
+
+    /// The port that a client asks for who names none.
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
 }
 
 /// Number of a request; shown as 16 hexadecimal digits.

@@ -6,6 +6,17 @@ use std::{collections::BTreeMap, fmt, num::NonZeroU16, path::PathBuf, str::FromS
 
 use serde::{Deserialize, Serialize};
 
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[default]
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
 /// Limits of one application, in either hosting model.
 ///
 /// Fields are added as the host learns more, so write `Options { preload: true, ..Options::default() }`.

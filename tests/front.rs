@@ -7,3 +7,9 @@ mod ip;
 
 // For whom a proxy speaks, and who is believed.
 mod proxies;
+
+// Certificates: what is wrong with them, and how they are renewed.
+mod certificates;
+
+// Bindings that speak TLS.
+mod tls;

@@ -1,11 +1,12 @@
 //! `cohost check`: everything that is wrong, at once, and nothing is started.
 
-use std::path::Path;
+use std::{path::Path, time::SystemTime};
 
 use cohost::{
     HostingModel,
-    config::{self, Account, Application, Artifact, Config},
+    config::{self, Account, Application, Artifact, Authority, Config, Site},
     dispatcher::in_process::preflight::LoadError,
+    facts::Scheme,
     front::Files,
     supervisor::look_up,
 };
@@ -13,6 +14,7 @@ use cohost::{
 use crate::{
     artifact::{Named, named},
     build::{self, Profile},
+    certificates,
     cli::Check,
     exit::{Exit, Refused},
     libraries, say,
@@ -63,7 +65,45 @@ fn read(file: &Path) -> Result<Config, Refused> {
 }
 
 fn configuration(config: &Config) -> Vec<Finding> {
-    config.sites.iter().flat_map(|site| &site.applications).map(of_application).collect()
+    let applications = config.sites.iter().flat_map(|site| &site.applications).map(of_application);
+    applications.chain(config.sites.iter().filter_map(of_certificates)).collect()
+}
+
+/// The certificates of a site, all of them together.
+fn of_certificates(site: &Site) -> Option<Finding> {
+    let mut finding = Finding { subject: format!("site {}", site.name), refusal: None, warnings: Vec::new() };
+    let mut refusals = Vec::new();
+    let mut identities = Vec::new();
+    for certificate in &site.tls.as_ref()?.certificates {
+        match certificates::read(certificate) {
+            Ok((_, identity)) => {
+                let objection = identity.objection(SystemTime::now());
+                let path = certificate.certificate.display();
+                finding
+                    .warnings
+                    .extend(objection.map(|objection| format!("the certificate in {path} {objection}")));
+                identities.push(identity);
+            }
+            Err(why) => refusals.push(why),
+        }
+    }
+    let secure = site.bindings.iter().filter(|binding| binding.scheme == Scheme::Https);
+    for name in secure.filter_map(|binding| name(&binding.authority)) {
+        if !identities.is_empty() && !identities.iter().any(|identity| identity.is_for(&name)) {
+            finding.warnings.push(format!("it is bound to {name}, for which it has no certificate"));
+        }
+    }
+    finding.refusal = (!refusals.is_empty()).then(|| refusals.join("; "));
+    Some(finding)
+}
+
+/// A name that clients will ask for, if there is one.
+fn name(authority: &Authority) -> Option<String> {
+    match authority {
+        Authority::Any => None,
+        Authority::Exact(name) => Some(name.to_string()),
+        Authority::Wildcard(parent) => Some(format!("any.{parent}")),
+    }
 }
 
 fn of_application(application: &Application) -> Finding {

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     artifact::{Named, name_of},
     build::{self, Profile},
+    certificates::Certificates,
     cli::{Cli, Command, Run},
     exit::{Exit, Refused},
     run,
@@ -35,6 +36,9 @@ pub(crate) struct Edition {
     /// What was decided about applications, by their names.
     #[serde(default)]
     standing: BTreeMap<String, Standing>,
+    /// What is in the files of certificates.
+    #[serde(default)]
+    pub(crate) certificates: Certificates,
 }
 
 // Paths need not be text, and JSON would insist on that.
@@ -56,7 +60,7 @@ impl Edition {
                 Source::of_library(&built.library, &built.folder)
             }
         };
-        Ok(Self { command_line, source, standing: BTreeMap::new() })
+        Ok(Self { command_line, source, standing: BTreeMap::new(), certificates: Certificates::default() })
     }
 
     /// The same, with the text that the file has by now. A crate is not built again.
@@ -65,7 +69,7 @@ impl Edition {
             Source::File { file, .. } => Source::of_file(Path::new(file))?,
             library @ Source::Library { .. } => library.clone(),
         };
-        Ok(Self { command_line: self.command_line.clone(), source, standing: self.standing.clone() })
+        Ok(Self { source, ..self.clone() })
     }
 
     /// What was decided about an application, to decide more.
@@ -232,6 +236,7 @@ pub(crate) fn single(library: &Path, folder: &Path) -> Result<Config, Refused> {
     let site = Site {
         name: name.into(),
         bindings: vec![binding],
+        tls: None,
         applications: vec![application],
         front: Front::default(),
     };

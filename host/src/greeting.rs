@@ -89,18 +89,21 @@ impl Greeting {
 /// What to type into a browser.
 fn url(binding: &Binding, bound: &dyn Fn(&Listen) -> Option<SocketAddr>) -> String {
     let actual = bound(&binding.listen);
+    let scheme = binding.scheme.as_str();
     let port = |configured: u16| match actual.map_or(configured, |address| address.port()) {
-        80 => String::new(),
+        port if port == binding.scheme.port() => String::new(),
         port => format!(":{port}"),
     };
     match (&binding.listen, &binding.authority) {
         (Listen::Unix(path), _) => format!("unix:{}", path.display()),
-        (Listen::Tcp(configured), _) => format!("http://{}", actual.unwrap_or(*configured)),
-        (Listen::Any(configured), Authority::Exact(name)) => format!("http://{name}{}", port(*configured)),
-        (Listen::Any(configured), Authority::Wildcard(parent)) => {
-            format!("http://*.{parent}{}", port(*configured))
+        (Listen::Tcp(configured), _) => format!("{scheme}://{}", actual.unwrap_or(*configured)),
+        (Listen::Any(configured), Authority::Exact(name)) => {
+            format!("{scheme}://{name}{}", port(*configured))
         }
-        (Listen::Any(configured), Authority::Any) => format!("http://localhost{}", port(*configured)),
+        (Listen::Any(configured), Authority::Wildcard(parent)) => {
+            format!("{scheme}://*.{parent}{}", port(*configured))
+        }
+        (Listen::Any(configured), Authority::Any) => format!("{scheme}://localhost{}", port(*configured)),
     }
 }
 

@@ -6,9 +6,13 @@ use cohost::{
     Application, HostingModel, Server,
     config::{self, Artifact, Config, Listen},
     dispatcher::in_process::Ended,
+    facts::Scheme,
     forwarded::Trust,
     http::ErrorPage,
-    listener::{Address, Listener},
+    listener::{
+        Address, Listener,
+        tls::{Secured, Terms},
+    },
     options::ProcessListen,
     pipeline::{Files, around},
     router::{Authority, Binding, Paths, Router, Site, Unknown},
@@ -27,6 +31,7 @@ use crate::{
     gate,
     mounted::{Mounted, Refusal},
     standing::{Described, Offline},
+    tls,
     told::{Found, Told},
 };
 
@@ -35,6 +40,8 @@ pub(crate) struct Hosting {
     config: Config,
     /// In the order of the configuration, site by site.
     members: Vec<Vec<Member>>,
+    /// How each site speaks TLS, in the same order.
+    terms: Vec<Option<Arc<Terms>>>,
     instances: Instances,
 }
 
@@ -115,7 +122,8 @@ impl Hosting {
         let members = members
             .collect::<Result<_, cohost::application::BuildError>>()
             .map_err(|error| Exit::Configuration.because(error.to_string()))?;
-        Ok(Self { config, members, instances: instances.clone() })
+        let terms = tls::terms(&config, &edition.certificates);
+        Ok(Self { config, members, terms, instances: instances.clone() })
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -167,7 +175,15 @@ impl Hosting {
         listeners: Vec<Listener>,
     ) -> Server<Router<Mounted>> {
         let server = Server::new(router).options(options(&self.config));
+        for (listen, listener) in listens(&self.config).into_iter().zip(&listeners) {
+            self.secure(listen, listener.secured());
+        }
         listeners.into_iter().fold(server, Server::listener)
+    }
+
+    /// Has connections that come in there secured as the sites want that are bound there.
+    pub(crate) fn secure(&self, listen: &Listen, secured: &Secured) {
+        secured.set(tls::of(&self.config, listen, &self.terms));
     }
 
     /// Where these listeners are, which are those of [`listens`], in that order.
@@ -237,6 +253,12 @@ impl Member {
 /// that worker ends.
 fn has_one_port(application: &config::Application) -> bool {
     matches!(application.process.listen, ProcessListen::Port(_))
+}
+
+/// What is spoken there.
+pub(crate) fn scheme(config: &Config, listen: &Listen) -> Scheme {
+    let mut bindings = config.sites.iter().flat_map(|site| &site.bindings);
+    bindings.find(|binding| binding.listen == *listen).map_or(Scheme::Http, |binding| binding.scheme)
 }
 
 /// What a configuration listens on, each once, in the order of its bindings.
@@ -359,7 +381,7 @@ fn fronted(site: &config::Site, members: &[Member]) -> Option<Stage> {
 fn routed(binding: &config::Binding, addresses: &Addresses) -> Binding {
     Binding {
         // As connections name it.
-        listener: addresses[&binding.listen].to_string().into(),
+        listener: addresses[&binding.listen].named(binding.scheme).into(),
         authority: match &binding.authority {
             config::Authority::Any => Authority::Any,
             config::Authority::Exact(name) => Authority::Exact(Arc::clone(name)),
@@ -388,6 +410,7 @@ fn options(config: &Config) -> Options {
         access: config.log.access,
         trusted: Trust::these(server.trusted_proxies.iter().copied()).saying(server.trusted_fields),
         header_timeout: Some(server.header_timeout),
+        handshake_timeout: server.handshake_timeout,
         shutdown_timeout: server.shutdown_timeout,
         max_connections: server.max_connections.unwrap_or(defaults.max_connections),
         ..defaults

@@ -15,6 +15,7 @@ use cohost::{
 };
 
 use crate::{
+    certificates::{Before, Unusable},
     edition::Edition,
     exit::{Exit, Refused},
     libraries, offline,
@@ -32,6 +33,8 @@ pub(crate) struct Next {
     pub(crate) config: Config,
     /// What could not be had, and is as it was.
     pub(crate) troubles: Vec<Trouble>,
+    /// Certificates of which the same is true.
+    pub(crate) unusable: Vec<Unusable>,
 }
 
 /// A library that stays as it was, because what lies at its path now cannot be used.
@@ -53,17 +56,22 @@ impl Trouble {
 }
 
 /// For whoever has asked for what could not be had.
-pub(crate) fn troubles(troubles: &[Trouble]) -> Problem {
+pub(crate) fn troubles(troubles: &[Trouble], unusable: &[Unusable]) -> Problem {
     let faults =
         troubles.iter().map(|Trouble { application, code, why, .. }| format!("{application}: {code}: {why}"));
-    let detail = "what lies at the path of a library cannot be used; what runs goes on";
-    Problem::new(Code::StartRefused, detail).faults(faults)
+    let certificates = unusable.iter().map(|Unusable { site, why, .. }| format!("{site}: {why}"));
+    let detail = match troubles.is_empty() {
+        false => "what lies at the path of a library cannot be used; what runs goes on",
+        true => "a certificate cannot be used; the one before is presented further",
+    };
+    Problem::new(Code::StartRefused, detail).faults(faults.chain(certificates))
 }
 
 /// The first edition, with copies of its libraries.
 pub(crate) fn first(edition: Edition, pins: &Pins) -> Result<Next, Problem> {
     let config = edition.config().map_err(|refused| problem(&refused))?;
-    Making { base: None, next: Next { edition, config, troubles: Vec::new() }, pins }.make(&[Wish::Reload])
+    Making { base: None, next: Next { edition, config, troubles: Vec::new(), unusable: Vec::new() }, pins }
+        .make(&[Wish::Reload])
 }
 
 /// The edition after `base`, which means `config`.
@@ -83,9 +91,9 @@ pub(crate) fn next(
             false => edition.settle(base),
         }
         let config = edition.config().map_err(|refused| problem(&refused))?;
-        Next { edition, config, troubles: Vec::new() }
+        Next { edition, config, troubles: Vec::new(), unusable: Vec::new() }
     } else {
-        Next { edition: base.clone(), config: config.clone(), troubles: Vec::new() }
+        Next { edition: base.clone(), config: config.clone(), troubles: Vec::new(), unusable: Vec::new() }
     };
     Making { base: Some((base, config)), next, pins }.make(wishes)
 }
@@ -175,7 +183,7 @@ impl Making<'_> {
                 _ => {}
             }
             if recycled && let Some(trouble) = self.next.troubles.last().filter(|it| it.is_of(application)) {
-                return Err(troubles(std::slice::from_ref(trouble)));
+                return Err(troubles(std::slice::from_ref(trouble), &[]));
             }
         }
         for application in &applications {
@@ -192,6 +200,7 @@ impl Making<'_> {
             wish::grant(wish, &mut self.next.edition, &self.next.config)?;
         }
         self.next.config = self.next.edition.config().map_err(|refused| problem(&refused))?;
+        self.look_at_certificates(wishes)?;
         self.remember();
         Ok(self.next)
     }
@@ -205,6 +214,22 @@ impl Making<'_> {
         }
         self.next.config = self.next.edition.config().map_err(|refused| problem(&refused))?;
         Ok(())
+    }
+
+    /// What lies at the paths of certificates by now.
+    fn look_at_certificates(&mut self, wishes: &[Wish]) -> Result<(), Problem> {
+        let seen =
+            |path: &Path| wishes.iter().any(|wish| !matches!(wish, Wish::RecycleAll) && wish.is_about(path));
+        let Next { edition, config, unusable, .. } = &mut self.next;
+        *unusable = edition.certificates.look(config, seen);
+        let new: Vec<_> = unusable.iter().filter(|it| it.before == Before::None).collect();
+        // At the first start, one site without a certificate must not keep the others from being served.
+        if self.base.is_none() || new.is_empty() {
+            return Ok(());
+        }
+        let detail = "a certificate cannot be used; the configuration in force stays";
+        let faults = new.iter().map(|Unusable { site, why, .. }| format!("site.{site}.tls: {why}"));
+        Err(Problem::new(Code::ConfigurationRefused, detail).faults(faults))
     }
 
     fn old(&self, name: &str) -> Option<&Application> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use cohost::{
     ConfiguredModel, HostingModel,
     config::{self, Application, Artifact, Config, Listen},
+    facts::Scheme,
 };
 
 use crate::{
@@ -61,6 +62,11 @@ pub(crate) fn apply(arguments: &Run, config: &mut Config) -> Result<(), Refused>
         let [site] = &mut config.sites[..] else {
             return Err(Exit::Usage.because("--listen is for one site, and the configuration has several"));
         };
+        if binding.scheme == Scheme::Https && site.tls.is_none() {
+            let message =
+                "--listen https:// needs a certificate; only a configuration can name one, as [site.tls]";
+            return Err(Exit::Usage.because(message));
+        }
         // Details are for the developer's own machine, whatever the configuration meant for its own bindings.
         config.server.detailed_errors &= is_loopback(&binding.listen);
         site.bindings = vec![binding.clone()];
@@ -181,6 +187,7 @@ mod tests {
             [[site.application]]\ncommand = 'x'\n
             [[site]]\nname = 'b'\nbindings = ['http://*:81']\n
             [[site.application]]\nlibrary = 'x'\n";
+        assert_eq!(library(&["--listen", "https://x"]).unwrap_err().exit, Exit::Usage);
         for options in [["--listen", "*:82"], ["--set", "a=1"], ["--hosting-model", "inprocess"]] {
             assert_eq!(file(several, &options).unwrap_err().exit, Exit::Usage, "{options:?}");
         }

@@ -21,6 +21,7 @@ use cohost::{
 use tokio::{sync::mpsc::unbounded_channel, task::JoinSet};
 
 use crate::{
+    certificates::Unusable,
     edition::Edition,
     exit::{Exit, Refused},
     greeting::Greeting,
@@ -44,7 +45,8 @@ pub(crate) fn serve(edition: &Edition, config: Config, greeting: &Greeting) -> R
 
 async fn run(edition: &Edition, config: Config, greeting: &Greeting) -> Result<Exit, Refused> {
     let mut signals = Signals::to_stop()?;
-    let edition = looked(edition, &config);
+    let mut edition = looked(edition, &config);
+    edition.certificates.look(&config, |_| true).iter().for_each(Unusable::say);
     let instances = Instances::own(hosting::runner());
     let hosting = Hosting::new(&edition, config.clone(), Part::Everything, &instances)?;
     let mut listeners = Vec::new();

@@ -4,6 +4,7 @@
 //! application that is the same in both editions, or takes one away before the one in its place runs.
 
 use std::{
+    collections::HashMap,
     os::fd::OwnedFd,
     sync::{Arc, PoisonError},
     time::Duration,
@@ -14,7 +15,7 @@ use cohost::{
     config::Listen,
     dispatcher::in_process::{self, Ended},
     failure::Code,
-    listener::{Bound, Listener},
+    listener::{Bound, Listener, tls::Secured},
     router::Router,
     server::{Listening, Stopped},
     supervisor::worker::{Change, Edition as Number, Failed, Report, Reports},
@@ -41,6 +42,8 @@ pub(crate) struct Serving {
     router: Router<Mounted>,
     listening: Listening,
     addresses: Addresses,
+    /// How connections are secured that come in there.
+    secured: HashMap<Listen, Secured>,
     /// That came for the next change.
     sockets: Vec<OwnedFd>,
     changing: Option<Changing>,
@@ -69,6 +72,8 @@ impl Serving {
         shown: Arc<Shown>,
     ) -> (Self, Server<Router<Mounted>>) {
         let addresses = hosting.addresses(&listeners);
+        let listens = hosting::listens(hosting.config()).into_iter().cloned();
+        let secured = listens.zip(&listeners).map(|(listen, it)| (listen, it.secured().clone())).collect();
         let router = hosting.router(&addresses);
         let mut server = hosting.server(router.clone(), listeners);
         let listening = server.listening();
@@ -79,6 +84,7 @@ impl Serving {
             router,
             listening,
             addresses,
+            secured,
             sockets,
             changing,
             retiring,
@@ -190,9 +196,13 @@ impl Serving {
         let Changing { hosting, replaced, listeners, .. } = changing;
         for (listen, listener) in &listeners {
             self.addresses.insert(listen.clone(), listener.address().clone());
+            self.secured.insert(listen.clone(), listener.secured().clone());
         }
         // Before anybody is told of an end: who asks from now on is answered by the new ones.
         self.router.replace(hosting.sites(&self.addresses), hosting.unknown());
+        for (listen, secured) in &self.secured {
+            hosting.secure(listen, secured);
+        }
         for (_, listener) in listeners {
             self.listening.begin(listener);
         }
@@ -200,6 +210,7 @@ impl Serving {
         for (_, address) in self.addresses.extract_if(|listen, _| !kept.contains(&listen)) {
             self.listening.end(&address);
         }
+        self.secured.retain(|listen, _| kept.contains(&listen));
         for replaced in replaced {
             self.retire(replaced);
         }

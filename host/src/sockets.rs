@@ -17,7 +17,7 @@ use cohost::{
 
 use crate::{
     exit::{Exit, Refused},
-    hosting::listens,
+    hosting::{listens, scheme},
     systemd::{self, Given},
 };
 
@@ -125,8 +125,8 @@ impl Sockets {
 
     /// Where those of `config` listen, as it is shown.
     pub(crate) fn addresses(&self, config: &Config) -> Vec<String> {
-        let open = listens(config).into_iter().filter_map(|listen| self.open.get(listen));
-        open.map(|socket| socket.address.to_string()).collect()
+        let open = listens(config).into_iter().filter_map(|listen| Some((listen, self.open.get(listen)?)));
+        open.map(|(listen, socket)| socket.address.named(scheme(config, listen))).collect()
     }
 
     /// A socket that was given to us for this.

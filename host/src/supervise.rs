@@ -11,6 +11,7 @@ mod editions;
 mod justice;
 mod logs;
 mod reports;
+mod said;
 pub(crate) mod succession;
 mod survey;
 mod terms;

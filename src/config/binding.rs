@@ -1,4 +1,4 @@
-//! Where a site is reached: `http://127.0.0.1:8080`, `http://shop.example`, `http://*:80`, `unix:/run/shop.sock`.
+//! Where a site is reached: `http://127.0.0.1:8080`, `https://shop.example`, `http://*:80`, `unix:/run/shop.sock`.
 //!
 //! What stands between the scheme and the port says two things at once. An address is *where to listen*, and any
 //! authority will do there. A name is *which authority to answer*, and listening is on all addresses.
@@ -113,15 +113,14 @@ pub(super) fn parse(text: &str) -> Result<Binding, Refusal> {
         return unix(text, path);
     }
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(Refusal::new(format!("must begin with http:// or unix: (is {text:?})"))
+        return Err(Refusal::new(format!("must begin with http://, https:// or unix: (is {text:?})"))
             .suggest(format!("\"http://{}\"", text.trim_start_matches('/'))));
     };
     match scheme.to_ascii_lowercase().as_str() {
-        "http" => http(text, rest),
-        "https" => Err(Refusal::new(format!(
-            "TLS comes with a later version of cohost; until then bind http:// and end TLS in front of it (is {text:?})"
-        ))),
-        _ => Err(Refusal::new(format!("must begin with http:// or unix: (is {text:?})"))
+        "http" => http(Scheme::Http, text, rest),
+        "https" if cfg!(feature = "tls") => http(Scheme::Https, text, rest),
+        "https" => Err(Refusal::new(format!("this build has no TLS; bind http:// (is {text:?})"))),
+        _ => Err(Refusal::new(format!("must begin with http://, https:// or unix: (is {text:?})"))
             .suggest(format!("\"http://{rest}\""))),
     }
 }
@@ -153,10 +152,10 @@ fn unix(text: &str, path: &str) -> Result<Binding, Refusal> {
     })
 }
 
-fn http(text: &str, rest: &str) -> Result<Binding, Refusal> {
+fn http(scheme: Scheme, text: &str, rest: &str) -> Result<Binding, Refusal> {
     if let Some(at) = rest.find(['/', '?', '#']) {
         return Err(Refusal::new(format!("a binding has no path; applications have (is {text:?})"))
-            .suggest(format!("\"http://{}\"", &rest[..at])));
+            .suggest(format!("\"{}://{}\"", scheme.as_str(), &rest[..at])));
     }
     if rest.contains('@') {
         return Err(Refusal::new(format!("a binding has no user (is {text:?})")));
@@ -167,11 +166,11 @@ fn http(text: &str, rest: &str) -> Result<Binding, Refusal> {
         // `parse` would take a plus sign too.
         Some(port) if port.starts_with('+') => None,
         Some(port) => port.parse().ok(),
-        None => Some(HTTP_PORT),
+        None => Some(scheme.port()),
     };
     let port = port.ok_or_else(|| refusal("the port must be a number up to 65535"))?;
     let (listen, authority) = place(name, port).map_err(refusal)?;
-    Ok(Binding { scheme: Scheme::Http, listen, authority, text: text.into() })
+    Ok(Binding { scheme, listen, authority, text: text.into() })
 }
 
 /// What stands before the port, and the port. The colons of an IPv6 address are inside brackets.
@@ -242,8 +241,6 @@ fn host_name(name: &str) -> Result<&str, &'static str> {
 /// What `sun_path` holds on Linux, less the final NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
 
-const HTTP_PORT: u16 = 80;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,6 +276,14 @@ mod tests {
         );
     }
 
+    #[cfg(feature = "tls")]
+    #[test]
+    fn tls_has_a_port_of_its_own() {
+        let binding = parse("https://shop.example").unwrap();
+        assert_eq!((binding.scheme, binding.listen), (Scheme::Https, Listen::Any(443)));
+        assert_eq!(read("HTTPS://127.0.0.1:8443").0, tcp("127.0.0.1:8443"));
+    }
+
     #[test]
     fn a_socket_is_a_path() {
         assert_eq!(read("unix:/run/x.sock"), (Listen::Unix("/run/x.sock".into()), Authority::Any));
@@ -304,17 +309,20 @@ mod tests {
     fn what_cannot_be_bound_is_refused_with_a_way_out() {
         for (text, refusal) in [
             (
-                "https://shop.example",
-                "TLS comes with a later version of cohost; until then bind http:// and end TLS in front of it (is \"https://shop.example\")",
+                "127.0.0.1:80",
+                "must begin with http://, https:// or unix: (is \"127.0.0.1:80\"); did you mean \"http://127.0.0.1:80\"?",
             ),
             (
-                "127.0.0.1:80",
-                "must begin with http:// or unix: (is \"127.0.0.1:80\"); did you mean \"http://127.0.0.1:80\"?",
+                "htp://x",
+                "must begin with http://, https:// or unix: (is \"htp://x\"); did you mean \"http://x\"?",
             ),
-            ("htp://x", "must begin with http:// or unix: (is \"htp://x\"); did you mean \"http://x\"?"),
             (
                 "http://x:1/shop",
                 "a binding has no path; applications have (is \"http://x:1/shop\"); did you mean \"http://x:1\"?",
+            ),
+            (
+                "https://x/shop",
+                "a binding has no path; applications have (is \"https://x/shop\"); did you mean \"https://x\"?",
             ),
             ("http://u@x", "a binding has no user (is \"http://u@x\")"),
             ("http://x:70000", "the port must be a number up to 65535 (is \"http://x:70000\")"),

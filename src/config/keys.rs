@@ -9,7 +9,8 @@ pub(super) struct Keys {
 }
 
 /// All tables with keys of ours. `settings` and `environment` belong to the application.
-pub(super) const ALL: [&Keys; 8] = [&TOP, &LOG, &SERVER, &SITE, &APPLICATION, &RECYCLE, &IP, &STATIC];
+pub(super) const ALL: [&Keys; 10] =
+    [&TOP, &LOG, &SERVER, &SITE, &APPLICATION, &RECYCLE, &IP, &STATIC, &TLS, &CERTIFICATE];
 
 pub(super) const TOP: Keys = Keys { header: "", names: &["log", "server", "site"] };
 
@@ -33,6 +34,7 @@ pub(super) const SERVER: Keys = Keys {
         "threads",
         "max_connections",
         "header_timeout",
+        "handshake_timeout",
         "keep_alive_timeout",
         "shutdown_timeout",
         "standby",
@@ -52,7 +54,7 @@ pub(super) const LIMITS: Keys = Keys {
 };
 
 pub(super) const SITE: Keys =
-    Keys { header: "[[site]]", names: &["name", "bindings", "application", "ip", "static"] };
+    Keys { header: "[[site]]", names: &["name", "bindings", "tls", "application", "ip", "static"] };
 
 pub(super) const APPLICATION: Keys = Keys {
     header: "[[site.application]]",
@@ -120,6 +122,11 @@ pub(super) const RECYCLE: Keys =
 pub(super) const IP: Keys = Keys { header: "ip", names: &["allow", "deny", "log_only"] };
 
 pub(super) const STATIC: Keys = Keys { header: "static", names: &["root", "default_documents"] };
+
+pub(super) const TLS: Keys =
+    Keys { header: "tls", names: &["certificate", "key", "ocsp", "certificates", "min_version"] };
+
+pub(super) const CERTIFICATE: Keys = Keys { header: "certificates", names: &["certificate", "key", "ocsp"] };
 
 #[cfg(test)]
 mod tests {

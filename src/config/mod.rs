@@ -21,6 +21,7 @@ mod settings;
 mod site;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod values;
 mod written;
 
@@ -36,6 +37,7 @@ use std::{
 pub use self::{
     binding::{Authority, Binding, BindingError, Listen},
     fault::{Fault, Faults},
+    tls::{Certificate, Tls},
 };
 use self::{
     fault::Refusal,
@@ -178,6 +180,8 @@ pub struct Server {
     pub max_connections: Option<usize>,
     /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
+    /// How long a client may take for the handshake of TLS.
+    pub handshake_timeout: Duration,
     /// How long a connection may stay open without a request.
     pub keep_alive_timeout: Duration,
     /// How long requests in flight may go on when the host stops.
@@ -206,6 +210,7 @@ impl Default for Server {
             threads: None,
             max_connections: None,
             header_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             shutdown_timeout: Duration::from_secs(10),
             standby: true,
@@ -240,6 +245,8 @@ pub struct Site {
     pub name: Arc<str>,
     /// Where it is reached; at least one.
     pub bindings: Vec<Binding>,
+    /// How it speaks TLS; there, if one of its bindings does.
+    pub tls: Option<Tls>,
     /// Its applications, in the order of the file; at least one.
     pub applications: Vec<Application>,
     /// What its requests pass before they come to any of them.

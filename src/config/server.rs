@@ -13,7 +13,7 @@ use crate::forwarded::{Fields, Proxy};
 pub(super) fn log(reading: &Reading<'_>, top: &Section<'_>) -> Log {
     let mut log = Log::default();
     log.output.folder = reading.resolve(&log.output.folder);
-    let Some(section) = table(top, "log", &keys::LOG) else { return log };
+    let Some(section) = top.section("log", &keys::LOG) else { return log };
     section.set(&mut log.level, "level", filter);
     let formats = [("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)];
     section.set(&mut log.format, "format", one_of(&formats));
@@ -25,12 +25,13 @@ pub(super) fn log(reading: &Reading<'_>, top: &Section<'_>) -> Log {
 /// What `[server]` says, and defaults for the rest.
 pub(super) fn server(top: &Section<'_>) -> Server {
     let mut server = Server::default();
-    let Some(section) = table(top, "server", &keys::SERVER) else { return server };
+    let Some(section) = top.section("server", &keys::SERVER) else { return server };
     section.set(&mut server.threads, "threads", |value| {
         count(MOST_THREADS)(value).map(std::num::NonZeroUsize::new)
     });
     section.set(&mut server.max_connections, "max_connections", count_or_none(u32::MAX.into()));
     section.set(&mut server.header_timeout, "header_timeout", duration);
+    section.set(&mut server.handshake_timeout, "handshake_timeout", duration);
     section.set(&mut server.keep_alive_timeout, "keep_alive_timeout", duration);
     section.set(&mut server.shutdown_timeout, "shutdown_timeout", duration);
     section.set(&mut server.standby, "standby", boolean);
@@ -66,12 +67,6 @@ fn proxy(value: &Value<'_>) -> Result<Proxy, Refusal> {
         return Ok(Proxy::Socket);
     }
     network(value).map(Proxy::Network)
-}
-
-fn table<'a>(top: &Section<'a>, key: &'static str, keys: &'static keys::Keys) -> Option<Section<'a>> {
-    let at = top.value(key)?.at();
-    let table = top.read(key, Value::table)?;
-    Some(Section::new(top.reading, key.to_owned(), at, table, keys))
 }
 
 /// A level, or levels by target: `"info"`, `"info,app::db=debug"`.

@@ -8,11 +8,12 @@ use std::{
 use toml::de::DeTable;
 
 use super::{
-    Binding, Listen, Log, Site, application, binding,
+    Binding, Listen, Log, Site, Tls, application, binding,
     fault::Refusal,
-    front, keys,
+    front, keys, tls,
     written::{Reading, Section, Value},
 };
+use crate::facts::Scheme;
 
 /// All sites.
 pub(super) fn read_all<'a>(reading: &'a Reading<'a>, top: &Section<'a>, log: &mut Log) -> Vec<Site> {
@@ -54,7 +55,9 @@ fn read<'a>(
     let name = name.unwrap_or_else(|| unnamed(number));
     let applications = applications(&section, &name, log, taken);
     let front = front::read(&section);
-    Site { name: name.into(), bindings, applications, front }
+    let tls = tls::read(&section);
+    secure(&section, &bindings, tls.as_ref());
+    Site { name: name.into(), bindings, tls, applications, front }
 }
 
 /// What a site without a usable name is called in messages.
@@ -106,6 +109,24 @@ fn bindings(section: &Section<'_>, taken: &mut Taken) -> Vec<Binding> {
         }
     }
     bindings
+}
+
+/// Refuses TLS without a certificate, and a certificate without TLS.
+fn secure(section: &Section<'_>, bindings: &[Binding], tls: Option<&Tls>) {
+    let bound = bindings.iter().any(|binding| binding.scheme == Scheme::Https);
+    match (bound, section.value("tls")) {
+        (true, None) => {
+            let refusal = Refusal::new(
+                "is missing; a site with an https:// binding needs a certificate: [site.tls] with certificate and key",
+            );
+            section.refuse("tls", &section.at, refusal);
+        }
+        // With bindings that were refused it would be a fault that nobody made.
+        (false, Some(value)) if tls.is_some() && !bindings.is_empty() => {
+            section.refuse("tls", &value.at(), Refusal::new("has no effect without an https:// binding"));
+        }
+        _ => {}
+    }
 }
 
 fn applications(
@@ -208,8 +229,10 @@ impl Taken {
         Ok(())
     }
 
-    /// The system lets a port be listened on either at all addresses or at single ones.
+    /// The system lets a port be listened on either at all addresses or at single ones, and who connects there speaks
+    /// either TLS or not.
     fn refuse_overlaps(&self, reading: &Reading<'_>) {
+        self.refuse_mixed(reading);
         let mut all: HashMap<u16, &(Binding, Range<usize>, String)> = HashMap::new();
         for bound in &self.bindings {
             if let Some(port) = port(&bound.0.listen).filter(|port| *port != 0 && is_all(&bound.0.listen)) {
@@ -225,6 +248,21 @@ impl Taken {
                 let refusal = Refusal::new(format!(
                     "{other} (line {line}) listens on all addresses of that port, and {binding} on one; \
                      use the same for both, or another port"
+                ));
+                reading.refuse(at, format!("{site}.bindings"), refusal);
+            }
+        }
+    }
+
+    fn refuse_mixed(&self, reading: &Reading<'_>) {
+        let mut first: HashMap<&Listen, (&Binding, usize)> = HashMap::new();
+        for (binding, at, site) in &self.bindings {
+            let (other, line) =
+                *first.entry(&binding.listen).or_insert_with(|| (binding, reading.line(at.start)));
+            if other.scheme != binding.scheme {
+                let refusal = Refusal::new(format!(
+                    "{binding} and {other} (line {line}) are the same port, where clients speak either TLS or not; \
+                     use another port for one of them"
                 ));
                 reading.refuse(at, format!("{site}.bindings"), refusal);
             }

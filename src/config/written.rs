@@ -185,6 +185,13 @@ impl<'a> Section<'a> {
         tables
     }
 
+    /// The table `key`, if there is one; what is no table is noted.
+    pub(super) fn section(&self, key: &'static str, keys: &'static Keys) -> Option<Section<'a>> {
+        let table = self.read(key, Value::table)?;
+        let at = self.value(key)?.at();
+        Some(Section::new(self.reading, self.key(key), at, table, keys))
+    }
+
     /// Notes that what stands at `at`, under `key`, was refused.
     pub(super) fn refuse(&self, key: &str, at: &Range<usize>, refusal: Refusal) {
         self.reading.refuse(at, self.key(key), refusal);

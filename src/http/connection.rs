@@ -122,7 +122,13 @@ impl<S: Handler> Connections<S> {
     ) where
         I: Read + Write + Unpin + Send + 'static,
     {
-        let Some((version, first)) = self.version(&mut stream, &mut stop).await else { return };
+        let (version, first) = match version::agreed(&connection) {
+            Some(version) => (version, Vec::new()),
+            None => match self.version(&mut stream, &mut stop).await {
+                Some(found) => found,
+                None => return,
+            },
+        };
         let pipeline = Arc::<Pipeline>::default();
         let socket = Socket::new(stream, first, Arc::clone(&pipeline));
         let connection = Arc::new(connection);

@@ -13,7 +13,7 @@ use http_body::{Frame, SizeHint};
 use crate::{
     Body,
     body::BodyError,
-    facts::{End, Facts, RequestId},
+    facts::{End, Facts, RequestId, Tls},
     failure::Code,
 };
 
@@ -56,6 +56,7 @@ impl Drop for Record {
 struct Entry {
     began: Instant,
     facts: Option<(End, RequestId)>,
+    tls: Option<&'static str>,
     method: Method,
     uri: Uri,
     authority: Option<http::HeaderValue>,
@@ -82,6 +83,7 @@ impl Entry {
         Self {
             began: Instant::now(),
             facts: facts.map(|facts| (facts.client(), facts.request_id)),
+            tls: facts.and_then(|facts| facts.connection.tls.as_ref()).map(spoken),
             method: request.method().clone(),
             uri: request.uri().clone(),
             authority: request.headers().get(http::header::HOST).cloned(),
@@ -120,6 +122,7 @@ impl Entry {
             authority,
             path = self.uri.path(),
             version = ?self.version,
+            tls = self.tls,
             status,
             sent,
             head_us = self.head.map(micros),
@@ -128,6 +131,15 @@ impl Entry {
             ending = complete.word(),
             "request"
         );
+    }
+}
+
+/// A version of TLS, as people call it.
+fn spoken(tls: &Tls) -> &'static str {
+    match tls.version {
+        0x0304 => "1.3",
+        0x0303 => "1.2",
+        _ => "other",
     }
 }
 

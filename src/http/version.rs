@@ -12,6 +12,8 @@ use std::{
 
 use hyper::rt::{Read, ReadBuf};
 
+use crate::facts::Connection;
+
 /// What there is to tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
@@ -19,6 +21,15 @@ pub(super) enum Version {
     Http1,
     /// HTTP/2 by prior knowledge.
     Http2,
+}
+
+/// The version that a client has agreed on while it made TLS, if it did: whatever it sends, nothing else is spoken.
+pub(super) fn agreed(connection: &Connection) -> Option<Version> {
+    match &*connection.tls.as_ref()?.alpn {
+        b"h2" => Some(Version::Http2),
+        b"http/1.1" => Some(Version::Http1),
+        _ => None,
+    }
 }
 
 /// Reads until it is clear what the client speaks. A stream that ends before is one of HTTP/1.

@@ -4,26 +4,25 @@
 //! wrong with one connection, or with too many, does not end the listening.
 
 mod bound;
+mod stream;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 use std::{
     fmt, io,
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
-    pin::Pin,
-    task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
-};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-pub use self::bound::Bound;
-
+#[cfg(feature = "tls")]
+use self::tls::Secured;
+pub use self::{bound::Bound, stream::Stream};
 use crate::{
-    facts::End,
+    facts::{End, Scheme},
     sys::listening::{self, Ours},
 };
 
@@ -41,14 +40,20 @@ pub enum Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "http://{address}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
+        f.write_str(&self.named(Scheme::Http))
     }
 }
 
 impl Address {
+    /// What it is called where clients speak `scheme`: `https://127.0.0.1:8443`.
+    #[must_use]
+    pub fn named(&self, scheme: Scheme) -> String {
+        match self {
+            Self::Tcp(address) => format!("{}://{address}", scheme.as_str()),
+            Self::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+
     /// Our end of every connection that comes in here; `None` where that differs.
     fn of_all(&self) -> Option<SocketAddr> {
         match self {
@@ -90,6 +95,8 @@ fn hint(error: &io::Error) -> &'static str {
 pub struct Listener {
     socket: Socket,
     address: Address,
+    #[cfg(feature = "tls")]
+    secured: Secured,
     _ours: Ours,
 }
 
@@ -128,7 +135,13 @@ impl Listener {
             Address::Unix(_) => UnixListener::from_std(socket.into()).map(Socket::Unix),
         });
         match opened {
-            Ok((socket, ours)) => Ok(Self { socket, address, _ours: ours }),
+            Ok((socket, ours)) => Ok(Self {
+                socket,
+                address,
+                #[cfg(feature = "tls")]
+                secured: Secured::default(),
+                _ours: ours,
+            }),
             Err(source) => Err(ListenError { address, source }),
         }
     }
@@ -145,6 +158,13 @@ impl Listener {
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// How connections that come in here are secured; to be changed also while it accepts. To begin with they are not.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn secured(&self) -> &Secured {
+        &self.secured
     }
 
     /// Stops listening. Gives those who have connected and wait: the system would reset them, requests and all.
@@ -237,59 +257,6 @@ impl Accepted {
 
     fn unix(stream: UnixStream) -> Self {
         Self { stream: Stream::Unix(stream), peer: End::Unix, local: End::Unix }
-    }
-}
-
-/// A connection's bytes.
-#[derive(Debug)]
-pub enum Stream {
-    /// TCP.
-    Tcp(TcpStream),
-    /// Unix.
-    Unix(UnixStream),
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, into),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, from),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, from),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, from),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, from),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
     }
 }
 

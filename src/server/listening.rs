@@ -3,23 +3,34 @@
 //! In: listeners to begin and to end with, while others go on. Out: every connection served to its end. Never: ends a
 //! connection because another listener ended.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use hyper_util::rt::TokioIo;
 use tokio::{
     sync::{
         Semaphore,
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        watch,
     },
     task::JoinSet,
 };
 
-use super::Stopping;
+use super::{Stop, Stopping};
 use crate::{
-    facts::Connection,
+    facts::{Connection, Scheme},
     http::{Connections, Handler},
     listener::{Accepted, Address, Listener},
 };
+
+#[cfg(feature = "tls")]
+use super::secure::Patience;
+#[cfg(feature = "tls")]
+use crate::listener::tls::Secured;
+
+/// Without TLS there is no handshake to wait for.
+#[cfg(not(feature = "tls"))]
+#[derive(Clone, Debug)]
+pub(super) struct Patience;
 
 /// Has a server listen on more or fewer addresses while it serves.
 #[derive(Clone, Debug)]
@@ -63,6 +74,7 @@ struct Left {
 pub(super) struct Open<S> {
     connections: Connections<S>,
     places: Arc<Semaphore>,
+    patience: Patience,
     listeners: Vec<(Address, Stopping)>,
     accepting: JoinSet<Left>,
     /// Those of listeners that have ended.
@@ -70,16 +82,17 @@ pub(super) struct Open<S> {
 }
 
 impl<S: Handler> Open<S> {
-    pub(super) fn new(connections: Connections<S>, most: usize) -> Self {
+    pub(super) fn new(connections: Connections<S>, most: usize, patience: Patience) -> Self {
         let (accepting, left) = (JoinSet::new(), JoinSet::new());
-        Self { connections, places: Arc::new(Semaphore::new(most)), listeners: Vec::new(), accepting, left }
+        let (places, listeners) = (Arc::new(Semaphore::new(most)), Vec::new());
+        Self { connections, places, patience, listeners, accepting, left }
     }
 
     pub(super) fn listen(&mut self, listener: Listener) {
         let stopping = Stopping::new();
         self.listeners.push((listener.address().clone(), stopping.clone()));
-        let (connections, places) = (self.connections.clone(), Arc::clone(&self.places));
-        self.accepting.spawn(accept(listener, connections, places, stopping));
+        let served = Served::new(&listener, self.connections.clone(), self.patience.clone(), &stopping);
+        self.accepting.spawn(accept(listener, served, Arc::clone(&self.places), stopping));
     }
 
     fn end(&mut self, address: &Address) {
@@ -139,22 +152,71 @@ async fn next(changes: &mut Option<Changes>) -> Change {
     std::future::pending().await
 }
 
+/// How the connections of a listener are served.
+struct Served<S> {
+    connections: Connections<S>,
+    /// What the listener is called where TLS is not spoken.
+    clear: Arc<str>,
+    /// And where it is.
+    #[cfg(feature = "tls")]
+    secure: Arc<str>,
+    #[cfg(feature = "tls")]
+    patience: Patience,
+    #[cfg(feature = "tls")]
+    secured: Secured,
+    stop: watch::Receiver<Stop>,
+}
+
+impl<S: Handler> Served<S> {
+    fn new(
+        listener: &Listener,
+        connections: Connections<S>,
+        patience: Patience,
+        stopping: &Stopping,
+    ) -> Self {
+        #[cfg(not(feature = "tls"))]
+        let Patience = patience;
+        Self {
+            connections,
+            clear: listener.address().named(Scheme::Http).into(),
+            #[cfg(feature = "tls")]
+            secure: listener.address().named(Scheme::Https).into(),
+            #[cfg(feature = "tls")]
+            patience,
+            #[cfg(feature = "tls")]
+            secured: listener.secured().clone(),
+            stop: stopping.watch(),
+        }
+    }
+
+    /// Serves a connection to its end.
+    // Boxed, since they are large, and moved several times on their way into a task.
+    fn serve(&self, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let Accepted { stream, peer, local } = accepted;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.secured.now() {
+            let (connections, patience) = (self.connections.clone(), self.patience.clone());
+            let (binding, stop) = (Arc::clone(&self.secure), self.stop.clone());
+            return Box::pin(async move {
+                let secured = patience.secure(stream, tls, peer, stop.clone()).await;
+                let Some((stream, agreed)) = secured else { return };
+                let connection = Connection::new(peer, local, binding, Some(agreed));
+                connections.serve(TokioIo::new(stream), connection, stop).await;
+            });
+        }
+        let connection = Connection::new(peer, local, Arc::clone(&self.clear), None);
+        Box::pin(self.connections.clone().serve(TokioIo::new(stream), connection, self.stop.clone()))
+    }
+}
+
 /// Accepts connections until the stop; gives back those that are open then.
 async fn accept<S: Handler>(
     listener: Listener,
-    connections: Connections<S>,
+    served: Served<S>,
     places: Arc<Semaphore>,
     stopping: Stopping,
 ) -> Left {
-    let binding: Arc<str> = listener.address().to_string().into();
     let mut open = JoinSet::new();
-    let stop = stopping.watch();
-    let serve = move |accepted: Accepted| {
-        let Accepted { stream, peer, local } = accepted;
-        let connection = Connection::new(peer, local, Arc::clone(&binding), None);
-        // Boxed, since it is large, and moved several times on its way into a task.
-        Box::pin(connections.clone().serve(TokioIo::new(stream), connection, stop.clone()))
-    };
     let mut stopped = Box::pin(stopping.asked());
     loop {
         let place = tokio::select! {
@@ -167,7 +229,7 @@ async fn accept<S: Handler>(
         };
         // Those that have ended; otherwise the set grows for as long as the listener lives.
         while open.try_join_next().is_some() {}
-        let serving = serve(accepted);
+        let serving = served.serve(accepted);
         open.spawn(async move {
             serving.await;
             drop(place);
@@ -175,7 +237,7 @@ async fn accept<S: Handler>(
     }
     // They came before the stop, though nobody had the time to accept them.
     for accepted in listener.close() {
-        open.spawn(serve(accepted));
+        open.spawn(served.serve(accepted));
     }
     drop(stopped);
     Left { connections: open, _stopping: Some(stopping) }

@@ -3,6 +3,8 @@
 //! [`Server`] is for any service. It puts around it what `http` does for every connection and every request.
 
 mod listening;
+#[cfg(feature = "tls")]
+mod secure;
 
 use std::time::Duration;
 
@@ -10,7 +12,11 @@ use http::{Request, Response};
 use tower_service::Service;
 
 pub use self::listening::Listening;
+#[cfg(not(feature = "tls"))]
+use self::listening::Patience;
 use self::listening::{Changes, Open};
+#[cfg(feature = "tls")]
+use self::secure::Patience;
 
 pub use crate::stop::{Stop, Stopping};
 use crate::{
@@ -31,6 +37,9 @@ pub struct Options {
     pub trusted: Trust,
     /// How long a request's head may take to arrive. `None`: as long as it likes, for clients that are believed.
     pub header_timeout: Option<Duration>,
+    /// How long the handshake of TLS may take.
+    #[cfg(feature = "tls")]
+    pub handshake_timeout: Duration,
     /// How long requests in flight may take after a stop.
     pub shutdown_timeout: Duration,
     /// Connections at a time; more wait in the kernel's queue.
@@ -46,6 +55,8 @@ impl Default for Options {
             access: true,
             trusted: Trust::nobody(),
             header_timeout: Limits::default().header_timeout,
+            #[cfg(feature = "tls")]
+            handshake_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(10),
             max_connections: 65_536,
             max_fields: None,
@@ -126,7 +137,11 @@ where
         let limits = Limits { header_timeout, max_fields, linger, ..Limits::default() };
         let around = Around::new(self.options.error_page, self.options.access, self.options.trusted);
         let connections = Connections::new(self.service, around, &limits);
-        let mut open = Open::new(connections, self.options.max_connections);
+        #[cfg(feature = "tls")]
+        let patience = Patience { limit: self.options.handshake_timeout, linger };
+        #[cfg(not(feature = "tls"))]
+        let patience = Patience;
+        let mut open = Open::new(connections, self.options.max_connections, patience);
         for listener in self.listeners {
             open.listen(listener);
         }

@@ -6,6 +6,7 @@ mod load;
 mod log;
 mod operator;
 mod processes;
+mod secure;
 mod wire;
 mod workshop;
 
@@ -24,6 +25,7 @@ pub use load::{Ask, Load, OK};
 pub use log::Log;
 pub use operator::{Said, operator};
 pub use processes::{Watched, kill};
+pub use secure::{Handshake, Issuer};
 pub use wire::{Reply, Wire};
 pub use workshop::{HELLO, Workshop};
 
@@ -80,6 +82,7 @@ pub struct Setup {
     site: String,
     rest: String,
     binding: String,
+    files: Vec<(String, String)>,
     environment: Vec<(String, String)>,
     options: Vec<&'static str>,
     program: PathBuf,
@@ -135,6 +138,7 @@ impl Setup {
             site: String::new(),
             rest: String::new(),
             binding: "http://127.0.0.1:0".to_owned(),
+            files: Vec::new(),
             environment: Vec::new(),
             options: Vec::new(),
             program: program(),
@@ -170,6 +174,18 @@ impl Setup {
     /// Tables of the site: `[site.ip]` and its like.
     pub fn site(mut self, lines: &str) -> Self {
         let _ = writeln!(self.site, "{lines}");
+        self
+    }
+
+    /// Where the site is reached, in place of a free port without TLS.
+    pub fn binding(mut self, binding: &str) -> Self {
+        self.binding = binding.to_owned();
+        self
+    }
+
+    /// A file in the folder of the configuration.
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
         self
     }
 
@@ -246,11 +262,23 @@ impl Setup {
         host
     }
 
+    /// The same with a binding that has a name, from which nobody can tell where it listens: at this port.
+    pub async fn start_named(self, port: u16) -> Host {
+        self.run(Some(([127, 0, 0, 1], port).into())).await
+    }
+
     /// Starts the host. Returns once it listens.
-    pub async fn start(mut self) -> Host {
+    pub async fn start(self) -> Host {
+        self.run(None).await
+    }
+
+    async fn run(mut self, known: Option<SocketAddr>) -> Host {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("cohost.toml");
         std::fs::write(&file, self.text()).unwrap();
+        for (name, text) in &self.files {
+            std::fs::write(directory.path().join(name), text).unwrap();
+        }
         let mut command = match self.given.take() {
             Some(socket) => with_socket(&self.program, socket),
             None => {
@@ -273,8 +301,9 @@ impl Setup {
             log.read();
         }
         let stdout = child.stdout.take().unwrap();
-        let address = tokio::task::spawn_blocking(|| address(BufReader::new(stdout))).await.unwrap();
-        let Some(address) = address else {
+        let found =
+            tokio::task::spawn_blocking(move || address(BufReader::new(stdout), known)).await.unwrap();
+        let Some(address) = found else {
             panic!("the host did not come up with\n{}\n{}", self.text(), log.text());
         };
         Host { child: Some(child), address, log, directory }
@@ -290,12 +319,17 @@ fn with_socket(program: &Path, socket: TcpListener) -> Command {
 }
 
 /// Where the greeting says that it listens.
-fn address(mut stdout: BufReader<std::process::ChildStdout>) -> Option<SocketAddr> {
+fn address(
+    mut stdout: BufReader<std::process::ChildStdout>,
+    known: Option<SocketAddr>,
+) -> Option<SocketAddr> {
     let mut line = String::new();
-    let mut found = None;
+    let mut found = known;
     // To the end of the greeting, which the host would otherwise write to nobody.
     while stdout.read_line(&mut line).ok()? > 0 {
-        let url = line.split_whitespace().find_map(|word| word.strip_prefix("http://"));
+        let url =
+            |word: &'_ str| word.strip_prefix("http://").or(word.strip_prefix("https://")).map(str::to_owned);
+        let url = line.split_whitespace().find_map(url);
         found = found.or(url.and_then(|url| url.split('/').next()?.parse().ok()));
         if line.contains("Ctrl+C") {
             return found;

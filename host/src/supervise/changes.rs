@@ -6,7 +6,7 @@
 //! the wish of another. Never: has two editions under way, or holds up the supervisor while files are read.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     mem,
     path::PathBuf,
     sync::Arc,
@@ -30,11 +30,13 @@ use tokio::sync::{
 use super::{
     Stop, Supervisor,
     commands::{Until, stopping},
+    said::Said,
 };
 use crate::{
+    certificates::{self, Unusable},
     edition::Edition,
     exit::{Exit, Refused},
-    next::{self, Next, Trouble},
+    next::{self, Next},
     offline,
     standing::is_written_alike,
     systemd,
@@ -57,7 +59,7 @@ pub(super) struct Changes {
     files: Option<Files>,
     pub(super) changed: UnboundedReceiver<BTreeSet<PathBuf>>,
     /// What was said about files, so that it is said once.
-    said: BTreeMap<PathBuf, String>,
+    said: Said,
     /// The latest change of what runs, to go back from if it crashes at once.
     fresh: Option<(Instant, Vec<String>)>,
 }
@@ -113,14 +115,17 @@ impl Changes {
             hurry: Arc::default(),
             files,
             changed,
-            said: BTreeMap::new(),
+            said: Said::default(),
             fresh: None,
         }
     }
 
     /// The first edition. What is wrong with a library is said by whoever starts it.
     pub(super) fn first(&self, edition: Edition) -> Result<Next, Refused> {
-        next::first(edition, &self.pins).map_err(|problem| Exit::Failed.because(problem.to_string()))
+        let next = next::first(edition, &self.pins);
+        let next = next.map_err(|problem| Exit::Failed.because(problem.to_string()))?;
+        next.unusable.iter().for_each(Unusable::say);
+        Ok(next)
     }
 
     /// The plan has an edition that nobody has wished for.
@@ -185,28 +190,6 @@ impl Changes {
         files.watch(if config.server.watch { paths(edition, config) } else { BTreeSet::new() });
     }
 
-    /// Says what could not be had: once, for as long as it is the same.
-    fn say(&mut self, troubles: &[Trouble]) {
-        for Trouble { application, library, code, content, why } in troubles {
-            if self.said.insert(library.clone(), content.clone()).as_ref() != Some(content) {
-                let library = library.display();
-                tracing::error!(application, %library, failure = code, why, "library cannot be used; nothing changes");
-            }
-        }
-    }
-
-    /// Says what is wrong with the configuration; once, unless somebody asked for it.
-    fn say_refused(&mut self, wanted: &[Wanted], file: Option<PathBuf>, problem: &Problem) {
-        let text = if problem.faults.is_empty() { problem.detail.clone() } else { problem.faults.join("\n") };
-        let asked = wanted.iter().any(|wanted| !matches!(wanted.wish, Wish::Look(_)));
-        let known = self.said.insert(file.unwrap_or_default(), text.clone());
-        if asked || known.as_ref() != Some(&text) {
-            for fault in text.lines() {
-                tracing::error!(fault, "configuration refused; the one in force stays");
-            }
-        }
-    }
-
     /// What may have crashed because it had just changed; told once. If it is known who did, nobody else.
     fn crashed(&mut self, now: Instant, culprit: Option<&str>) -> Vec<String> {
         let is_fresh = |since: &Instant| now.saturating_duration_since(*since) < FRESH;
@@ -263,7 +246,7 @@ impl Supervisor {
             }
             Made::Refused(refused) => {
                 let file = self.editions[&self.plan.edition()].0.file();
-                self.changes.say_refused(&wanted, file, &refused);
+                self.changes.said.refused(is_asked(&wanted), file, &refused);
                 refused
             }
             Made::Failed(Failed { application, code, detail }) => {
@@ -274,9 +257,11 @@ impl Supervisor {
                 refused
             }
             Made::Next(next) => {
-                let Next { edition, config, troubles } = *next;
-                self.changes.say(&troubles);
-                let troubles = (!troubles.is_empty()).then(|| next::troubles(&troubles));
+                let Next { edition, config, troubles, unusable } = *next;
+                self.changes.said.troubles(&troubles);
+                self.changes.said.unusable(&unusable, &config);
+                let are_none = troubles.is_empty() && unusable.is_empty();
+                let troubles = (!are_none).then(|| next::troubles(&troubles, &unusable));
                 let current = &self.editions[&self.plan.edition()];
                 let whole = wanted.iter().any(|wanted| wanted.wish == Wish::RecycleAll);
                 // Whoever asks for all of it gets a new chance for what was refused, too.
@@ -298,7 +283,7 @@ impl Supervisor {
                     }
                     Err(refused) => {
                         let refused = next::problem(&refused);
-                        self.changes.say_refused(&wanted, None, &refused);
+                        self.changes.said.refused(is_asked(&wanted), None, &refused);
                         refused
                     }
                 }
@@ -418,6 +403,11 @@ async fn made(base: (Edition, Config), wishes: Vec<Wish>, pins: Pins, hurry: &No
     Made::Next(Box::new(next))
 }
 
+/// Whether somebody asked for it, other than a file that has changed.
+fn is_asked(wanted: &[Wanted]) -> bool {
+    wanted.iter().any(|wanted| !matches!(wanted.wish, Wish::Look(_)))
+}
+
 /// All files that an edition depends on.
 fn paths(edition: &Edition, config: &Config) -> BTreeSet<PathBuf> {
     let of = |application: &Application| {
@@ -430,7 +420,7 @@ fn paths(edition: &Edition, config: &Config) -> BTreeSet<PathBuf> {
         library.into_iter().chain([offline::file(&application.content_root)])
     };
     let applications = config.sites.iter().flat_map(|site| &site.applications);
-    applications.flat_map(of).chain(edition.file()).collect()
+    applications.flat_map(of).chain(edition.file()).chain(certificates::paths(config)).collect()
 }
 
 /// Says what is about to change. The applications of which another generation will run, unless it is an earlier one.

@@ -3,11 +3,7 @@
 mod files;
 mod ip;
 
-use super::{
-    keys::Keys,
-    values::boolean,
-    written::{Section, Value},
-};
+use super::{keys::Keys, values::boolean, written::Section};
 use crate::front::{Enforcement, Front};
 
 /// What `section`, a site's or an application's, wants.
@@ -17,9 +13,7 @@ pub(super) fn read(section: &Section<'_>) -> Front {
 
 /// The table `key` of `section`, if there is one; what is no table is noted.
 fn table<'a>(section: &Section<'a>, key: &'static str, keys: &'static Keys) -> Option<Section<'a>> {
-    let table = section.read(key, Value::table)?;
-    let at = section.value(key)?.at();
-    Some(Section::new(section.reading, format!("{}.{key}", section.name), at, table, keys))
+    section.section(key, keys)
 }
 
 /// Whether what the rules of `section` refuse is refused.

@@ -3,7 +3,7 @@
 use super::parse;
 
 /// The faults of `text`, without the name of the file.
-fn faults(text: &str) -> Vec<String> {
+pub(super) fn faults(text: &str) -> Vec<String> {
     let faults = parse(text).expect_err("a fault");
     let line = |fault: &crate::config::Fault| {
         fault.to_string().strip_prefix("/etc/shop/cohost.toml:").expect("the file's name").to_owned()
@@ -47,7 +47,7 @@ shutdown_timeout = \"10 parsecs\"
 
 [[site]]
 nam = \"shop\"
-bindings = [\"https://shop.example\", \"http://*:80\"]
+bindings = [\"htp://shop.example\", \"http://*:80\"]
 
 [[site.application]]
 path = \"cart\"
@@ -61,8 +61,8 @@ queue_limit = -1
             "3:20: server.shutdown_timeout: not a duration: \"10 parsecs\"",
             "5:1: site[1].name: is missing",
             "6:1: site[1].nam: unknown key; did you mean name?",
-            "7:13: site[1].bindings: TLS comes with a later version of cohost; until then bind http:// and end TLS in \
-         front of it (is \"https://shop.example\")",
+            "7:13: site[1].bindings: must begin with http://, https:// or unix: (is \"htp://shop.example\"); \
+             did you mean \"http://shop.example\"?",
             "10:8: site[1].application.cart.path: must begin with / (is \"cart\"); did you mean \"/cart\"?",
             "12:15: site[1].application.cart.queue_limit: must be at least 1 (is -1)",
         ]

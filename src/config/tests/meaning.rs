@@ -5,12 +5,12 @@ use std::{path::PathBuf, time::Duration};
 use super::parse;
 use crate::{
     HostingModel,
-    config::{Application, Artifact, Config, Listen, LogFormat, UnknownAuthority},
+    config::{Application, Artifact, Certificate, Config, Listen, LogFormat, Tls, UnknownAuthority},
     forwarded::{Fields, Proxy},
     front::Files,
     options::{
         Confinement, Destination, Limits, Options, Output, ProcessListen, ProcessOptions, Protocol, Ready,
-        Recycle,
+        Recycle, TlsVersion,
     },
 };
 
@@ -64,6 +64,7 @@ fn everything_that_is_written_is_used() {
     assert_eq!(server.threads.map(std::num::NonZeroUsize::get), Some(2));
     assert_eq!(server.max_connections, Some(1000));
     assert_eq!(server.header_timeout, Duration::from_secs(20));
+    assert_eq!(server.handshake_timeout, Duration::from_secs(5));
     assert_eq!(server.keep_alive_timeout, Duration::from_secs(90));
     assert_eq!(server.shutdown_timeout, Duration::from_millis(1500));
     assert_eq!(server.unknown_authority, UnknownAuthority::Misdirected);
@@ -77,8 +78,18 @@ fn everything_that_is_written_is_used() {
     let [shop, api] = &config.sites[..] else { panic!("two sites") };
     assert_eq!(
         shop.bindings.iter().map(|binding| &*binding.text).collect::<Vec<_>>(),
-        ["http://shop.example", "http://*.shop.example", "unix:shop.sock"]
+        ["http://shop.example", "http://*.shop.example", "unix:shop.sock", "https://shop.example"]
     );
+    let certificate = |certificate: &str, key: &str, ocsp: Option<&str>| Certificate {
+        certificate: certificate.into(),
+        key: key.into(),
+        ocsp: ocsp.map(Into::into),
+    };
+    let certificates = vec![
+        certificate("/etc/shop/shop.pem", "/keys/shop.pem", Some("/etc/shop/shop.ocsp")),
+        certificate("/etc/shop/other.pem", "/etc/shop/other.key", None),
+    ];
+    assert_eq!(shop.tls, Some(Tls { certificates, min_version: TlsVersion::Tls13 }));
     assert_eq!(shop.bindings[2].listen, Listen::Unix("/etc/shop/shop.sock".into()));
 
     let cart = &shop.applications[0];

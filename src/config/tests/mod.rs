@@ -5,6 +5,7 @@ mod faults;
 mod generated;
 mod meaning;
 mod server;
+mod tls;
 
 use std::path::Path;
 

@@ -104,11 +104,7 @@ fn port(facts: &Facts, authority: Option<&HeaderValue>) -> HeaderValue {
         (None, End::Ip(local)) => Some(local.port()),
         (None, End::Unix | End::Unknown) => named(),
     };
-    let default = match facts.scheme {
-        Scheme::Http => 80,
-        Scheme::Https => 443,
-    };
-    told.unwrap_or(default).into()
+    told.unwrap_or(facts.scheme.port()).into()
 }
 
 fn port_of(authority: &str) -> Option<u16> {

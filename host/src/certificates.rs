@@ -1,0 +1,166 @@
+//! What is in the files of certificates: read by the supervisor, presented by workers.
+//!
+//! In: a configuration, and which files may have changed. Out: the content of all that can be used, as part of an edition,
+//! so that a worker that starts later has it too, whatever has become of the files by then. Never: lets go of what could
+//! be used for something that cannot.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use cohost::{
+    config::{Certificate, Config},
+    listener::tls::{Identity, Pem, Source},
+};
+use serde::{Deserialize, Serialize};
+
+/// The content of the files of all certificates that can be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Certificates(Vec<Held>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Held {
+    // Paths need not be text, and JSON would insist on that.
+    certificate: OsString,
+    key: OsString,
+    ocsp: Option<OsString>,
+    pem: Pem,
+}
+
+/// A certificate that cannot be used as its files are now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unusable {
+    pub(crate) site: String,
+    pub(crate) certificate: PathBuf,
+    pub(crate) why: String,
+    pub(crate) before: Before,
+}
+
+/// What there was of a certificate before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// Something that is presented further.
+    Usable,
+    /// Nothing.
+    None,
+}
+
+impl Certificates {
+    /// Reads the files of `config` that are new here, or that were `seen` to change.
+    pub(crate) fn look(&mut self, config: &Config, seen: impl Fn(&Path) -> bool) -> Vec<Unusable> {
+        let old = std::mem::take(self);
+        let mut unusable = Vec::new();
+        for (site, certificate) in sites(config) {
+            if self.find(certificate).is_some() {
+                continue;
+            }
+            let before = old.find(certificate);
+            let pem = match before {
+                Some(pem) if !paths_of(certificate).any(&seen) => pem.clone(),
+                _ => match read(certificate) {
+                    Ok((pem, identity)) => {
+                        if before != Some(&pem) {
+                            tell(certificate, &identity);
+                        }
+                        pem
+                    }
+                    Err(why) => {
+                        let certificate = certificate.certificate.clone();
+                        let before = (before.map_or(Before::None, |_| Before::Usable), before);
+                        unusable.push(Unusable { site: site.to_owned(), certificate, why, before: before.0 });
+                        let Some(pem) = before.1 else { continue };
+                        pem.clone()
+                    }
+                },
+            };
+            self.0.push(Held::new(certificate, pem));
+        }
+        unusable
+    }
+
+    /// Those of a site that can be presented, in the order of the configuration.
+    pub(crate) fn of(&self, certificates: &[Certificate]) -> Vec<Arc<Identity>> {
+        let found = certificates.iter().filter_map(|certificate| {
+            let pem = self.find(certificate)?;
+            // It was understood when it was read; by a later build perhaps, and not by this one.
+            Identity::new(pem, source(certificate)).ok().map(Arc::new)
+        });
+        found.collect()
+    }
+
+    fn find(&self, certificate: &Certificate) -> Option<&Pem> {
+        self.0.iter().find(|held| held.is_of(certificate)).map(|held| &held.pem)
+    }
+}
+
+impl Held {
+    fn new(certificate: &Certificate, pem: Pem) -> Self {
+        let Certificate { certificate, key, ocsp } = certificate.clone();
+        Self { certificate: certificate.into(), key: key.into(), ocsp: ocsp.map(Into::into), pem }
+    }
+
+    fn is_of(&self, certificate: &Certificate) -> bool {
+        *self.certificate == *certificate.certificate
+            && *self.key == *certificate.key
+            && self.ocsp.as_deref() == certificate.ocsp.as_ref().map(|path| path.as_os_str())
+    }
+}
+
+impl Unusable {
+    /// Says so in the log.
+    pub(crate) fn say(&self) {
+        let Self { site, certificate, why, before } = self;
+        let certificate = certificate.display();
+        match before {
+            Before::Usable => tracing::error!(
+                site, %certificate, why, "certificate cannot be used; the one before is presented further"
+            ),
+            Before::None => tracing::error!(site, %certificate, why, "certificate cannot be used"),
+        }
+    }
+}
+
+/// The content of the files of a certificate, and what it means; or why it is of no use.
+pub(crate) fn read(certificate: &Certificate) -> Result<(Pem, Identity), String> {
+    let pem = Pem::read(source(certificate)).map_err(|error| error.to_string())?;
+    let identity = Identity::new(&pem, source(certificate)).map_err(|error| error.to_string())?;
+    Ok((pem, identity))
+}
+
+/// All certificates of a configuration.
+pub(crate) fn all(config: &Config) -> impl Iterator<Item = &Certificate> {
+    sites(config).map(|(_, certificate)| certificate)
+}
+
+/// All their files.
+pub(crate) fn paths(config: &Config) -> BTreeSet<PathBuf> {
+    all(config).flat_map(paths_of).map(Path::to_owned).collect()
+}
+
+fn sites(config: &Config) -> impl Iterator<Item = (&str, &Certificate)> {
+    let secure = config.sites.iter().filter_map(|site| Some((&*site.name, site.tls.as_ref()?)));
+    secure.flat_map(|(site, tls)| tls.certificates.iter().map(move |certificate| (site, certificate)))
+}
+
+fn paths_of(certificate: &Certificate) -> impl Iterator<Item = &Path> {
+    let Certificate { certificate, key, ocsp } = certificate;
+    [certificate, key].into_iter().chain(ocsp).map(PathBuf::as_path)
+}
+
+fn source(certificate: &Certificate) -> Source<'_> {
+    let Certificate { certificate, key, ocsp } = certificate;
+    Source { certificate, key, ocsp: ocsp.as_deref() }
+}
+
+fn tell(certificate: &Certificate, identity: &Identity) {
+    let path = certificate.certificate.display();
+    let names = identity.names().join(", ");
+    tracing::info!(certificate = %path, names, "certificate taken up");
+    if let Some(objection) = identity.objection(SystemTime::now()) {
+        tracing::warn!(certificate = %path, names, "the certificate {objection}");
+    }
+}
