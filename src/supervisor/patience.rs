@@ -9,6 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "out-of-process")]
 use super::wire;
 
 /// How patient one is with an application that fails.
@@ -42,16 +43,17 @@ pub enum Why {
 }
 
 /// Counts failures, as far as the policy needs them.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "out-of-process", derive(Serialize, Deserialize))]
 pub(super) struct Patience {
     policy: Policy,
     /// When it failed, oldest first.
-    #[serde(with = "wire::moments")]
+    #[cfg_attr(feature = "out-of-process", serde(with = "wire::moments"))]
     failures: VecDeque<Instant>,
     /// Failed starts in a row.
     streak: u32,
     /// After a failed start: no other before.
-    #[serde(with = "wire::moment_if_any")]
+    #[cfg_attr(feature = "out-of-process", serde(with = "wire::moment_if_any"))]
     not_before: Option<Instant>,
 }
 
