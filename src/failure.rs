@@ -5,7 +5,7 @@
 
 use std::{fmt, time::Duration};
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 /// Why a request could not be answered.
 #[derive(Debug)]
@@ -20,6 +20,30 @@ pub struct Failure {
     pub output: Option<std::sync::Arc<str>>,
     /// What led to it.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// What is to be changed in the head of its page.
+    pub amendments: Amendments,
+}
+
+/// Changes to the fields of a page that is made later, in the order in which they were asked for.
+// Few failures have any, and all are handed from stage to stage.
+#[derive(Default)]
+#[expect(clippy::box_collection, reason = "a failure is to be small")]
+pub struct Amendments(Option<Box<Vec<Box<Amendment>>>>);
+
+type Amendment = dyn Fn(&mut HeaderMap) + Send + Sync;
+
+impl Amendments {
+    /// Makes them.
+    pub fn apply(&self, fields: &mut HeaderMap) {
+        self.0.iter().flat_map(|all| all.iter()).for_each(|amend| amend(fields));
+    }
+}
+
+// What they do is code.
+impl fmt::Debug for Amendments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Amendments").field(&self.0.as_ref().map_or(0, |all| all.len())).finish()
+    }
 }
 
 /// Who has to act.
@@ -193,7 +217,14 @@ impl Failure {
     /// A failure that its code describes fully.
     #[must_use]
     pub fn new(code: Code) -> Self {
-        Self { code, detail: String::new(), retry_after: None, output: None, source: None }
+        Self {
+            code,
+            detail: String::new(),
+            retry_after: None,
+            output: None,
+            source: None,
+            amendments: Amendments::default(),
+        }
     }
 
     /// Says what happened, for the operator.
@@ -215,6 +246,21 @@ impl Failure {
     pub fn source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// Has the fields of its page changed, when there is one, after all that was asked for before.
+    #[must_use]
+    pub fn amended(mut self, amend: impl Fn(&mut HeaderMap) + Send + Sync + 'static) -> Self {
+        self.amendments.0.get_or_insert_default().push(Box::new(amend));
+        self
+    }
+
+    /// Gives its page this field, beside others of the name.
+    #[must_use]
+    pub fn field(self, name: HeaderName, value: HeaderValue) -> Self {
+        self.amended(move |fields| {
+            fields.append(&name, value.clone());
+        })
     }
 }
 

@@ -2,6 +2,12 @@
 
 // Files that are sent as they are.
 mod files;
+// Fields of answers.
+mod headers;
+
+// Clear text, TLS, and the one name of a site.
+mod https;
+
 // Which clients may come in.
 mod ip;
 

@@ -9,8 +9,8 @@ pub(super) struct Keys {
 }
 
 /// All tables with keys of ours. `settings` and `environment` belong to the application.
-pub(super) const ALL: [&Keys; 10] =
-    [&TOP, &LOG, &SERVER, &SITE, &APPLICATION, &RECYCLE, &IP, &STATIC, &TLS, &CERTIFICATE];
+pub(super) const ALL: &[&Keys] =
+    &[&TOP, &LOG, &SERVER, &SITE, &APPLICATION, &RECYCLE, &HEADERS, &HTTPS, &IP, &STATIC, &TLS, &CERTIFICATE];
 
 pub(super) const TOP: Keys = Keys { header: "", names: &["log", "server", "site"] };
 
@@ -53,8 +53,10 @@ pub(super) const LIMITS: Keys = Keys {
     names: &["cpu_time", "open_files", "processes", "core", "memory", "memory_max", "cpu_max", "pids_max"],
 };
 
-pub(super) const SITE: Keys =
-    Keys { header: "[[site]]", names: &["name", "bindings", "tls", "application", "ip", "static"] };
+pub(super) const SITE: Keys = Keys {
+    header: "[[site]]",
+    names: &["name", "bindings", "tls", "application", "canonical_host", "headers", "https", "ip", "static"],
+};
 
 pub(super) const APPLICATION: Keys = Keys {
     header: "[[site.application]]",
@@ -105,6 +107,8 @@ pub(super) const APPLICATION: Keys = Keys {
         "output_age",
         "output_files",
         "settings",
+        "headers",
+        "https",
         "ip",
     ],
 };
@@ -120,6 +124,11 @@ pub(super) const RECYCLE: Keys =
     Keys { header: "recycle", names: &["age", "schedule", "requests", "memory", "interval"] };
 
 pub(super) const IP: Keys = Keys { header: "ip", names: &["allow", "deny", "log_only"] };
+
+pub(super) const HEADERS: Keys = Keys { header: "headers", names: &["remove", "set", "append", "security"] };
+
+pub(super) const HTTPS: Keys =
+    Keys { header: "https", names: &["redirect", "status", "port", "hsts", "include_subdomains", "preload"] };
 
 pub(super) const STATIC: Keys = Keys { header: "static", names: &["root", "default_documents"] };
 

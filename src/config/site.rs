@@ -54,7 +54,7 @@ fn read<'a>(
     // A site whose name was refused must not make its applications' names look refused too.
     let name = name.unwrap_or_else(|| unnamed(number));
     let applications = applications(&section, &name, log, taken);
-    let front = front::read(&section);
+    let front = front::of_site(&section);
     let tls = tls::read(&section);
     secure(&section, &bindings, tls.as_ref());
     Site { name: name.into(), bindings, tls, applications, front }

@@ -282,8 +282,7 @@ impl<'a> Value<'a> {
 
 /// A refusal of `key`, which says where it belongs, or which key looks like it.
 fn unknown(key: &str, keys: &Keys) -> Refusal {
-    let elsewhere =
-        keys::ALL.into_iter().find(|other| !other.header.is_empty() && other.names.contains(&key));
+    let elsewhere = keys::ALL.iter().find(|other| !other.header.is_empty() && other.names.contains(&key));
     match elsewhere {
         Some(other) => Refusal::new(format!("unknown key here; it belongs in {}", other.header)),
         None => Refusal::new("unknown key").suggest_nearest(key, keys.names, Quote::Key),

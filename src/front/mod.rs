@@ -4,9 +4,13 @@
 //! Never: does anything, or looks at a request's body.
 
 mod files;
+mod headers;
+pub mod https;
 mod ip;
 
 pub use files::Files;
+pub use headers::{CAREFUL, Headers};
+pub use https::{CanonicalHost, Hsts, Https, ToHttps};
 pub use ip::Ip;
 
 /// What is wanted. Everything is off to begin with, and what is off is not there: it costs nothing.
@@ -16,8 +20,14 @@ pub use ip::Ip;
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Front {
+    /// Fields that answers have, or have not.
+    pub headers: Option<Headers>,
     /// Which clients may come in at all.
     pub ip: Option<Ip>,
+    /// Where requests in clear text go, and what browsers remember.
+    pub https: Option<Https>,
+    /// Under which authority it wants to be known.
+    pub canonical_host: Option<CanonicalHost>,
     /// Files that are sent as they are.
     pub files: Option<Files>,
 }

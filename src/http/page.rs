@@ -63,6 +63,7 @@ impl ErrorPage {
             let after = failure.retry_after.map_or(1, |after| after.as_secs_f64().ceil() as u64).max(1);
             headers.insert(header::RETRY_AFTER, after.into());
         }
+        failure.amendments.apply(headers);
         response
     }
 

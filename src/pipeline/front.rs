@@ -3,6 +3,8 @@
 use super::{
     check::{Check, Checked},
     files::Files,
+    headers::{Amend, Amended},
+    https::Secure,
 };
 use crate::{front::Front, stage::Stage};
 
@@ -15,13 +17,44 @@ pub fn around(front: &Front, inner: Stage) -> Stage {
     if let Some(files) = &front.files {
         stage = Stage::new(Files::before(files.clone(), stage));
     }
-    let mut checks: Vec<Box<dyn Check>> = Vec::new();
-    // Outermost: who may not come in learns nothing else.
-    if let Some(ip) = &front.ip {
-        checks.push(Box::new(ip.clone()));
-    }
+    let checks = checks(front);
     if !checks.is_empty() {
         stage = Stage::new(Checked::new(checks, stage));
     }
+    // Outermost: every answer has these fields, whoever gives it.
+    let amends = amends(front);
+    if !amends.is_empty() {
+        stage = Stage::new(Amended::new(amends, stage));
+    }
     stage
+}
+
+/// What looks at requests, in order.
+fn checks(front: &Front) -> Vec<Box<dyn Check>> {
+    let mut checks: Vec<Box<dyn Check>> = Vec::new();
+    // First: who may not come in learns nothing else.
+    if let Some(ip) = &front.ip {
+        checks.push(Box::new(ip.clone()));
+    }
+    // Before all that costs more than a redirect.
+    if let Some(to) = front.https.as_ref().and_then(|https| https.redirect) {
+        checks.push(Box::new(Secure { to, host: front.canonical_host.clone() }));
+    }
+    if let Some(host) = &front.canonical_host {
+        checks.push(Box::new(host.clone()));
+    }
+    checks
+}
+
+/// What is done to answers, in order.
+fn amends(front: &Front) -> Vec<Box<dyn Amend>> {
+    let mut amends: Vec<Box<dyn Amend>> = Vec::new();
+    if let Some(hsts) = front.https.as_ref().and_then(|https| https.hsts) {
+        amends.push(Box::new(hsts));
+    }
+    // Last: what is written field by field is meant.
+    if let Some(headers) = &front.headers {
+        amends.push(Box::new(headers.clone()));
+    }
+    amends
 }

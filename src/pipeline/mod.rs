@@ -1,6 +1,8 @@
 //! What happens to every request of an application before it gets there: one effect a file, each a tower service
 //! around the next. None of them knows how the application is hosted.
 
+#[cfg(feature = "front")]
+mod asked;
 mod body_limit;
 #[cfg(feature = "front")]
 pub mod check;
@@ -10,6 +12,10 @@ mod deadline;
 mod files;
 #[cfg(feature = "front")]
 mod front;
+#[cfg(feature = "front")]
+mod headers;
+#[cfg(feature = "front")]
+mod https;
 #[cfg(feature = "front")]
 mod ip;
 

@@ -1,6 +1,8 @@
 //! What a site or an application wants of the pipeline: tables that may stand in both, one kind a file.
 
 mod files;
+mod headers;
+mod https;
 mod ip;
 
 use super::{keys::Keys, values::boolean, written::Section};
@@ -8,7 +10,18 @@ use crate::front::{Enforcement, Front};
 
 /// What `section`, a site's or an application's, wants.
 pub(super) fn read(section: &Section<'_>) -> Front {
-    Front { ip: ip::read(section), files: files::read(section) }
+    Front {
+        headers: headers::read(section),
+        ip: ip::read(section),
+        https: https::read(section),
+        files: files::read(section),
+        ..Front::default()
+    }
+}
+
+/// The same of a site, which has more to say.
+pub(super) fn of_site(section: &Section<'_>) -> Front {
+    Front { canonical_host: https::canonical_host(section), ..read(section) }
 }
 
 /// The table `key` of `section`, if there is one; what is no table is noted.

@@ -139,11 +139,11 @@ impl NotLent {
 impl From<NotLent> for Failure {
     fn from(told: NotLent) -> Self {
         Self {
-            code: told.code,
             detail: told.detail,
             retry_after: told.retry_after,
             output: told.output.map(Arc::from),
             source: told.cause.map(Into::into),
+            ..Self::new(told.code)
         }
     }
 }
