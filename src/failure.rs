@@ -98,6 +98,8 @@ macro_rules! codes {
 codes! {
     /// The request violates HTTP in a way that the parser lets pass, or its body broke off.
     BadRequest = "bad_request", BAD_REQUEST, Client, "The request is malformed.";
+    /// There are more header fields than `max_header_fields`.
+    TooManyFields = "too_many_fields", REQUEST_HEADER_FIELDS_TOO_LARGE, Client, "The request has too many header fields.";
     /// The body is larger than `max_request_body`.
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, Client, "The request body is too large.";
     /// The client sent its body too slowly.

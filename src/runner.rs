@@ -28,7 +28,7 @@ use crate::{
     failure::Code,
     http::{Audience, ErrorPage},
     listener::{Address, Listener},
-    server::{self, Server, Stopped, Stopping},
+    server::{self, Limits, Server, Stopped, Stopping},
     supervisor::{AppArguments, DRAIN_FIELD, Role, exit_of, guard},
     sys,
     telemetry::relay,
@@ -136,10 +136,8 @@ pub async fn serve(application: Application, place: Place, shutdown_timeout: Dur
         access: false,
         error_page: ErrorPage { audience: Audience::Host, ..ErrorPage::default() },
         shutdown_timeout,
-        // The host has waited for the client already; a timer for each request costs more than reading it.
-        header_timeout: None,
-        // What a client may send, and what the host adds.
-        max_fields: Some(100 + 4),
+        // The host has waited for the client already, and limited it.
+        limits: Limits::none(),
         ..server::Options::default()
     };
     let service = FromHost { application: application.clone(), inner: application.hosted() };

@@ -14,6 +14,9 @@ mod request_and_response;
 // How much, how long, and how an answer ends; under both models.
 mod limits_and_endings;
 
+// Clients that mean harm, or are broken; under both models.
+mod hostile;
+
 // What requests pass before they come to an application.
 mod front;
 

@@ -16,7 +16,7 @@ use cohost::{
     options::ProcessListen,
     pipeline::{Files, around},
     router::{Authority, Binding, Paths, Router, Site, Unknown},
-    server::Options,
+    server::{Limits, Options, Pace},
     stage::Stage,
     supervisor::{
         Instances, Runner,
@@ -398,6 +398,18 @@ fn unknown(config: &Config) -> Unknown {
     }
 }
 
+fn limits(server: &config::Server) -> Limits {
+    Limits {
+        header_timeout: Some(server.header_timeout),
+        keep_alive_timeout: Some(server.keep_alive_timeout),
+        send_timeout: server.send_timeout,
+        body: server.body_timeout.map(|patience| Pace { patience, rate: server.min_body_rate }),
+        max_head: server.max_header_size,
+        max_fields: Some(server.max_header_fields),
+        max_streams: server.max_streams,
+    }
+}
+
 fn options(config: &Config) -> Options {
     let server = &config.server;
     let defaults = Options::default();
@@ -409,10 +421,9 @@ fn options(config: &Config) -> Options {
         },
         access: config.log.access,
         trusted: Trust::these(server.trusted_proxies.iter().copied()).saying(server.trusted_fields),
-        header_timeout: Some(server.header_timeout),
+        limits: limits(server),
         handshake_timeout: server.handshake_timeout,
         shutdown_timeout: server.shutdown_timeout,
         max_connections: server.max_connections.unwrap_or(defaults.max_connections),
-        ..defaults
     }
 }

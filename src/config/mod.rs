@@ -184,6 +184,18 @@ pub struct Server {
     pub handshake_timeout: Duration,
     /// How long a connection may stay open without a request.
     pub keep_alive_timeout: Duration,
+    /// How long a client may take nothing of an answer. `None`: as long as it likes.
+    pub send_timeout: Option<Duration>,
+    /// How long may be waited for the next piece of a request's body. `None`: for ever.
+    pub body_timeout: Option<Duration>,
+    /// Bytes of it that have to come a second, on average over that time. `None`: one byte will do.
+    pub min_body_rate: Option<NonZeroU32>,
+    /// Largest head of a request in bytes; 431 above it.
+    pub max_header_size: usize,
+    /// Fields in it; 431 for more.
+    pub max_header_fields: usize,
+    /// Requests at a time on a connection of HTTP/2.
+    pub max_streams: u32,
     /// How long requests in flight may go on when the host stops.
     pub shutdown_timeout: Duration,
     /// Whether a worker waits, loaded already, for the crash of the one that serves.
@@ -212,6 +224,12 @@ impl Default for Server {
             header_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
+            send_timeout: Some(Duration::from_secs(60)),
+            body_timeout: Some(Duration::from_secs(30)),
+            min_body_rate: NonZeroU32::new(240),
+            max_header_size: 64 * 1024,
+            max_header_fields: 100,
+            max_streams: 128,
             shutdown_timeout: Duration::from_secs(10),
             standby: true,
             watch: true,

@@ -1,10 +1,12 @@
 //! The tables `[log]` and `[server]`.
 
+use std::{num::NonZeroU32, ops::RangeInclusive};
+
 use super::{
     Log, LogFormat, Server, UnknownAuthority,
     fault::{Quote, Refusal},
     keys, output,
-    values::{boolean, count, count_or_none, duration, network, one_of, size_or_none},
+    values::{boolean, count, count_or_none, duration, duration_or_none, network, one_of, size_or_none},
     written::{Reading, Section, Value},
 };
 use crate::forwarded::{Fields, Proxy};
@@ -33,6 +35,7 @@ pub(super) fn server(top: &Section<'_>) -> Server {
     section.set(&mut server.header_timeout, "header_timeout", duration);
     section.set(&mut server.handshake_timeout, "handshake_timeout", duration);
     section.set(&mut server.keep_alive_timeout, "keep_alive_timeout", duration);
+    limits(&section, &mut server);
     section.set(&mut server.shutdown_timeout, "shutdown_timeout", duration);
     section.set(&mut server.standby, "standby", boolean);
     section.set(&mut server.watch, "watch", boolean);
@@ -47,6 +50,28 @@ pub(super) fn server(top: &Section<'_>) -> Server {
     section.set(&mut server.error_page, "error_page", boolean);
     section.set(&mut server.detailed_errors, "detailed_errors", boolean);
     server
+}
+
+/// What clients may cost.
+fn limits(section: &Section<'_>, server: &mut Server) {
+    section.set(&mut server.send_timeout, "send_timeout", duration_or_none);
+    section.set(&mut server.body_timeout, "body_timeout", duration_or_none);
+    section.set(&mut server.min_body_rate, "min_body_rate", |value| {
+        let rate = size_or_none(value)?;
+        let rate = rate.map(|rate| u32::try_from(rate).ok().and_then(NonZeroU32::new).ok_or(rate));
+        rate.transpose().map_err(|rate| Refusal::new(format!("must be less than 4GiB a second (is {rate})")))
+    });
+    if let (Some(rate), None) = (section.value("min_body_rate"), server.body_timeout) {
+        let nowhen = "has no effect with body_timeout = \"none\", over which the average is taken";
+        section.refuse("min_body_rate", &rate.at(), Refusal::new(nowhen));
+    }
+    section.set(&mut server.max_header_size, "max_header_size", |value| {
+        let size = size_or_none(value)?.and_then(|size| usize::try_from(size).ok());
+        size.filter(|size| HEADS.contains(size))
+            .ok_or_else(|| Refusal::new("must be from 4KiB to 1MiB; all of it is held in memory"))
+    });
+    section.set(&mut server.max_header_fields, "max_header_fields", count(MOST_FIELDS));
+    section.set(&mut server.max_streams, "max_streams", count(MOST_STREAMS));
 }
 
 fn trust(section: &Section<'_>, server: &mut Server) {
@@ -103,3 +128,7 @@ fn is_target(byte: u8) -> bool {
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 const MOST_THREADS: u64 = 4096;
+/// Sizes of heads that may be allowed.
+const HEADS: RangeInclusive<usize> = 4 * 1024..=1024 * 1024;
+const MOST_FIELDS: u64 = 10_000;
+const MOST_STREAMS: u64 = 100_000;

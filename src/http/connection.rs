@@ -13,44 +13,19 @@ use hyper::{
     rt::{Read, Write},
     server::conn::{http1, http2},
 };
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::watch;
 use tower_service::Service;
 
 use super::{
     head_timer::{self, Timed},
+    idle,
+    limits::{Limits, Protocols},
     requests::{Around, Requests},
     socket::{Pipeline, Socket},
+    streams::Streams,
     version,
 };
 use crate::{Body, Failure, facts::Connection, stop::Stop};
-
-/// What connections may cost.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    /// How long a request's head may take to arrive. `None`: as long as it likes.
-    pub(crate) header_timeout: Option<Duration>,
-    /// Size of a request's head.
-    pub(crate) max_head: usize,
-    /// Fields in a request's head, where that is more than hyper's 100.
-    pub(crate) max_fields: Option<usize>,
-    /// Requests at a time on an HTTP/2 connection.
-    pub(crate) max_streams: u32,
-    /// How long an idle connection stays open after a stop: a client may be about to send.
-    pub(crate) linger: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            header_timeout: Some(Duration::from_secs(30)),
-            max_head: 64 * 1024,
-            max_fields: None,
-            max_streams: 128,
-            linger: Duration::from_millis(500),
-        }
-    }
-}
 
 /// Serves connections.
 #[derive(Clone)]
@@ -58,37 +33,6 @@ pub(crate) struct Connections<S> {
     service: S,
     around: Around,
     protocols: Arc<Protocols>,
-}
-
-/// How the versions of HTTP are spoken; the same for all connections.
-struct Protocols {
-    http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
-    header_timeout: Option<Duration>,
-    linger: Duration,
-}
-
-impl Protocols {
-    fn new(limits: &Limits) -> Self {
-        let mut http1 = http1::Builder::new();
-        http1
-            .header_read_timeout(limits.header_timeout)
-            // Not max_buf_size, which limits bodies too: they would go in small pieces, with a system call each.
-            .max_header_size(limits.max_head);
-        // Not pipeline_flush: `socket` says why, and does it better.
-        if let Some(fields) = limits.max_fields {
-            http1.max_headers(fields);
-        }
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
-        http2
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.max_streams)
-            .max_header_list_size(u32::try_from(limits.max_head).unwrap_or(u32::MAX))
-            .enable_connect_protocol()
-            .keep_alive_interval(Duration::from_secs(60))
-            .adaptive_window(true);
-        Self { http1, http2, header_timeout: limits.header_timeout, linger: limits.linger }
-    }
 }
 
 /// The service behind all connections.
@@ -109,8 +53,9 @@ impl<S> Handler for S where
 }
 
 impl<S: Handler> Connections<S> {
-    pub(crate) fn new(service: S, around: Around, limits: &Limits) -> Self {
-        Self { service, around, protocols: Arc::new(Protocols::new(limits)) }
+    /// Idle ones stay open for `linger` after a stop: a client may be about to send.
+    pub(crate) fn new(service: S, around: Around, limits: &Limits, linger: Duration) -> Self {
+        Self { service, around, protocols: Arc::new(Protocols::new(limits, linger)) }
     }
 
     /// Serves one connection to its end, which `stop` hastens.
@@ -130,16 +75,19 @@ impl<S: Handler> Connections<S> {
             },
         };
         let pipeline = Arc::<Pipeline>::default();
-        let socket = Socket::new(stream, first, Arc::clone(&pipeline));
+        let send_timeout = self.protocols.limits.send_timeout;
+        let socket = Socket::new(stream, first, Arc::clone(&pipeline), send_timeout);
         let connection = Arc::new(connection);
         let (shared, known) = (Arc::clone(&connection), Arc::clone(&pipeline));
         let service = Requests::new(self.service, self.around, shared, known);
         let protocols = Arc::clone(&self.protocols);
+        let limits = &protocols.limits;
         let serving = Serving { protocols: self.protocols, connection, stop };
         match version {
             version::Version::Http1 => {
                 let mut http1 = protocols.http1.clone();
-                let connection = head_timer::timed(|timer| {
+                let waits = head_timer::Waits::new(limits, Arc::clone(&pipeline));
+                let connection = head_timer::timed(waits, |timer| {
                     http1.timer(timer);
                     http1.serve_connection(socket, service).with_upgrades()
                 });
@@ -147,7 +95,10 @@ impl<S: Handler> Connections<S> {
             }
             // Boxed, so that the others, of which there may be thousands, need no room for it.
             version::Version::Http2 => {
-                let mut connection = Box::pin(protocols.http2.serve_connection(socket, service));
+                let streams = Streams::new(limits.send_timeout);
+                let open = streams.open();
+                let connection = protocols.http2(streams).serve_connection(socket, service);
+                let mut connection = Box::pin(idle::ended(connection, limits.keep_alive_timeout, open));
                 serving.serve(connection.as_mut()).await;
             }
         }
@@ -159,7 +110,7 @@ impl<S: Handler> Connections<S> {
         stream: &mut I,
         stop: &mut watch::Receiver<Stop>,
     ) -> Option<(version::Version, Vec<u8>)> {
-        let limit = self.protocols.header_timeout;
+        let limit = self.protocols.limits.header_timeout;
         let mut finding = pin!(async {
             let found = version::find_out(stream);
             match limit {
@@ -213,7 +164,7 @@ fn is_ordered(stop: &Stop) -> bool {
 }
 
 /// A connection of hyper's.
-trait Graceful: Future<Output = hyper::Result<()>> {
+pub(super) trait Graceful: Future<Output = hyper::Result<()>> {
     /// Ends it once what is in flight is answered.
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
@@ -256,7 +207,7 @@ where
     }
 }
 
-impl<I, S> Graceful for http2::Connection<I, Requests<S>, TokioExecutor>
+impl<I, S> Graceful for http2::Connection<I, Requests<S>, Streams>
 where
     I: Read + Write + Unpin,
     S: Handler,

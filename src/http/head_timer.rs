@@ -1,8 +1,11 @@
-//! The time that a request's head may take, kept cheaply.
+//! The time that a request's head may take, and the time until there is one, kept cheaply.
 //!
 //! hyper makes a timer for every head and drops it when the head is there, mostly at once. A timer of tokio's goes in
 //! and out of a wheel that all threads share, under a lock. So hyper's timers here only note when they are due, and
 //! each connection has one of tokio's: it is set to the first of them, and when it fires, to the one that is due next.
+//!
+//! hyper knows one limit, from the end of the request before. Here there are two: as long as nothing of the head has
+//! come, the connection is idle; from its first bytes on, it is the head that takes its time.
 //!
 //! In: what hyper waits for. Out: the connection's task is woken then. Never: gives a head less time than it has.
 
@@ -17,13 +20,35 @@ use std::{
 use hyper::rt::{Sleep, Timer};
 use tokio::time;
 
-/// When the head is due that a connection waits for, if it waits for one.
-#[derive(Clone, Default)]
-struct Due(Arc<Mutex<Option<Instant>>>);
+use super::{limits::Limits, socket::Pipeline};
+
+/// How long a connection waits for the head of a request.
+pub(super) struct Waits {
+    /// While nothing of it has come. `None`: for ever.
+    silent: Option<Duration>,
+    /// From when something has. `None`: for ever.
+    begun: Option<Duration>,
+    pipeline: Arc<Pipeline>,
+}
+
+impl Waits {
+    pub(super) fn new(limits: &Limits, pipeline: Arc<Pipeline>) -> Self {
+        Self { silent: limits.keep_alive_timeout, begun: limits.header_timeout, pipeline }
+    }
+}
+
+/// What all timers of a connection share.
+#[derive(Clone)]
+struct Due(Arc<(Waits, Mutex<Option<Instant>>)>);
 
 impl Due {
+    /// When the head is due that the connection waits for, if it waits for one.
     fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waits(&self) -> &Waits {
+        &self.0.0
     }
 }
 
@@ -40,16 +65,31 @@ impl Timer for HeadTimer {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        Box::pin(Head { due: self.0.clone(), deadline, waits: false })
+        let waits = self.0.waits();
+        waits.pipeline.listen();
+        // hyper waits for `begun`, or else for `silent`; nobody needs to look at the clock again.
+        let deadline = match (waits.begun, waits.silent) {
+            (Some(begun), Some(silent)) => deadline.checked_sub(begun).map(|now| now + silent),
+            (Some(_), None) => None,
+            (None, _) => Some(deadline),
+        };
+        Box::pin(Head { due: self.0.clone(), deadline, phase: Phase::New })
     }
 }
 
 /// One head's time.
 struct Head {
     due: Due,
-    deadline: Instant,
-    /// Whether it has said when it is due. Most never do: the head was there.
-    waits: bool,
+    deadline: Option<Instant>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It has not said when it is due. Most never do: the head was there.
+    New,
+    Silent,
+    Begun,
 }
 
 impl Sleep for Head {}
@@ -58,19 +98,25 @@ impl Future for Head {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if self.waits {
-            let passed = time::Instant::now().into_std() >= self.deadline;
-            return if passed { Poll::Ready(()) } else { Poll::Pending };
+        let now = || time::Instant::now().into_std();
+        let waits = self.due.waits();
+        let phase = if waits.pipeline.has_heard() { Phase::Begun } else { Phase::Silent };
+        if phase == self.phase {
+            let is_over = self.deadline.is_some_and(|deadline| now() >= deadline);
+            return if is_over { Poll::Ready(()) } else { Poll::Pending };
         }
-        self.waits = true;
-        *self.due.lock() = Some(self.deadline);
+        if phase == Phase::Begun {
+            self.deadline = waits.begun.map(|limit| now() + limit);
+        }
+        self.phase = phase;
+        *self.due.lock() = self.deadline;
         Poll::Pending
     }
 }
 
 impl Drop for Head {
     fn drop(&mut self) {
-        if self.waits {
+        if self.phase != Phase::New {
             *self.due.lock() = None;
         }
     }
@@ -87,8 +133,8 @@ pin_project_lite::pin_project! {
 }
 
 /// Gives the connection that `make` makes with a timer the time it waits for.
-pub(super) fn timed<C>(make: impl FnOnce(HeadTimer) -> C) -> Timed<C> {
-    let due = Due::default();
+pub(super) fn timed<C>(waits: Waits, make: impl FnOnce(HeadTimer) -> C) -> Timed<C> {
+    let due = Due(Arc::new((waits, Mutex::default())));
     Timed { connection: make(HeadTimer(due.clone())), due, timer: None }
 }
 
@@ -138,38 +184,88 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(30);
+    const IDLE: Duration = Duration::from_secs(75);
+
+    /// The same as [`super::timed`], with a connection that has heard something already, or not.
+    fn timed<C>(heard: bool, make: impl FnOnce(HeadTimer) -> C) -> Timed<C> {
+        let pipeline = Arc::<Pipeline>::default();
+        let waits = Waits { silent: Some(IDLE), begun: Some(LONG), pipeline: Arc::clone(&pipeline) };
+        super::timed(waits, |timer| {
+            let connection = make(timer);
+            if heard {
+                pipeline.hear();
+            }
+            connection
+        })
+    }
 
     /// Waits for `heads` heads, each of which is there after `each`; then for one that never comes.
-    async fn wait(timer: HeadTimer, heads: u32, each: Duration) {
-        for _ in 0..heads {
-            let mut head = timer.sleep(LONG);
-            let mut there = Box::pin(time::sleep(each));
-            poll_fn(|cx| {
-                assert!(head.as_mut().poll(cx).is_pending(), "it had time");
-                there.as_mut().poll(cx)
-            })
-            .await;
-        }
-        timer.sleep(LONG).await;
+    async fn wait(heads: u32, each: Duration) {
+        let pipeline = Arc::<Pipeline>::default();
+        let waits = Waits { silent: Some(IDLE), begun: Some(LONG), pipeline: Arc::clone(&pipeline) };
+        super::timed(waits, |timer| async move {
+            for _ in 0..heads {
+                let mut head = timer.sleep(LONG);
+                pipeline.hear();
+                let mut there = Box::pin(time::sleep(each));
+                poll_fn(|cx| {
+                    assert!(head.as_mut().poll(cx).is_pending(), "it had time");
+                    there.as_mut().poll(cx)
+                })
+                .await;
+            }
+            let last = timer.sleep(LONG);
+            pipeline.hear();
+            last.await;
+        })
+        .await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_head_that_does_not_come_is_given_up_in_time() {
         let began = time::Instant::now();
-        timed(|timer| wait(timer, 0, LONG)).await;
+        wait(0, LONG).await;
         assert_eq!(began.elapsed().as_secs(), 30);
     }
 
     #[tokio::test(start_paused = true)]
     async fn every_head_has_its_own_time() {
         let began = time::Instant::now();
-        timed(|timer| wait(timer, 5, Duration::from_secs(20))).await;
+        wait(5, Duration::from_secs(20)).await;
         assert_eq!(began.elapsed().as_secs(), 5 * 20 + 30);
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_idle_and_has_other_time() {
+        let began = time::Instant::now();
+        timed(false, |timer| timer.sleep(LONG)).await;
+        assert_eq!(began.elapsed().as_secs(), 75);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_byte_of_a_head_begins_its_time() {
+        let began = time::Instant::now();
+        let pipeline = Arc::<Pipeline>::default();
+        let waits = Waits { silent: Some(IDLE), begun: Some(LONG), pipeline: Arc::clone(&pipeline) };
+        super::timed(waits, |timer| async move {
+            let mut head = timer.sleep(LONG);
+            let mut byte = Some(Box::pin(time::sleep(Duration::from_secs(70))));
+            poll_fn(|cx| {
+                if byte.as_mut().is_some_and(|byte| byte.as_mut().poll(cx).is_ready()) {
+                    byte = None;
+                    pipeline.hear();
+                }
+                head.as_mut().poll(cx)
+            })
+            .await;
+        })
+        .await;
+        assert_eq!(began.elapsed().as_secs(), 70 + 30);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_head_that_is_there_at_once_sets_no_timer() {
-        let mut timed = Box::pin(timed(|timer| async move {
+        let mut timed = Box::pin(timed(true, |timer| async move {
             drop(timer.sleep(LONG));
             std::future::pending::<()>().await;
         }));

@@ -10,6 +10,12 @@ mod answer;
 mod connection;
 #[cfg(feature = "server")]
 mod head_timer;
+#[cfg(feature = "server")]
+mod idle;
+#[cfg(feature = "server")]
+mod limits;
+#[cfg(feature = "server")]
+mod pace;
 mod page;
 #[cfg(feature = "server")]
 mod record;
@@ -18,13 +24,19 @@ mod requests;
 #[cfg(feature = "server")]
 mod socket;
 #[cfg(feature = "server")]
+mod stall;
+#[cfg(feature = "server")]
+mod streams;
+#[cfg(feature = "server")]
 mod target;
 #[cfg(feature = "server")]
 mod version;
 
 pub use answer::{Answer, Answering};
 #[cfg(feature = "server")]
-pub(crate) use connection::{Connections, Handler, Limits};
+pub(crate) use connection::{Connections, Handler};
+#[cfg(feature = "server")]
+pub use limits::{Limits, Pace};
 pub use page::{Audience, ErrorPage};
 #[cfg(feature = "server")]
 pub(crate) use record::Outgoing;

@@ -2,14 +2,15 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Instant,
 };
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 
+use super::streams::{self, Sending};
 use crate::{
     Body,
     body::BodyError,
@@ -40,7 +41,13 @@ impl Record {
         if let Some(entry) = &mut entry {
             entry.answered(&response);
         }
-        response.map(|body| Outgoing { body, entry, sent: 0, ending: Ending::Cancelled })
+        response.map(|body| Outgoing {
+            body,
+            entry,
+            sent: 0,
+            ending: Ending::Cancelled,
+            pieces: Pieces::Whole,
+        })
     }
 }
 
@@ -160,7 +167,19 @@ pub(crate) struct Outgoing {
     entry: Option<Box<Entry>>,
     sent: u64,
     ending: Ending,
+    pieces: Pieces,
 }
+
+/// In which pieces a body is handed on.
+enum Pieces {
+    /// As they come.
+    Whole,
+    /// Cut, with what is left of one. What HTTP/2 has been given it keeps until the client opens a window for it.
+    Cut { left: Bytes },
+}
+
+/// Bytes that a stream of HTTP/2 holds while its client takes nothing.
+const PIECE: usize = 64 * 1024;
 
 impl http_body::Body for Outgoing {
     type Data = Bytes;
@@ -170,7 +189,16 @@ impl http_body::Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let frame = match self.poll_piece(cx) {
+            Poll::Ready(frame) => {
+                streams::note(Sending::Something);
+                frame
+            }
+            Poll::Pending => {
+                streams::note(Sending::Nothing);
+                return Poll::Pending;
+            }
+        };
         if self.entry.is_some() {
             self.count(frame.as_ref());
         }
@@ -178,18 +206,43 @@ impl http_body::Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.is_end_stream() && !matches!(&self.pieces, Pieces::Cut { left } if !left.is_empty())
     }
 
+    // Asked for before the first piece.
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
 }
 
 impl Outgoing {
+    /// Hands it on as `version` wants it.
+    pub(super) fn cut_for(&mut self, version: Version) {
+        if version > Version::HTTP_11 {
+            self.pieces = Pieces::Cut { left: Bytes::new() };
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self { body, pieces, .. } = self;
+        let Pieces::Cut { left } = pieces else { return Pin::new(body).poll_frame(cx) };
+        if left.is_empty() {
+            let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) if data.len() > PIECE => *left = data,
+                Some(Ok(Ok(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Some(Ok(Err(other))) => return Poll::Ready(Some(Ok(other))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let piece = left.split_to(PIECE.min(left.len()));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
     /// For nobody: leaves no record.
     pub(super) fn nothing() -> Self {
-        Self { body: Body::empty(), entry: None, sent: 0, ending: Ending::Complete }
+        Self { body: Body::empty(), entry: None, sent: 0, ending: Ending::Complete, pieces: Pieces::Whole }
     }
 
     /// Leaves the body out.
@@ -213,7 +266,7 @@ impl Drop for Outgoing {
     fn drop(&mut self) {
         if let Some(entry) = self.entry.take() {
             // A body that ends with its last frame is not asked for another; that of a HEAD is not asked at all.
-            let whole = http_body::Body::is_end_stream(&self.body) || entry.method == Method::HEAD;
+            let whole = http_body::Body::is_end_stream(self) || entry.method == Method::HEAD;
             let ending =
                 if whole && self.ending == Ending::Cancelled { Ending::Complete } else { self.ending };
             entry.write(self.sent, ending);

@@ -17,8 +17,9 @@ use tower_service::Service;
 
 use super::{
     ErrorPage, Outgoing,
-    ahead::{self, Ahead},
-    answer::{self, Wants},
+    ahead::{self, Ahead, Mode, Over},
+    answer::{self, Form, Wants},
+    limits::{Limits, Pace},
     record::{Kept, Record},
     socket::Pipeline,
     target,
@@ -26,6 +27,7 @@ use super::{
 use crate::{
     Body, Failure,
     facts::{Connection, Facts},
+    failure::Code,
     forwarded::{self, Trust},
 };
 
@@ -35,13 +37,18 @@ pub(crate) struct Around {
     page: Arc<ErrorPage>,
     records: Kept,
     trust: Trust,
+    /// Fields that a request may have.
+    max_fields: usize,
+    pace: Option<Pace>,
 }
 
 impl Around {
     /// Failures are shown as `page` says; each request leaves a record where `access` is set; whom `trust` covers is
     /// believed for whom he speaks.
-    pub(crate) fn new(page: ErrorPage, access: bool, trust: Trust) -> Self {
-        Self { page: Arc::new(page), records: if access { Kept::Yes } else { Kept::No }, trust }
+    pub(crate) fn new(page: ErrorPage, access: bool, trust: Trust, limits: &Limits) -> Self {
+        let records = if access { Kept::Yes } else { Kept::No };
+        let max_fields = limits.max_fields.unwrap_or(usize::MAX);
+        Self { page: Arc::new(page), records, trust, max_fields, pace: limits.body }
     }
 }
 
@@ -83,7 +90,7 @@ where
             true => self.pipeline.request(),
             false => self.pipeline.urgent(),
         }
-        let (mut request, ahead) = read_ahead(request);
+        let mut request = request;
         let mut facts = Facts::new(Arc::clone(&self.connection));
         if self.trusted {
             // Before everything that asks for client, scheme or authority.
@@ -95,9 +102,14 @@ where
             version: request.version(),
             head: *request.method() == Method::HEAD,
         };
+        // A call of gRPC may be a conversation, in which both sides take their time.
+        let pace = self.around.pace.filter(|_| asked.wants.form != Form::Grpc);
+        let (mut request, ahead) = both_ends(request, pace);
         let record = Record::begin(self.around.records, &request);
         // Before anything that looks at a path: all stages see one spelling of it.
-        let inner = match target::normalise(&mut request) {
+        let right = target::count_fields(request.headers(), self.around.max_fields)
+            .and_then(|()| target::normalise(&mut request));
+        let inner = match right {
             Ok(()) => {
                 let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
                 Inner::Answering { answer: service.call(request) }
@@ -109,16 +121,19 @@ where
     }
 }
 
-/// Looks out for the client where hyper would not.
-fn read_ahead(request: Request<Incoming>) -> (Request<Body>, Option<Ahead>) {
-    let needless = request.version() > Version::HTTP_11 // HTTP/2 tells of a client's end by itself
-        || http_body::Body::is_end_stream(request.body())
+/// Looks out for the client where hyper would not, and at the time that its body takes.
+fn both_ends(request: Request<Incoming>, pace: Option<Pace>) -> (Request<Body>, Option<Ahead>) {
+    if http_body::Body::is_end_stream(request.body()) {
+        return (request.map(Body::from), None);
+    }
+    let as_asked = request.version() > Version::HTTP_11 // HTTP/2 tells of a client's end by itself
         || request.headers().contains_key(header::EXPECT); // reading would ask for it
-    if needless {
+    let mode = if as_asked { Mode::AsAsked } else { Mode::Ahead };
+    if as_asked && pace.is_none() {
         return (request.map(Body::from), None);
     }
     let (parts, body) = request.into_parts();
-    let (body, ahead) = ahead::read(body);
+    let (body, ahead) = ahead::read(body, mode, pace);
     (Request::from_parts(parts, Body::new(body)), Some(ahead))
 }
 
@@ -162,6 +177,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        let mut last = false;
         let page = |failure: &Failure| answer::answer(failure, this.page, this.asked.wants);
         let response = match this.inner.as_mut().project() {
             Source::Answering { answer } => match answer.poll(cx) {
@@ -169,20 +185,29 @@ where
                 Poll::Ready(Err(failure)) => page(&failure.into()),
                 Poll::Pending => {
                     let Some(ahead) = this.ahead else { return Poll::Pending };
-                    ready!(ahead.poll_gone(cx));
-                    // This is the cancellation; what is answered goes nowhere.
+                    let over = ready!(ahead.poll_over(cx));
+                    // This is the cancellation.
                     this.inner.set(Inner::Gone);
-                    return Poll::Ready(Ok(Response::new(Outgoing::nothing())));
+                    match over {
+                        // What is answered goes nowhere.
+                        Over::Gone => return Poll::Ready(Ok(Response::new(Outgoing::nothing()))),
+                        Over::TooSlow => {
+                            // Nobody can tell any more where the next request begins.
+                            last = true;
+                            page(&Failure::new(Code::BodyTimeout))
+                        }
+                    }
                 }
             },
             Source::Refused { why } => page(why),
             Source::Gone => return Poll::Pending,
         };
         let mut response = this.record.answered(response);
+        response.body_mut().cut_for(this.asked.version);
         if this.asked.head {
             without_body(&mut response);
         }
-        if this.connection.is_closing() {
+        if last || this.connection.is_closing() {
             say_last(&mut response, this.asked.version);
         }
         Poll::Ready(Ok(response))

@@ -15,9 +15,12 @@ use std::{
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+
+use super::stall::Stall;
 
 /// Bytes of answers that wait for those behind them.
 const MOST: usize = 16 * 1024;
@@ -29,6 +32,8 @@ pub(super) struct Pipeline {
     requests: AtomicU32,
     /// Whether bytes are held that nobody has tried to send.
     resting: AtomicBool,
+    /// Whether something has been read since a head was waited for.
+    heard: AtomicBool,
 }
 
 impl Pipeline {
@@ -46,6 +51,21 @@ impl Pipeline {
     /// Whether bytes are held that nobody has tried to send.
     pub(super) fn is_resting(&self) -> bool {
         self.resting.load(Ordering::Relaxed)
+    }
+
+    /// From now on, a head is waited for.
+    pub(super) fn listen(&self) {
+        self.heard.store(false, Ordering::Relaxed);
+    }
+
+    /// Something has come.
+    pub(super) fn hear(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something of it has come.
+    pub(super) fn has_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
     }
 
     /// Whether there was another request behind the one before, so that there may be more.
@@ -66,12 +86,19 @@ pub(super) struct Socket<I: Write + Unpin> {
     sent: usize,
     /// Whether something was held since the last flush.
     grown: bool,
+    stall: Stall,
 }
 
 impl<I: Write + Unpin> Socket<I> {
     /// Around `io`, with `first` still to be read.
-    pub(super) fn new(io: I, first: Vec<u8>, pipeline: Arc<Pipeline>) -> Self {
-        Self { io, first, again: 0, pipeline, held: Vec::new(), sent: 0, grown: false }
+    pub(super) fn new(
+        io: I,
+        first: Vec<u8>,
+        pipeline: Arc<Pipeline>,
+        send_timeout: Option<Duration>,
+    ) -> Self {
+        let stall = Stall::new(send_timeout);
+        Self { io, first, again: 0, pipeline, held: Vec::new(), sent: 0, grown: false, stall }
     }
 
     fn read_again(&mut self, into: &mut ReadBufCursor<'_>) {
@@ -113,7 +140,8 @@ impl<I: Write + Unpin> Socket<I> {
         // If it cannot go now, the stream wakes the task when it can.
         self.pipeline.resting.store(false, Ordering::Relaxed);
         while self.sent < self.held.len() {
-            let sent = ready!(Pin::new(&mut self.io).poll_write(cx, &self.held[self.sent..]))?;
+            let sent = Pin::new(&mut self.io).poll_write(cx, &self.held[self.sent..]);
+            let sent = ready!(self.stall.watch(cx, sent))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -140,9 +168,14 @@ impl<I: Read + Write + Unpin> Read for Socket<I> {
         // Also while that cannot be sent: the client may be one that first sends everything.
         if !self.first.is_empty() {
             self.read_again(&mut into);
+            self.pipeline.hear();
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.io).poll_read(cx, into)
+        let read = Pin::new(&mut self.io).poll_read(cx, into);
+        if read.is_ready() {
+            self.pipeline.hear();
+        }
+        read
     }
 }
 
@@ -150,7 +183,10 @@ impl<I: Write + Unpin> Write for Socket<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         match ready!(self.poll_hold(cx, &[IoSlice::new(from)]))? {
             Some(held) => Poll::Ready(Ok(held)),
-            None => Pin::new(&mut self.io).poll_write(cx, from),
+            None => {
+                let written = Pin::new(&mut self.io).poll_write(cx, from);
+                self.stall.watch(cx, written)
+            }
         }
     }
 
@@ -161,7 +197,10 @@ impl<I: Write + Unpin> Write for Socket<I> {
     ) -> Poll<io::Result<usize>> {
         match ready!(self.poll_hold(cx, from))? {
             Some(held) => Poll::Ready(Ok(held)),
-            None => Pin::new(&mut self.io).poll_write_vectored(cx, from),
+            None => {
+                let written = Pin::new(&mut self.io).poll_write_vectored(cx, from);
+                self.stall.watch(cx, written)
+            }
         }
     }
 
@@ -175,7 +214,9 @@ impl<I: Write + Unpin> Write for Socket<I> {
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_send(cx))?;
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        // TLS takes what it cannot send; a stream without it is flushed always, which says nothing.
+        if flushed.is_pending() { self.stall.watch(cx, flushed) } else { flushed }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -186,6 +227,8 @@ impl<I: Write + Unpin> Write for Socket<I> {
 
 impl<I: Write + Unpin> Drop for Socket<I> {
     fn drop(&mut self) {
+        // Outside of a runtime no timer can be set.
+        self.stall = Stall::new(None);
         // hyper drops it without a flush when an answer is cut. Those before it are whole, and not to be lost; but
         // nobody is there any more to wait for a client that does not read.
         let _ = self.poll_send(&mut Context::from_waker(Waker::noop()));

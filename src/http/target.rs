@@ -20,6 +20,18 @@ pub fn normalise(request: &mut Request<Body>) -> Result<(), Failure> {
         .map_err(|why| Failure::new(Code::BadRequest).detail(why))
 }
 
+/// Refuses a request with more than `most` fields. HTTP/1.1 is counted while it is read; HTTP/2 divides cookies.
+pub(super) fn count_fields(fields: &HeaderMap, most: usize) -> Result<(), Failure> {
+    if fields.len() <= most {
+        return Ok(());
+    }
+    let cookies = fields.get_all(header::COOKIE).into_iter().count();
+    let count = fields.len() - cookies.saturating_sub(1);
+    let failure =
+        || Failure::new(Code::TooManyFields).detail(format!("{count} fields; max_header_fields is {most}"));
+    if count <= most { Ok(()) } else { Err(failure()) }
+}
+
 /// What is wrong with the request as a whole.
 fn check<B>(request: &Request<B>) -> Result<(), &'static str> {
     let (uri, headers) = (request.uri(), request.headers());

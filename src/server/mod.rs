@@ -18,12 +18,15 @@ use self::listening::{Changes, Open};
 #[cfg(feature = "tls")]
 use self::secure::Patience;
 
-pub use crate::stop::{Stop, Stopping};
 use crate::{
     Body, Failure,
     forwarded::Trust,
-    http::{Around, Connections, ErrorPage, Limits},
+    http::{Around, Connections, ErrorPage},
     listener::{Address, ListenError, Listener},
+};
+pub use crate::{
+    http::{Limits, Pace},
+    stop::{Stop, Stopping},
 };
 
 /// What a server does besides handing on requests.
@@ -35,8 +38,8 @@ pub struct Options {
     pub access: bool,
     /// Whose word is believed on the client's address, and on the scheme and authority that it sees.
     pub trusted: Trust,
-    /// How long a request's head may take to arrive. `None`: as long as it likes, for clients that are believed.
-    pub header_timeout: Option<Duration>,
+    /// What clients may cost.
+    pub limits: Limits,
     /// How long the handshake of TLS may take.
     #[cfg(feature = "tls")]
     pub handshake_timeout: Duration,
@@ -44,8 +47,6 @@ pub struct Options {
     pub shutdown_timeout: Duration,
     /// Connections at a time; more wait in the kernel's queue.
     pub max_connections: usize,
-    /// Fields in the head of a request of HTTP/1.1; `None` for 100, which costs least.
-    pub max_fields: Option<usize>,
 }
 
 impl Default for Options {
@@ -54,12 +55,11 @@ impl Default for Options {
             error_page: ErrorPage::default(),
             access: true,
             trusted: Trust::nobody(),
-            header_timeout: Limits::default().header_timeout,
+            limits: Limits::default(),
             #[cfg(feature = "tls")]
             handshake_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(10),
             max_connections: 65_536,
-            max_fields: None,
         }
     }
 }
@@ -132,11 +132,10 @@ where
 
     /// Serves until `stopping` says otherwise, then finishes what is in flight.
     pub async fn serve(self, stopping: Stopping) -> Stopped {
-        let Options { header_timeout, max_fields, .. } = self.options;
         let linger = (self.options.shutdown_timeout / 5).min(LONGEST_LINGER);
-        let limits = Limits { header_timeout, max_fields, linger, ..Limits::default() };
-        let around = Around::new(self.options.error_page, self.options.access, self.options.trusted);
-        let connections = Connections::new(self.service, around, &limits);
+        let limits = &self.options.limits;
+        let around = Around::new(self.options.error_page, self.options.access, self.options.trusted, limits);
+        let connections = Connections::new(self.service, around, limits, linger);
         #[cfg(feature = "tls")]
         let patience = Patience { limit: self.options.handshake_timeout, linger };
         #[cfg(not(feature = "tls"))]

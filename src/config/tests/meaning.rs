@@ -66,6 +66,10 @@ fn everything_that_is_written_is_used() {
     assert_eq!(server.header_timeout, Duration::from_secs(20));
     assert_eq!(server.handshake_timeout, Duration::from_secs(5));
     assert_eq!(server.keep_alive_timeout, Duration::from_secs(90));
+    assert_eq!((server.send_timeout, server.body_timeout), (None, Some(Duration::from_secs(20))));
+    assert_eq!(server.min_body_rate.map(std::num::NonZeroU32::get), Some(1000));
+    let sizes = (server.max_header_size, server.max_header_fields, server.max_streams);
+    assert_eq!(sizes, (16 * 1024, 50, 10));
     assert_eq!(server.shutdown_timeout, Duration::from_millis(1500));
     assert_eq!(server.unknown_authority, UnknownAuthority::Misdirected);
     let networks = ["10.0.0.0/8", "::1/128"].map(|network| Proxy::Network(network.parse().unwrap()));

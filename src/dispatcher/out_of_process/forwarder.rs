@@ -201,6 +201,8 @@ impl Inner {
         let needs_http2 = || {
             let fields = request.headers();
             request.version() == Version::HTTP_2
+                // The runner's parser of HTTP/1 takes no more, with those that we add.
+                || fields.len() > FIELDS
                 || fields.contains_key(TRAILER)
                 || fields::has_token(fields, &TE, "trailers")
         };
@@ -464,6 +466,9 @@ fn secret(token: &str) -> Option<HeaderValue> {
     value.set_sensitive(true);
     Some(value)
 }
+
+/// A client's fields that go on in HTTP/1.
+const FIELDS: usize = 100;
 
 /// Where the pairing token stands.
 static TOKEN: HeaderName = HeaderName::from_static("ms-aspnetcore-token");

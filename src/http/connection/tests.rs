@@ -82,8 +82,10 @@ impl AsyncWrite for Counted {
 fn client(pipe: usize) -> (DuplexStream, Arc<AtomicUsize>, Stopping) {
     let (client, server) = tokio::io::duplex(pipe);
     let (stopping, writes) = (Stopping::new(), Arc::<AtomicUsize>::default());
-    let around = Around::new(crate::http::ErrorPage::default(), false, crate::forwarded::Trust::nobody());
-    let connections = Connections::new(Paths, around, &Limits::default());
+    let limits = Limits::default();
+    let around =
+        Around::new(crate::http::ErrorPage::default(), false, crate::forwarded::Trust::nobody(), &limits);
+    let connections = Connections::new(Paths, around, &limits, Duration::from_millis(500));
     let connection = Connection::new(End::Unknown, End::Unknown, empty_base(), None);
     tokio::spawn(connections.serve(
         TokioIo::new(Counted(server, Arc::clone(&writes))),
