@@ -112,6 +112,24 @@ codes! {
     NoApplication = "no_application", NOT_FOUND, Client, "There is no application at this path.";
     /// The client's address is not among those that may come in.
     AddressDenied = "address_denied", FORBIDDEN, Client, "Access from this address is not allowed.";
+    /// The method is not among those that are let through.
+    FilterVerb = "filter_verb", NOT_FOUND, Client, "This request is not let through.";
+    /// What the path ends in is not let through.
+    FilterExtension = "filter_extension", NOT_FOUND, Client, "This request is not let through.";
+    /// A segment of the path has a name that is hidden.
+    FilterSegment = "filter_segment", NOT_FOUND, Client, "This request is not let through.";
+    /// The path contains what no path may.
+    FilterSequence = "filter_sequence", NOT_FOUND, Client, "This request is not let through.";
+    /// The query contains what no query may.
+    FilterQuerySequence = "filter_query_sequence", NOT_FOUND, Client, "This request is not let through.";
+    /// The path has escapes that are escaped themselves.
+    FilterDoubleEscaping = "filter_double_escaping", NOT_FOUND, Client, "This request is not let through.";
+    /// The path is longer than it may be.
+    FilterUrl = "filter_url", URI_TOO_LONG, Client, "The path is too long.";
+    /// The query is longer than it may be.
+    FilterQuery = "filter_query", URI_TOO_LONG, Client, "The query is too long.";
+    /// A field is longer than it may be.
+    FilterField = "filter_field", REQUEST_HEADER_FIELDS_TOO_LARGE, Client, "A field of the request is too long.";
     /// Where files are served, there is none at this path.
     NoFile = "no_file", NOT_FOUND, Client, "There is no such file.";
     /// The host may not read the file.

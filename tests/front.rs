@@ -1,5 +1,7 @@
 //! What stands in front of applications: behaviours 50 to 59, under both models.
 
+// The examples of configurations.
+mod examples;
 // Files that are sent as they are.
 mod files;
 // Fields of answers.
@@ -7,6 +9,9 @@ mod headers;
 
 // Clear text, TLS, and the one name of a site.
 mod https;
+
+// Which requests are let through, by what is written in them.
+mod filter;
 
 // Which clients may come in.
 mod ip;

@@ -9,8 +9,21 @@ pub(super) struct Keys {
 }
 
 /// All tables with keys of ours. `settings` and `environment` belong to the application.
-pub(super) const ALL: &[&Keys] =
-    &[&TOP, &LOG, &SERVER, &SITE, &APPLICATION, &RECYCLE, &HEADERS, &HTTPS, &IP, &STATIC, &TLS, &CERTIFICATE];
+pub(super) const ALL: &[&Keys] = &[
+    &TOP,
+    &LOG,
+    &SERVER,
+    &SITE,
+    &APPLICATION,
+    &RECYCLE,
+    &HEADERS,
+    &HTTPS,
+    &IP,
+    &FILTER,
+    &STATIC,
+    &TLS,
+    &CERTIFICATE,
+];
 
 pub(super) const TOP: Keys = Keys { header: "", names: &["log", "server", "site"] };
 
@@ -61,7 +74,18 @@ pub(super) const LIMITS: Keys = Keys {
 
 pub(super) const SITE: Keys = Keys {
     header: "[[site]]",
-    names: &["name", "bindings", "tls", "application", "canonical_host", "headers", "https", "ip", "static"],
+    names: &[
+        "name",
+        "bindings",
+        "tls",
+        "application",
+        "canonical_host",
+        "headers",
+        "https",
+        "ip",
+        "filter",
+        "static",
+    ],
 };
 
 pub(super) const APPLICATION: Keys = Keys {
@@ -116,6 +140,7 @@ pub(super) const APPLICATION: Keys = Keys {
         "headers",
         "https",
         "ip",
+        "filter",
     ],
 };
 
@@ -123,7 +148,7 @@ pub(super) const APPLICATION: Keys = Keys {
 pub(super) fn of_code() -> impl Iterator<Item = &'static str> {
     // From what stands after its artifact to what is its own; behind that stand tables of the front.
     let names = APPLICATION.names.iter().copied().skip_while(|name| *name != "hosting_model");
-    names.take_while(|name| *name != "ip")
+    names.take_while(|name| *name != "headers")
 }
 
 pub(super) const RECYCLE: Keys =
@@ -135,6 +160,25 @@ pub(super) const HEADERS: Keys = Keys { header: "headers", names: &["remove", "s
 
 pub(super) const HTTPS: Keys =
     Keys { header: "https", names: &["redirect", "status", "port", "hsts", "include_subdomains", "preload"] };
+
+pub(super) const FILTER: Keys = Keys {
+    header: "filter",
+    names: &[
+        "preset",
+        "allowed_verbs",
+        "denied_verbs",
+        "allowed_extensions",
+        "denied_extensions",
+        "hidden_segments",
+        "denied_sequences",
+        "denied_query_sequences",
+        "double_escaping",
+        "max_url",
+        "max_query",
+        "max_field",
+        "log_only",
+    ],
+};
 
 pub(super) const STATIC: Keys = Keys { header: "static", names: &["root", "default_documents"] };
 

@@ -4,14 +4,18 @@
 //! Never: does anything, or looks at a request's body.
 
 mod files;
+mod filter;
 mod headers;
 pub mod https;
 mod ip;
+mod spelling;
 
 pub use files::Files;
+pub use filter::{Filter, Listed};
 pub use headers::{CAREFUL, Headers};
 pub use https::{CanonicalHost, Hsts, Https, ToHttps};
 pub use ip::Ip;
+pub use spelling::Folded;
 
 /// What is wanted. Everything is off to begin with, and what is off is not there: it costs nothing.
 ///
@@ -28,6 +32,8 @@ pub struct Front {
     pub https: Option<Https>,
     /// Under which authority it wants to be known.
     pub canonical_host: Option<CanonicalHost>,
+    /// Which requests are let through, by what is written in them.
+    pub filter: Option<Filter>,
     /// Files that are sent as they are.
     pub files: Option<Files>,
 }

@@ -13,7 +13,11 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use crate::{Body, Failure};
+use crate::{
+    Body, Failure,
+    facts::{End, Facts},
+    front::Enforcement,
+};
 
 /// Looks at a request before it goes on.
 pub trait Check: fmt::Debug + Send + Sync + 'static {
@@ -43,6 +47,23 @@ impl From<Response<Body>> for Instead {
     fn from(answer: Response<Body>) -> Self {
         Self::Answer(Box::new(answer))
     }
+}
+
+/// What comes of a rule that was broken: `failure`, or a line of the log that says so.
+pub(super) fn refuse<B>(
+    failure: Failure,
+    enforcement: Enforcement,
+    request: &Request<B>,
+) -> Result<(), Failure> {
+    if enforcement == Enforcement::Refuse {
+        return Err(failure);
+    }
+    let client = match request.extensions().get::<Facts>().map_or(End::Unknown, Facts::client) {
+        End::Ip(address) => address.ip().to_string(),
+        other => other.to_string(),
+    };
+    tracing::info!(client, code = %failure.code, detail = failure.detail, "would be refused");
+    Ok(())
 }
 
 /// Checks in a row, in front of `inner`.

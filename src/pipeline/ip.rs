@@ -2,12 +2,12 @@
 
 use http::Request;
 
-use super::check::{Check, Instead};
+use super::check::{Check, Instead, refuse};
 use crate::{
     Body, Failure,
     facts::{End, Facts},
     failure::Code,
-    front::{Enforcement, Ip},
+    front::Ip,
 };
 
 /// A client without an address, on a Unix socket, may come in: whoever may open the socket was chosen by its folder.
@@ -18,14 +18,7 @@ impl Check for Ip {
         if self.admits(address.ip()) {
             return Ok(());
         }
-        match self.enforcement {
-            Enforcement::Refuse => {
-                Err(Failure::new(Code::AddressDenied).detail(address.ip().to_canonical().to_string()).into())
-            }
-            Enforcement::Log => {
-                tracing::info!(client = %address.ip(), code = %Code::AddressDenied, "would be refused");
-                Ok(())
-            }
-        }
+        let failure = Failure::new(Code::AddressDenied).detail(address.ip().to_canonical().to_string());
+        Ok(refuse(failure, self.enforcement, request)?)
     }
 }

@@ -11,6 +11,8 @@ mod deadline;
 #[cfg(feature = "front")]
 mod files;
 #[cfg(feature = "front")]
+mod filter;
+#[cfg(feature = "front")]
 mod front;
 #[cfg(feature = "front")]
 mod headers;

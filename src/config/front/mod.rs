@@ -1,6 +1,7 @@
 //! What a site or an application wants of the pipeline: tables that may stand in both, one kind a file.
 
 mod files;
+mod filter;
 mod headers;
 mod https;
 mod ip;
@@ -14,6 +15,7 @@ pub(super) fn read(section: &Section<'_>) -> Front {
         headers: headers::read(section),
         ip: ip::read(section),
         https: https::read(section),
+        filter: filter::read(section),
         files: files::read(section),
         ..Front::default()
     }

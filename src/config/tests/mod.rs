@@ -3,6 +3,7 @@
 mod combinations;
 mod faults;
 mod generated;
+mod guard;
 mod meaning;
 mod server;
 mod tls;
