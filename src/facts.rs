@@ -346,6 +346,20 @@ pub struct Tls {
     pub sni: Box<str>,
     /// Protocol agreed on; empty without ALPN.
     pub alpn: Bytes,
+    /// What was asked of the client.
+    pub asked: Asked,
     /// The client's certificates in DER, its own first.
     pub client_chain: Vec<Bytes>,
+}
+
+/// What is asked of clients, in the way of certificates: a site's terms, and those of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asked {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A certificate, if it has one, that certain authorities vouch for. The number is different for different ones.
+    Optional(u64),
+    /// The same, and it has to have one.
+    Required(u64),
 }

@@ -110,6 +110,10 @@ codes! {
     UnknownSite = "unknown_site", NOT_FOUND, Client, "There is no such site.";
     /// The site has no application at this path.
     NoApplication = "no_application", NOT_FOUND, Client, "There is no application at this path.";
+    /// The connection was made on other terms than those of the site that the request is for.
+    Misdirected = "misdirected", MISDIRECTED_REQUEST, Client, "This connection was made for another site.";
+    /// The site wants a certificate of its clients, and this one came without TLS.
+    CertificateRequired = "certificate_required", FORBIDDEN, Client, "A client certificate is required.";
     /// The client's address is not among those that may come in.
     AddressDenied = "address_denied", FORBIDDEN, Client, "Access from this address is not allowed.";
     /// The method is not among those that are let through.

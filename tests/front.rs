@@ -22,5 +22,8 @@ mod proxies;
 // Certificates: what is wrong with them, and how they are renewed.
 mod certificates;
 
+// Certificates of clients.
+mod clients;
+
 // Bindings that speak TLS.
 mod tls;

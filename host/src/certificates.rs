@@ -13,14 +13,19 @@ use std::{
 };
 
 use cohost::{
-    config::{Certificate, Config},
-    listener::tls::{Identity, Pem, Source},
+    config::{Certificate, ClientCertificates, Config},
+    listener::tls::{Authorities, Clients, Identity, Pem, Source},
 };
 use serde::{Deserialize, Serialize};
 
 /// The content of the files of all certificates that can be used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Certificates(Vec<Held>);
+pub(crate) struct Certificates {
+    held: Vec<Held>,
+    /// Those who vouch for clients, by file.
+    #[serde(default)]
+    authorities: Vec<(OsString, String)>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Held {
@@ -77,9 +82,55 @@ impl Certificates {
                     }
                 },
             };
-            self.0.push(Held::new(certificate, pem));
+            self.held.push(Held::new(certificate, pem));
+        }
+        unusable.extend(self.look_at_authorities(&old, config, &seen));
+        unusable
+    }
+
+    fn look_at_authorities(
+        &mut self,
+        old: &Self,
+        config: &Config,
+        seen: impl Fn(&Path) -> bool,
+    ) -> Vec<Unusable> {
+        let mut unusable = Vec::new();
+        for (site, file) in authorities(config) {
+            if self.vouching(file).is_some() {
+                continue;
+            }
+            let before = old.vouching(file);
+            let pem = match before {
+                Some(pem) if !seen(file) => pem.to_owned(),
+                _ => match read_authorities(file) {
+                    Ok(pem) => pem,
+                    Err(why) => {
+                        let (site, certificate) = (site.to_owned(), file.clone());
+                        let kept = before.map_or(Before::None, |_| Before::Usable);
+                        unusable.push(Unusable { site, certificate, why, before: kept });
+                        let Some(pem) = before else { continue };
+                        pem.to_owned()
+                    }
+                },
+            };
+            self.authorities.push((file.clone().into(), pem));
         }
         unusable
+    }
+
+    fn vouching(&self, file: &Path) -> Option<&str> {
+        self.authorities.iter().find(|(path, _)| *path == *file).map(|(_, pem)| &**pem)
+    }
+
+    /// What a site asks of its clients.
+    pub(crate) fn clients(&self, asked: &ClientCertificates) -> Clients {
+        let Some(file) = asked.authorities() else { return Clients::Off };
+        let authorities = self.vouching(file).and_then(|pem| Authorities::new(pem, file).ok());
+        match (asked, authorities) {
+            (ClientCertificates::Optional(_), Some(authorities)) => Clients::Optional(authorities),
+            (ClientCertificates::Required(_), Some(authorities)) => Clients::Required(authorities),
+            _ => Clients::Nobody,
+        }
     }
 
     /// Those of a site that can be presented, in the order of the configuration.
@@ -93,7 +144,7 @@ impl Certificates {
     }
 
     fn find(&self, certificate: &Certificate) -> Option<&Pem> {
-        self.0.iter().find(|held| held.is_of(certificate)).map(|held| &held.pem)
+        self.held.iter().find(|held| held.is_of(certificate)).map(|held| &held.pem)
     }
 }
 
@@ -131,14 +182,29 @@ pub(crate) fn read(certificate: &Certificate) -> Result<(Pem, Identity), String>
     Ok((pem, identity))
 }
 
-/// All certificates of a configuration.
-pub(crate) fn all(config: &Config) -> impl Iterator<Item = &Certificate> {
-    sites(config).map(|(_, certificate)| certificate)
+/// The content of a file of authorities, or why it is of no use.
+pub(crate) fn read_authorities(file: &Path) -> Result<String, String> {
+    let read = Authorities::read(file).and_then(|pem| Authorities::new(&pem, file).map(|_| pem));
+    read.map_err(|error| error.to_string())
 }
 
-/// All their files.
+/// The files by which certificates are named: their own, and those of authorities.
+pub(crate) fn all(config: &Config) -> impl Iterator<Item = &PathBuf> {
+    let certificates = sites(config).map(|(_, certificate)| &certificate.certificate);
+    certificates.chain(authorities(config).map(|(_, file)| file))
+}
+
+/// All files.
 pub(crate) fn paths(config: &Config) -> BTreeSet<PathBuf> {
-    all(config).flat_map(paths_of).map(Path::to_owned).collect()
+    let certificates = sites(config).flat_map(|(_, certificate)| paths_of(certificate));
+    certificates.map(Path::to_owned).chain(authorities(config).map(|(_, file)| file.clone())).collect()
+}
+
+fn authorities(config: &Config) -> impl Iterator<Item = (&str, &PathBuf)> {
+    config
+        .sites
+        .iter()
+        .filter_map(|site| Some((&*site.name, site.tls.as_ref()?.client_certificates.authorities()?)))
 }
 
 fn sites(config: &Config) -> impl Iterator<Item = (&str, &Certificate)> {

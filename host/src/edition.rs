@@ -14,6 +14,7 @@ use clap::Parser as _;
 use cohost::{
     config::{self, Application, Artifact, Config, Site},
     front::Front,
+    listener::tls::Secret,
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,9 @@ pub(crate) struct Edition {
     /// What is in the files of certificates.
     #[serde(default)]
     pub(crate) certificates: Certificates,
+    /// What tickets of sessions are sealed with.
+    #[serde(default)]
+    pub(crate) tickets: Secret,
 }
 
 // Paths need not be text, and JSON would insist on that.
@@ -60,7 +64,13 @@ impl Edition {
                 Source::of_library(&built.library, &built.folder)
             }
         };
-        Ok(Self { command_line, source, standing: BTreeMap::new(), certificates: Certificates::default() })
+        Ok(Self {
+            command_line,
+            source,
+            standing: BTreeMap::new(),
+            certificates: Certificates::default(),
+            tickets: Secret::default(),
+        })
     }
 
     /// The same, with the text that the file has by now. A crate is not built again.

@@ -122,7 +122,7 @@ impl Hosting {
         let members = members
             .collect::<Result<_, cohost::application::BuildError>>()
             .map_err(|error| Exit::Configuration.because(error.to_string()))?;
-        let terms = tls::terms(&config, &edition.certificates);
+        let terms = tls::terms(&config, edition);
         Ok(Self { config, members, terms, instances: instances.clone() })
     }
 
@@ -221,13 +221,23 @@ impl Hosting {
     }
 
     pub(crate) fn sites(&self, addresses: &Addresses) -> Vec<Site<Mounted>> {
-        let site = |(site, members): (&config::Site, &Vec<Member>)| Site {
+        let site = |(number, (site, members)): (usize, (&config::Site, &Vec<Member>))| Site {
             name: Arc::clone(&site.name),
             bindings: site.bindings.iter().map(|binding| routed(binding, addresses)).collect(),
             applications: mounted(site, members),
-            front: fronted(site, members),
+            front: self.fronted(number, site, members),
         };
-        self.config.sites.iter().zip(&self.members).map(site).collect()
+        self.config.sites.iter().zip(&self.members).enumerate().map(site).collect()
+    }
+}
+
+impl Hosting {
+    /// What stands in front of all applications of a site, if it wants anything.
+    fn fronted(&self, number: usize, site: &config::Site, members: &[Member]) -> Option<Stage> {
+        let mut front = site.front.clone();
+        front.clients = tls::needed(&self.config, &self.terms, number);
+        let paths = || Stage::new(Paths::new(mounted(site, members)));
+        (!front.is_empty()).then(|| around(&front, paths()))
     }
 }
 
@@ -370,12 +380,6 @@ fn mounted(site: &config::Site, members: &[Member]) -> Vec<(Arc<str>, Mounted)> 
         }
     });
     mounted.collect()
-}
-
-/// What stands in front of all of them, if the site wants anything.
-fn fronted(site: &config::Site, members: &[Member]) -> Option<Stage> {
-    let paths = || Stage::new(Paths::new(mounted(site, members)));
-    (!site.front.is_empty()).then(|| around(&site.front, paths()))
 }
 
 fn routed(binding: &config::Binding, addresses: &Addresses) -> Binding {

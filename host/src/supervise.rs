@@ -219,7 +219,7 @@ impl Supervisor {
         let mut outcome = self.act(begin);
         // Instances end after the workers that had them.
         while outcome.is_none() || !self.lender.is_over() {
-            let others = self.upkeep.due().into_iter().chain(self.trial_due());
+            let others = self.upkeep.due().into_iter().chain(self.trial_due()).chain(self.tickets_due());
             let due = self.plan.due().into_iter().chain(self.upgrade.due()).chain(others).min();
             let due = due.map_or_else(far, tokio::time::Instant::from_std);
             let events = tokio::select! {
@@ -247,6 +247,7 @@ impl Supervisor {
             let (in_force, _) = &self.editions[&self.plan.edition()];
             self.waiting.look(&self.workers, &mut self.lender, in_force);
             self.keep_fresh();
+            self.age_tickets();
             self.go_on_with_changes();
             self.go_on_with_trials();
             if let Some(asked) = self.go_on_with_upgrade(&mut signals).await {

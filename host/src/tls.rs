@@ -3,20 +3,37 @@
 use std::sync::Arc;
 
 use cohost::{
-    config::{Authority, Config, Listen, UnknownAuthority},
-    facts::Scheme,
-    listener::tls::{Terms, Tls, Unknown},
+    config::{Authority, Config, Listen, Site, UnknownAuthority},
+    facts::{Asked, Scheme},
+    front::Clients,
+    listener::tls::{Offer, Terms, Tls, Unknown},
 };
 
-use crate::certificates::Certificates;
+use crate::edition::Edition;
 
 /// The terms of each site, in the order of the configuration; none of those that do not speak TLS.
-pub(crate) fn terms(config: &Config, certificates: &Certificates) -> Vec<Option<Arc<Terms>>> {
-    let terms = config.sites.iter().map(|site| {
+pub(crate) fn terms(config: &Config, edition: &Edition) -> Vec<Option<Arc<Terms>>> {
+    let terms = |site: &Site| {
         let tls = site.tls.as_ref()?;
-        Some(Arc::new(Terms::new(certificates.of(&tls.certificates), tls.min_version)))
-    });
-    terms.collect()
+        Some(Arc::new(Terms::new(Offer {
+            site: &site.name,
+            identities: edition.certificates.of(&tls.certificates),
+            min_version: tls.min_version,
+            clients: edition.certificates.clients(&tls.client_certificates),
+            tickets: edition.tickets.clone(),
+        })))
+    };
+    config.sites.iter().map(terms).collect()
+}
+
+/// What a site needs of the connections that requests come on, where they may have been made on other terms.
+pub(crate) fn needed(config: &Config, terms: &[Option<Arc<Terms>>], site: usize) -> Option<Clients> {
+    let asked = |site: usize| terms[site].as_ref().map_or(Asked::Nothing, |terms| terms.asked());
+    let listens = |site: usize| config.sites[site].bindings.iter().map(|binding| &binding.listen);
+    let shares = |other: &usize| listens(*other).any(|listen| listens(site).any(|own| own == listen));
+    let differs = (0..terms.len()).filter(shares).any(|other| asked(other) != asked(site));
+    let clients = Clients { asked: asked(site) };
+    (differs || clients.asked != Asked::Nothing).then_some(clients)
 }
 
 /// What a listener presents, on the terms of the sites that are bound there; `None` where TLS is not spoken.

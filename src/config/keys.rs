@@ -182,8 +182,10 @@ pub(super) const FILTER: Keys = Keys {
 
 pub(super) const STATIC: Keys = Keys { header: "static", names: &["root", "default_documents"] };
 
-pub(super) const TLS: Keys =
-    Keys { header: "tls", names: &["certificate", "key", "ocsp", "certificates", "min_version"] };
+pub(super) const TLS: Keys = Keys {
+    header: "tls",
+    names: &["certificate", "key", "ocsp", "certificates", "min_version", "client_certificates", "client_ca"],
+};
 
 pub(super) const CERTIFICATE: Keys = Keys { header: "certificates", names: &["certificate", "key", "ocsp"] };
 

@@ -37,7 +37,7 @@ use std::{
 pub use self::{
     binding::{Authority, Binding, BindingError, Listen},
     fault::{Fault, Faults},
-    tls::{Certificate, Tls},
+    tls::{Certificate, ClientCertificates, Tls},
 };
 use self::{
     fault::Refusal,

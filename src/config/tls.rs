@@ -1,4 +1,4 @@
-//! `[site.tls]`: the certificates that a site presents.
+//! `[site.tls]`: the certificates that a site presents, and what it asks of its clients.
 
 use std::path::PathBuf;
 
@@ -17,6 +17,8 @@ pub struct Tls {
     pub certificates: Vec<Certificate>,
     /// Clients that do not know it are refused.
     pub min_version: TlsVersion,
+    /// Whether clients have to show certificates of their own.
+    pub client_certificates: ClientCertificates,
 }
 
 /// A certificate, and what belongs to it: absolute paths, when they were read from a file.
@@ -30,9 +32,37 @@ pub struct Certificate {
     pub ocsp: Option<PathBuf>,
 }
 
+/// Whether clients have to show certificates of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientCertificates {
+    /// They are not asked.
+    #[default]
+    Off,
+    /// Who shows one must be known to an authority in this file; the others come in, too.
+    Optional(PathBuf),
+    /// Nobody comes in without one that is known to an authority in this file.
+    Required(PathBuf),
+}
+
+impl ClientCertificates {
+    /// The file of those who may vouch for clients.
+    #[must_use]
+    pub fn authorities(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Off => None,
+            Self::Optional(file) | Self::Required(file) => Some(file),
+        }
+    }
+}
+
 pub(super) fn read(site: &Section<'_>) -> Option<Tls> {
     let section = site.section("tls", &keys::TLS)?;
-    let mut tls = Tls { certificates: certificates(&section), min_version: TlsVersion::default() };
+    let mut tls = Tls {
+        certificates: certificates(&section),
+        min_version: TlsVersion::default(),
+        client_certificates: clients(&section),
+    };
     let versions = [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
     section.set(&mut tls.min_version, "min_version", one_of(&versions));
     Some(tls)
@@ -68,6 +98,39 @@ fn certificate(section: &Section<'_>) -> Option<Certificate> {
         }
     }
     Some(Certificate { certificate: certificate?, key: key?, ocsp })
+}
+
+fn clients(section: &Section<'_>) -> ClientCertificates {
+    let authorities = section.read("client_ca", |value| file(section, value));
+    let words = [("off", Wanted::Off), ("optional", Wanted::Optional), ("required", Wanted::Required)];
+    let wanted = section.read("client_certificates", one_of(&words));
+    match (wanted.unwrap_or_default(), authorities) {
+        (Wanted::Optional, Some(file)) => return ClientCertificates::Optional(file),
+        (Wanted::Required, Some(file)) => return ClientCertificates::Required(file),
+        (Wanted::Off, None) => {}
+        (Wanted::Off, Some(_)) => {
+            if let Some(value) = section.value("client_ca") {
+                let refusal =
+                    Refusal::new("has no effect without client_certificates = \"optional\" or \"required\"");
+                section.refuse("client_ca", &value.at(), refusal);
+            }
+        }
+        (_, None) if section.value("client_ca").is_none() => {
+            let refusal =
+                Refusal::new("is missing; name the PEM file with the authorities that vouch for clients");
+            section.refuse("client_ca", &section.at, refusal);
+        }
+        (_, None) => {}
+    }
+    ClientCertificates::Off
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Wanted {
+    #[default]
+    Off,
+    Optional,
+    Required,
 }
 
 fn file(section: &Section<'_>, value: &Value<'_>) -> Result<PathBuf, Refusal> {

@@ -196,6 +196,11 @@ fn is_request_only_hop(name: &str) -> bool {
 /// a name is the host's in either spelling; the spelling with `_` is nobody's, not even a trusted proxy's.
 fn is_hosts(name: &str, sender: Sender) -> bool {
     match name.as_bytes().first() {
+        Some(b'c') if begins(name, "client-cert") => {
+            // RFC 9440: what the host says of the client's certificate, and nobody else, not even a proxy.
+            name.len() == "client-cert".len()
+                || (begins(name, "client-cert-chain") && name.len() == "client-cert-chain".len())
+        }
         Some(b'c' | b'm') => is_private(name),
         Some(b'f') => name == "forwarded" && sender == Sender::Untrusted,
         Some(b'x') => {

@@ -3,6 +3,7 @@
 //! Plain values that are in bounds, whoever made them; `config` reads them, `pipeline` does them.
 //! Never: does anything, or looks at a request's body.
 
+mod clients;
 mod files;
 mod filter;
 mod headers;
@@ -10,6 +11,7 @@ pub mod https;
 mod ip;
 mod spelling;
 
+pub use clients::Clients;
 pub use files::Files;
 pub use filter::{Filter, Listed};
 pub use headers::{CAREFUL, Headers};
@@ -32,6 +34,8 @@ pub struct Front {
     pub https: Option<Https>,
     /// Under which authority it wants to be known.
     pub canonical_host: Option<CanonicalHost>,
+    /// What their connections were made on.
+    pub clients: Option<Clients>,
     /// Which requests are let through, by what is written in them.
     pub filter: Option<Filter>,
     /// Files that are sent as they are.

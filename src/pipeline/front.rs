@@ -43,6 +43,10 @@ fn checks(front: &Front) -> Vec<Box<dyn Check>> {
     if let Some(host) = &front.canonical_host {
         checks.push(Box::new(host.clone()));
     }
+    // After the way to TLS, which is for everybody; before anything that shows what the site has.
+    if let Some(clients) = &front.clients {
+        checks.push(Box::new(*clients));
+    }
     // Before all that takes a path for what it says.
     if let Some(filter) = &front.filter {
         checks.push(Box::new(filter.clone()));

@@ -6,6 +6,8 @@ mod asked;
 mod body_limit;
 #[cfg(feature = "front")]
 pub mod check;
+#[cfg(feature = "front")]
+mod clients;
 mod concurrency;
 mod deadline;
 #[cfg(feature = "front")]

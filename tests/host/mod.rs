@@ -25,7 +25,7 @@ pub use load::{Ask, Load, OK};
 pub use log::Log;
 pub use operator::{Said, operator};
 pub use processes::{Watched, kill};
-pub use secure::{Handshake, Issuer};
+pub use secure::{Handshake, Issued, Issuer, Secure, get_on_http2};
 pub use wire::{Reply, Wire};
 pub use workshop::{HELLO, Workshop};
 

@@ -3,6 +3,8 @@
 //! In: what somebody wants changed. Out: an event for the plan; orders to the worker that serves. Never: decides which
 //! edition is in force.
 
+use std::time::{Instant, SystemTime};
+
 use cohost::{
     config::Config,
     supervisor::worker::{self, Change, Event, Generation, Order},
@@ -31,6 +33,18 @@ impl Supervisor {
         };
         self.editions.insert(self.last, (edition, config));
         Ok(event)
+    }
+
+    /// When tickets of sessions are to be sealed with another secret.
+    pub(super) fn tickets_due(&self) -> Option<Instant> {
+        let (edition, _) = self.editions.get(&self.plan.edition())?;
+        Some(Instant::now() + edition.tickets.left(SystemTime::now()))
+    }
+
+    /// Lets the secrets grow old, so that nobody finds an earlier one here. Workers do the same by themselves.
+    pub(super) fn age_tickets(&mut self) {
+        let now = SystemTime::now();
+        self.editions.values_mut().for_each(|(edition, _)| edition.tickets.grow(now));
     }
 
     pub(super) fn change(&self, generation: Generation, edition: worker::Edition) {

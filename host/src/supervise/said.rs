@@ -26,12 +26,12 @@ impl Said {
 
     /// The same for certificates. What was said of one that was mended is forgotten.
     pub(super) fn unusable(&mut self, unusable: &[Unusable], config: &Config) {
-        for certificate in certificates::all(config) {
-            let found = unusable.iter().find(|it| it.certificate == certificate.certificate);
+        for file in certificates::all(config) {
+            let found = unusable.iter().find(|it| it.certificate == *file);
             match found {
                 Some(found) if self.is_new(&found.certificate, &found.why) => found.say(),
                 Some(_) => {}
-                None => drop(self.0.remove(&certificate.certificate)),
+                None => drop(self.0.remove(file)),
             }
         }
     }

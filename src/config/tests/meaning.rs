@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use super::parse;
 use crate::{
     HostingModel,
-    config::{Application, Artifact, Certificate, Config, Listen, LogFormat, Tls, UnknownAuthority},
+    config::{
+        Application, Artifact, Certificate, ClientCertificates, Config, Listen, LogFormat, Tls,
+        UnknownAuthority,
+    },
     forwarded::{Fields, Proxy},
     front::Files,
     options::{
@@ -93,7 +96,8 @@ fn everything_that_is_written_is_used() {
         certificate("/etc/shop/shop.pem", "/keys/shop.pem", Some("/etc/shop/shop.ocsp")),
         certificate("/etc/shop/other.pem", "/etc/shop/other.key", None),
     ];
-    assert_eq!(shop.tls, Some(Tls { certificates, min_version: TlsVersion::Tls13 }));
+    let client_certificates = ClientCertificates::Optional("/etc/shop/clients.pem".into());
+    assert_eq!(shop.tls, Some(Tls { certificates, min_version: TlsVersion::Tls13, client_certificates }));
     assert_eq!(shop.bindings[2].listen, Listen::Unix("/etc/shop/shop.sock".into()));
 
     let cart = &shop.applications[0];

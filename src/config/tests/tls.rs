@@ -44,3 +44,19 @@ fn a_port_speaks_tls_or_not() {
         ]
     );
 }
+
+#[test]
+fn certificates_of_clients_need_somebody_who_vouches_for_them() {
+    let of = |lines: &str| {
+        of_a_site("'https://a.example'", &format!("tls = {{ certificate = 'a', key = 'b', {lines} }}"))
+    };
+    let missing = "4:7: site.a.tls.client_ca: is missing; name the PEM file with the authorities that vouch for clients";
+    assert_eq!(of("client_certificates = 'required'"), [missing]);
+    assert_eq!(of("client_certificates = 'optional'"), [missing]);
+    assert_eq!(
+        of("client_ca = 'c'"),
+        [
+            "4:51: site.a.tls.client_ca: has no effect without client_certificates = \"optional\" or \"required\""
+        ]
+    );
+}

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Version};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
-use crate::facts::{Base, Connection, End, Facts, Forwarded, RequestId, Scheme, Tls, empty_base};
+use crate::facts::{Asked, Base, Connection, End, Facts, Forwarded, RequestId, Scheme, Tls, empty_base};
 
 /// The field's name.
 pub const FIELD: HeaderName = HeaderName::from_static("cohost-facts");
@@ -364,7 +364,9 @@ fn tls(value: &str) -> Result<Tls, Malformed> {
         Some((u16::from_str_radix(version, 16).ok()?, u16::from_str_radix(cipher, 16).ok()?))
     });
     let (version, cipher) = parsed.ok_or(Malformed { key: "tls" })?;
-    Ok(Tls { version, cipher, sni: "".into(), alpn: Bytes::new(), client_chain: Vec::new() })
+    // What was asked is the host's to know, who has seen to it.
+    let asked = Asked::Nothing;
+    Ok(Tls { version, cipher, sni: "".into(), alpn: Bytes::new(), asked, client_chain: Vec::new() })
 }
 
 fn text<'a>(value: &'a str, key: &'static str) -> Result<Cow<'a, str>, Malformed> {

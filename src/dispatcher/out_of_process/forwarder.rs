@@ -12,7 +12,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{
     HeaderName, HeaderValue, Request, Response, Uri, Version,
     header::{CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING},
@@ -25,6 +24,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     answer::{self, Exchange},
+    certificate,
     connection::Sent,
     facts::{self as carried, Clock, Host},
     flights::{Flights, Line},
@@ -274,10 +274,8 @@ impl Inner {
                 forwarded::write(&mut parts.headers, facts, authority);
                 if let Some(token) = &self.token {
                     parts.headers.insert(&TOKEN, token.clone());
-                    if let Some(certificate) = certificate(facts) {
-                        parts.headers.insert(&CERTIFICATE, certificate);
-                    }
                 }
+                certificate::write(&mut parts.headers, facts, self.token.is_some());
             }
         }
     }
@@ -447,12 +445,6 @@ fn nameless(facts: &Facts) -> HeaderValue {
     }
 }
 
-/// The client's certificate, as ASP.NET Core wants it beside the token.
-fn certificate(facts: &Facts) -> Option<HeaderValue> {
-    let certificate = facts.connection.tls.as_ref()?.client_chain.first()?;
-    HeaderValue::from_str(&BASE64_STANDARD.encode(certificate)).ok()
-}
-
 fn secret(token: &str) -> Option<HeaderValue> {
     let mut value = match HeaderValue::from_str(token) {
         Ok(value) => value,
@@ -472,8 +464,6 @@ const FIELDS: usize = 100;
 
 /// Where the pairing token stands.
 static TOKEN: HeaderName = HeaderName::from_static("ms-aspnetcore-token");
-/// Where the client's certificate stands.
-static CERTIFICATE: HeaderName = HeaderName::from_static("ms-aspnetcore-clientcert");
 const CONTINUE: &[u8] = b"100-continue";
 const LOCALHOST: HeaderValue = HeaderValue::from_static("localhost");
 /// Twice on kept connections, then once on a fresh one.

@@ -12,6 +12,7 @@
 //! would lose something: trailers, streaming both ways, extended CONNECT.
 
 mod answer;
+mod certificate;
 mod connection;
 pub mod facts;
 mod flights;

@@ -178,7 +178,17 @@ fn unreadable(path: &Path, source: io::Error) -> IdentityError {
     IdentityError::Unreadable { path: path.to_owned(), source }
 }
 
-fn chain(pem: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+/// What is in a file of certificates.
+pub(super) fn certificates(path: &Path) -> Result<String, IdentityError> {
+    text(path, Kind::Certificate)
+}
+
+/// A certificate of that file is damaged.
+pub(super) fn damaged(path: &Path) -> IdentityError {
+    IdentityError::NoCertificate { path: path.to_owned(), hint: CUT }
+}
+
+pub(super) fn chain(pem: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     let hint = match read {
         Ok(chain) if !chain.is_empty() => return Ok(chain),
@@ -210,8 +220,7 @@ type Described = (Vec<Box<str>>, (SystemTime, SystemTime));
 
 /// The names that a certificate is for, and when it is valid.
 fn described(certificate: &CertificateDer<'_>, path: &Path) -> Result<Described, IdentityError> {
-    let (_, certificate) = X509Certificate::from_der(certificate)
-        .map_err(|_| IdentityError::NoCertificate { path: path.to_owned(), hint: CUT })?;
+    let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| damaged(path))?;
     let names = certificate.subject_alternative_name().ok().flatten();
     let names = names.into_iter().flat_map(|names| &names.value.general_names);
     let names = names.filter_map(|name| match name {

@@ -5,8 +5,10 @@
 //!
 //! The cryptography is ring's: it needs a C compiler and nothing else.
 
+mod clients;
 mod identity;
 mod names;
+mod tickets;
 
 use std::{
     fmt, io,
@@ -18,6 +20,7 @@ use bytes::Bytes;
 use rustls::{
     ServerConfig, ServerConnection,
     crypto::{CryptoProvider, ring},
+    server::NoServerSessionStorage,
     version::{TLS12, TLS13},
 };
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
@@ -25,10 +28,15 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use self::names::Names;
 pub use self::{
+    clients::{Authorities, Clients},
     identity::{Identity, IdentityError, Objection, Pem, Source},
     names::Unknown,
+    tickets::Secret,
 };
-use crate::{facts, options::TlsVersion};
+use crate::{
+    facts::{self, Asked},
+    options::TlsVersion,
+};
 
 /// How connections of a listener are secured: not at all, or by TLS on these terms. Clones are the same one.
 #[derive(Clone, Debug, Default)]
@@ -57,30 +65,62 @@ pub struct Tls {
 /// A site's terms.
 pub struct Terms {
     config: Arc<ServerConfig>,
+    asked: Asked,
 }
 
 impl fmt::Debug for Terms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Terms").finish_non_exhaustive()
+        f.debug_struct("Terms").field("asked", &self.asked).finish_non_exhaustive()
     }
 }
 
+/// What terms are made of.
+#[derive(Debug)]
+pub struct Offer<'a> {
+    /// The site's name.
+    pub site: &'a str,
+    /// It presents one of these: the first that has the name which the client asks for and which the client can verify,
+    /// or the first of all. Without any, handshakes fail.
+    pub identities: Vec<Arc<Identity>>,
+    /// Clients that do not know it are refused.
+    pub min_version: TlsVersion,
+    /// Whether clients have to show certificates.
+    pub clients: Clients,
+    /// What tickets are sealed with.
+    pub tickets: Secret,
+}
+
 impl Terms {
-    /// Terms of a site that presents one of `identities`: the first that has the name which the client asks for and
-    /// which the client can verify, or the first of all. Without any, handshakes fail.
+    /// Terms of a site.
     #[must_use]
-    pub fn new(identities: Vec<Arc<Identity>>, min_version: TlsVersion) -> Self {
+    pub fn new(offer: Offer<'_>) -> Self {
+        let Offer { site, identities, min_version, clients, tickets } = offer;
         let versions: &[_] = match min_version {
             TlsVersion::Tls12 => &[&TLS13, &TLS12],
             TlsVersion::Tls13 => &[&TLS13],
         };
+        let asked = clients.asked();
         let builder = ServerConfig::builder_with_provider(Arc::clone(&PROVIDER))
             .with_protocol_versions(versions)
-            .expect("the provider has cipher suites for these versions")
-            .with_no_client_auth();
+            .expect("the provider has cipher suites for these versions");
+        let builder = match clients.verifier() {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let identities = if let Clients::Nobody = clients { Vec::new() } else { identities };
         let mut config = builder.with_cert_resolver(Arc::new(names::Presented::new(identities)));
         config.alpn_protocols = [HTTP2, HTTP1].map(<[u8]>::to_vec).to_vec();
-        Self { config: Arc::new(config) }
+        // A session that was begun on other terms is not gone on with.
+        let terms = format!("{site} {min_version:?} {asked:?}");
+        config.ticketer = Arc::new(tickets::Tickets::new(tickets, terms.as_bytes()));
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Self { config: Arc::new(config), asked }
+    }
+
+    /// What is asked of clients.
+    #[must_use]
+    pub fn asked(&self) -> Asked {
+        self.asked
     }
 }
 
@@ -125,7 +165,7 @@ impl Tls {
             return Err(NotSecured::UnknownName(name.unwrap_or_default()));
         };
         let secured = start.into_stream(Arc::clone(&terms.config)).await?;
-        let agreed = agreed(secured.get_ref().1);
+        let agreed = agreed(secured.get_ref().1, terms.asked);
         Ok((Box::new(secured), agreed))
     }
 }
@@ -140,13 +180,14 @@ async fn begins_like_tls(stream: &TcpStream) -> io::Result<bool> {
 }
 
 /// What a handshake has come to.
-fn agreed(connection: &ServerConnection) -> facts::Tls {
+fn agreed(connection: &ServerConnection, asked: Asked) -> facts::Tls {
     let chain = connection.peer_certificates().unwrap_or_default();
     facts::Tls {
         version: connection.protocol_version().map_or(0, u16::from),
         cipher: connection.negotiated_cipher_suite().map_or(0, |suite| suite.suite().into()),
         sni: connection.server_name().unwrap_or_default().into(),
         alpn: connection.alpn_protocol().map(Bytes::copy_from_slice).unwrap_or_default(),
+        asked,
         client_chain: chain.iter().map(|certificate| Bytes::copy_from_slice(certificate)).collect(),
     }
 }

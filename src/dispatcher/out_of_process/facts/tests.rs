@@ -19,6 +19,7 @@ fn handshakes() -> impl Strategy<Value = Tls> {
             cipher,
             sni: sni.into(),
             alpn: alpn.into(),
+            asked: crate::facts::Asked::Nothing,
             client_chain,
         },
     )

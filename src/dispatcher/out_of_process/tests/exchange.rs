@@ -223,6 +223,7 @@ async fn a_paired_program_gets_the_clients_certificate() {
         cipher: 0x1301,
         sni: "".into(),
         alpn: Bytes::new(),
+        asked: crate::facts::Asked::Nothing,
         client_chain: vec![Bytes::from_static(&[0x30, 0x82]), Bytes::from_static(b"issuer")],
     };
     request.headers_mut().insert("ms-aspnetcore-clientcert", "forged".parse().unwrap());
