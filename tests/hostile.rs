@@ -1,5 +1,11 @@
 //! Clients that mean harm, or are broken: what they get, and that nobody else is harmed. Under both models.
 
+// Frames of HTTP/2 that are of no use, or none.
+mod floods;
+
+// Bytes that are no request of HTTP/1, or two.
+mod malformed;
+
 // Who sends or takes too slowly, or nothing at all.
 mod slow;
 

@@ -411,6 +411,7 @@ fn limits(server: &config::Server) -> Limits {
         max_head: server.max_header_size,
         max_fields: Some(server.max_header_fields),
         max_streams: server.max_streams,
+        ..Limits::default()
     }
 }
 

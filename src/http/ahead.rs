@@ -74,6 +74,19 @@ pub(super) enum Over {
     Gone,
     /// It came too slowly.
     TooSlow,
+    /// What came is none.
+    Malformed,
+}
+
+impl Over {
+    /// hyper tells the end of a connection from chunks that are none only in what led to its error.
+    fn by(error: &hyper::Error) -> Self {
+        let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+        match cause.map(std::io::Error::kind) {
+            Some(std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData) => Self::Malformed,
+            _ => Self::Gone,
+        }
+    }
 }
 
 /// Both ends of a body.
@@ -100,8 +113,10 @@ impl Ahead {
         if !state.waiting.as_ref().is_some_and(|waiting| waiting.will_wake(cx.waker())) {
             state.waiting = Some(cx.waker().clone());
         }
-        if state.mode == Mode::Ahead && state.poll_ahead(cx).is_ready() {
-            return Poll::Ready(Over::Gone);
+        if state.mode == Mode::Ahead
+            && let Poll::Ready(over) = state.poll_ahead(cx)
+        {
+            return Poll::Ready(over);
         }
         if state.poll_slow(cx).is_pending() {
             return Poll::Pending;
@@ -115,8 +130,8 @@ impl Ahead {
 }
 
 impl State {
-    /// Ready when the client has gone.
-    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when there is no more to read than this.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
         for _ in 0..FRAMES {
             if self.reader == Reader::Waiting || self.bytes >= FAR {
                 return Poll::Pending;
@@ -126,7 +141,7 @@ impl State {
                 Some(Ok(frame)) => self.hold(frame),
                 // From now on hyper itself looks out for the client.
                 None => self.body = None,
-                Some(Err(_)) => return Poll::Ready(()),
+                Some(Err(error)) => return Poll::Ready(Over::by(&error)),
             }
         }
         // Others want to go on, too.

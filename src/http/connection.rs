@@ -13,10 +13,12 @@ use hyper::{
     rt::{Read, Write},
     server::conn::{http1, http2},
 };
+use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 use tower_service::Service;
 
 use super::{
+    flood::Guarded,
     head_timer::{self, Timed},
     idle,
     limits::{Limits, Protocols},
@@ -97,7 +99,8 @@ impl<S: Handler> Connections<S> {
             version::Version::Http2 => {
                 let streams = Streams::new(limits.send_timeout);
                 let open = streams.open();
-                let connection = protocols.http2(streams).serve_connection(socket, service);
+                let counted = TokioIo::new(Guarded::new(TokioIo::new(socket), limits.useless_frames));
+                let connection = protocols.http2(streams).serve_connection(counted, service);
                 let mut connection = Box::pin(idle::ended(connection, limits.keep_alive_timeout, open));
                 serving.serve(connection.as_mut()).await;
             }

@@ -34,6 +34,8 @@ struct Look {
     /// How often nothing was found, one time after the other.
     idle: u32,
     seen: u64,
+    /// Whether the client was told that this is the end.
+    ending: bool,
 }
 
 /// Ends `connection` when it has had no requests for `limit`, or a little longer.
@@ -41,30 +43,42 @@ pub(super) fn ended<C>(connection: C, limit: Option<Duration>, open: Open) -> En
     let look = limit.map(|limit| {
         let every = limit / LOOKS;
         let (timer, none) = (Box::pin(tokio::time::sleep(every)), open.count());
-        Look { every, timer, set: false, open, none, idle: 0, seen: 0 }
+        Look { every, timer, set: false, open, none, idle: 0, seen: 0, ending: false }
     });
     Ended { connection, look }
 }
 
 impl<C: Graceful> Future for Ended<C> {
-    type Output = C::Output;
+    type Output = hyper::Result<()>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
         let mut this = self.project();
         if let Poll::Ready(ended) = this.connection.as_mut().poll(cx) {
             return Poll::Ready(ended);
         }
-        if this.look.as_mut().is_some_and(|look| look.is_over(cx)) {
-            *this.look = None;
-            this.connection.as_mut().graceful_shutdown();
-            // It says so, and ends at once if nothing is open.
-            return this.connection.poll(cx);
+        let Some(look) = this.look else { return Poll::Pending };
+        if !look.is_over(cx) {
+            return Poll::Pending;
         }
-        Poll::Pending
+        if look.ending {
+            // There are answers whose clients open no window for them, or no longer.
+            return Poll::Ready(Ok(()));
+        }
+        look.end(cx);
+        this.connection.as_mut().graceful_shutdown();
+        // It says so, and ends at once if nothing is open.
+        this.connection.poll(cx)
     }
 }
 
 impl Look {
+    /// Once more the same time, for what is on its way.
+    fn end(&mut self, cx: &mut Context<'_>) {
+        (self.ending, self.idle) = (true, 0);
+        self.timer.as_mut().reset(Instant::now() + self.every);
+        let _not_yet = self.timer.as_mut().poll(cx);
+    }
+
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
         if self.set && !self.timer.is_elapsed() {
             return false;

@@ -25,6 +25,9 @@ pub struct Limits {
     pub max_fields: Option<usize>,
     /// Requests at a time on an HTTP/2 connection.
     pub max_streams: u32,
+    /// Frames of HTTP/2 that are of no use and may come within ten seconds, beyond those that usual clients send.
+    /// `None`: as many as come.
+    pub useless_frames: Option<u32>,
 }
 
 /// How slowly something may come.
@@ -46,6 +49,7 @@ impl Default for Limits {
             max_head: 64 * 1024,
             max_fields: Some(FIELDS),
             max_streams: 128,
+            useless_frames: Some(4000),
         }
     }
 }
@@ -60,6 +64,7 @@ impl Limits {
             body: None,
             max_head: 2 << 20,
             max_fields: None,
+            useless_frames: None,
             ..Self::default()
         }
     }

@@ -9,6 +9,10 @@ mod answer;
 #[cfg(feature = "server")]
 mod connection;
 #[cfg(feature = "server")]
+mod flood;
+#[cfg(feature = "server")]
+mod frames;
+#[cfg(feature = "server")]
 mod head_timer;
 #[cfg(feature = "server")]
 mod idle;

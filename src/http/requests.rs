@@ -188,18 +188,23 @@ where
                     let over = ready!(ahead.poll_over(cx));
                     // This is the cancellation.
                     this.inner.set(Inner::Gone);
+                    last = true;
                     match over {
                         // What is answered goes nowhere.
                         Over::Gone => return Poll::Ready(Ok(Response::new(Outgoing::nothing()))),
-                        Over::TooSlow => {
-                            // Nobody can tell any more where the next request begins.
-                            last = true;
-                            page(&Failure::new(Code::BodyTimeout))
+                        // Nobody can tell any more where the next request begins.
+                        Over::TooSlow => page(&Failure::new(Code::BodyTimeout)),
+                        Over::Malformed => {
+                            page(&Failure::new(Code::BadRequest).detail("the body is malformed"))
                         }
                     }
                 }
             },
-            Source::Refused { why } => page(why),
+            // Whoever sent that may mean something else by what is behind it.
+            Source::Refused { why } => {
+                last = true;
+                page(why)
+            }
             Source::Gone => return Poll::Pending,
         };
         let mut response = this.record.answered(response);

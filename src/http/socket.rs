@@ -227,7 +227,7 @@ impl<I: Write + Unpin> Write for Socket<I> {
 
 impl<I: Write + Unpin> Drop for Socket<I> {
     fn drop(&mut self) {
-        // Outside of a runtime no timer can be set.
+        // Nobody waits here.
         self.stall = Stall::new(None);
         // hyper drops it without a flush when an answer is cut. Those before it are whole, and not to be lost; but
         // nobody is there any more to wait for a client that does not read.

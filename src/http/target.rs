@@ -6,7 +6,10 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header, uri::PathAndQuery};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Uri, Version, header,
+    uri::{PathAndQuery, Scheme},
+};
 
 use crate::{Body, Failure, facts::Facts, failure::Code};
 
@@ -16,6 +19,7 @@ use crate::{Body, Failure, facts::Facts, failure::Code};
 /// Returns why it has none.
 pub fn normalise(request: &mut Request<Body>) -> Result<(), Failure> {
     check(request)
+        .and_then(|()| coding(request))
         .and_then(|()| normalise_path(request))
         .map_err(|why| Failure::new(Code::BadRequest).detail(why))
 }
@@ -43,10 +47,25 @@ fn check<B>(request: &Request<B>) -> Result<(), &'static str> {
     if uri.path() == "*" && request.method() != Method::OPTIONS {
         return Err("the target `*` goes with OPTIONS only");
     }
+    if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
+        return Err("this host is no gateway to what is not HTTP");
+    }
     if uri.scheme().is_none() && uri.authority().is_some() {
         return Err("a target without a path goes with CONNECT only");
     }
     authority(uri, headers, request.version())
+}
+
+/// A body in HTTP/1.1 comes in chunks, or with its length. hyper looks at the last coding only; those before it would be
+/// lost, and what they have made of the body taken for the body.
+fn coding(request: &Request<Body>) -> Result<(), &'static str> {
+    if http_body::Body::is_end_stream(request.body()) {
+        return Ok(());
+    }
+    let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).into_iter();
+    let plain = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    let only = codings.next().is_none();
+    if plain && only { Ok(()) } else { Err("Transfer-Encoding is something else than `chunked`") }
 }
 
 /// There is one authority, and it is one.
