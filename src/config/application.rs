@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     ConfiguredModel, HostingModel,
-    front::Front,
+    front::{Files, Front, Order},
     options::{Options, Output, ProcessListen, ProcessOptions, Protocol, Ready},
 };
 
@@ -116,7 +116,7 @@ fn artifact(section: &Section<'_>, front: &mut Front) -> Option<Artifact> {
             );
             section.refuse("static", &files.at(), refusal);
         }
-        Some(_) if !has_code => return front.files.take().map(Artifact::Files),
+        Some(_) if !has_code => return alone(section, front).map(Artifact::Files),
         _ => {}
     }
     match (section.value("library"), section.value("command")) {
@@ -135,6 +135,18 @@ fn artifact(section: &Section<'_>, front: &mut Front) -> Option<Artifact> {
             None
         }
     }
+}
+
+/// Files with nothing behind them.
+fn alone(section: &Section<'_>, front: &mut Front) -> Option<Files> {
+    let files = front.files.take()?;
+    if files.order == Order::Application {
+        let refusal = Refusal::new(
+            "there is no application behind these files that could be asked first; leave it out",
+        );
+        section.refuse("static.order", &section.value("static")?.at(), refusal);
+    }
+    Some(files)
 }
 
 /// What only code could follow.

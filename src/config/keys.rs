@@ -146,9 +146,10 @@ pub(super) const APPLICATION: Keys = Keys {
 
 /// Those of an application that mean something only where code of its own runs.
 pub(super) fn of_code() -> impl Iterator<Item = &'static str> {
-    // From what stands after its artifact to what is its own; behind that stand tables of the front.
+    // From what stands behind its artifact to its settings; behind those stand tables of the front.
+    let mut is_over = false;
     let names = APPLICATION.names.iter().copied().skip_while(|name| *name != "hosting_model");
-    names.take_while(|name| *name != "headers")
+    names.take_while(move |name| !std::mem::replace(&mut is_over, *name == "settings"))
 }
 
 pub(super) const RECYCLE: Keys =
@@ -180,7 +181,20 @@ pub(super) const FILTER: Keys = Keys {
     ],
 };
 
-pub(super) const STATIC: Keys = Keys { header: "static", names: &["root", "default_documents"] };
+pub(super) const STATIC: Keys = Keys {
+    header: "static",
+    names: &[
+        "root",
+        "order",
+        "default_documents",
+        "fallback",
+        "precompressed",
+        "types",
+        "cache_control",
+        "hidden",
+        "memory",
+    ],
+};
 
 pub(super) const TLS: Keys = Keys {
     header: "tls",

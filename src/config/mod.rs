@@ -15,6 +15,7 @@ mod fault;
 mod front;
 mod keys;
 mod output;
+mod private;
 mod recycle;
 mod server;
 mod settings;
@@ -105,7 +106,9 @@ pub fn check(
         let top = Section::new(&reading, String::new(), 0..0, tree.get_ref(), &keys::TOP);
         let mut log = server::log(&reading, &top);
         let sites = site::read_all(&reading, &top, &mut log);
-        Config { log, server: server::server(&top), sites }
+        let mut config = Config { log, server: server::server(&top), sites };
+        private::keep(&mut config, &reading.file());
+        config
     });
     reading.finish(config)
 }

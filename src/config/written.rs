@@ -69,6 +69,11 @@ impl<'a> Reading<'a> {
         self.place(offset).0
     }
 
+    /// The file itself, absolute.
+    pub(super) fn file(&self) -> PathBuf {
+        self.folder.join(self.file.file_name().unwrap_or_default())
+    }
+
     /// Where relative paths begin.
     pub(super) fn folder(&self) -> &Path {
         &self.folder

@@ -190,6 +190,31 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_is_turned_meanwhile_leads_nowhere_else() {
+        let place = place();
+        let www = place.path().join("www");
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let next = www.join("next");
+                for to in ["a/b/file", "../secret"].iter().cycle() {
+                    symlink(to, &next).unwrap();
+                    fs::rename(&next, www.join("link")).unwrap();
+                    if is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                        break;
+                    }
+                }
+            });
+            for _ in 0..10_000 {
+                if let Ok(text) = opened(beneath, &place, "link") {
+                    assert_eq!(text, "file");
+                }
+            }
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    }
+
+    #[test]
     fn what_is_no_file_is_told_without_waiting() {
         let place = place();
         let www = place.path().join("www");

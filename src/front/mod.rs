@@ -12,7 +12,7 @@ mod ip;
 mod spelling;
 
 pub use clients::Clients;
-pub use files::Files;
+pub use files::{Files, Order, Pattern};
 pub use filter::{Filter, Listed};
 pub use headers::{CAREFUL, Headers};
 pub use https::{CanonicalHost, Hsts, Https, ToHttps};

@@ -127,6 +127,11 @@ impl Setup {
         Self::artifact(format!("static = {:?}", root.display().to_string()), None)
     }
 
+    /// An application of which everything is still to be said.
+    pub fn nothing() -> Self {
+        Self::artifact(String::new(), None)
+    }
+
     fn artifact(artifact: String, model: Option<Model>) -> Self {
         Self {
             artifact,

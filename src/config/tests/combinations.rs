@@ -1,6 +1,10 @@
 //! Faults of keys that mean something together only.
 
 use super::faults::{before_the_site, in_application};
+use crate::{
+    config::Artifact,
+    front::{Files, Order, Pattern},
+};
 
 #[test]
 fn files_for_what_is_printed_need_to_be_asked_for() {
@@ -30,6 +34,52 @@ fn an_application_is_code_or_files() {
         ),
         "4:42: site.a.application./.preload: is for applications that run; leave it out for files"
     );
+}
+
+#[test]
+fn all_that_is_said_of_files_is_used() {
+    let config = super::parse(include_str!("everything.toml")).unwrap();
+    let files = config.sites[0].applications[0].front.files.as_ref().unwrap();
+    let value = http::HeaderValue::from_static;
+    let mut expected = Files::new("/etc/shop/public");
+    expected.order = Order::Application;
+    expected.default_documents = vec!["home.html".to_owned()];
+    expected.fallback = Some("/home.html".to_owned());
+    expected.precompressed = true;
+    expected.types = [("wasm".to_owned(), value("application/wasm"))].into();
+    // In the order in which they are written.
+    expected.cache_control =
+        vec![(Pattern::new("/z*"), value("no-store")), (Pattern::new("*"), value("no-cache"))];
+    expected.hidden = true;
+    expected.memory = 0;
+    assert_eq!(*files, expected);
+}
+
+#[test]
+fn the_hosts_own_files_are_not_for_sending() {
+    let site = "site = [{ name = 'a', bindings = ['http://a'], application = [{ static = '.' }, \
+        { path = '/b', library = 'lib/b.so' }] }]";
+    let config = super::parse(site).unwrap();
+    let Artifact::Files(files) = &config.sites[0].applications[0].artifact else { panic!("they are files") };
+    let mut private: Vec<_> = files.private.iter().map(|path| path.to_str().unwrap()).collect();
+    private.sort_unstable();
+    assert_eq!(private, ["cohost.toml", "lib/b.so", "logs"]);
+}
+
+#[test]
+fn all_that_stands_before_code_stands_before_files() {
+    let site = "site = [{ name = 'a', bindings = ['http://a'], application = [{ static = '.', \
+        ip = { deny = ['10.0.0.1'] }, headers = { remove = ['server'] } }] }]";
+    let front = &super::parse(site).unwrap().sites[0].applications[0].front;
+    assert!(front.ip.is_some() && front.headers.is_some());
+}
+
+#[test]
+fn files_alone_have_nobody_behind_them() {
+    let refused = before_the_site(
+        "[[site]]\nname = 'a'\nbindings = ['http://a']\napplication = [{ static = { root = 'x', order = 'application' } }]",
+    );
+    assert!(refused.contains("static.order: there is no application behind"), "{refused}");
 }
 
 #[test]

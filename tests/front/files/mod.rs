@@ -1,5 +1,12 @@
 //! Behaviour 53: files that are sent as they are, as an application of their own or before one.
 
+// Inputs and files that would lead out of the folder, or hold a host up: rows C1 to C9 of the faults.
+mod hostile;
+// What is sent of a file, and how it is named.
+mod answers;
+// What else can be said of files: fallbacks, types, compressed siblings.
+mod options;
+
 use http::Method;
 use http_body_util::Empty;
 
@@ -27,8 +34,26 @@ async fn host(place: &Workshop) -> Host {
 }
 
 async fn ask(host: &Host, method: Method, path: &str) -> Answer {
+    ask_with(host, method, path, &[]).await
+}
+
+/// With these fields.
+async fn ask_with(host: &Host, method: Method, path: &str, fields: &[(&str, &str)]) -> Answer {
     let client = host.client();
-    client.send(client.request(method, path).body(Empty::<bytes::Bytes>::new()).unwrap()).await.unwrap()
+    let mut request = client.request(method, path);
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    client.send(request.body(Empty::<bytes::Bytes>::new()).unwrap()).await.unwrap()
+}
+
+async fn get(host: &Host, path: &str, fields: &[(&str, &str)]) -> Answer {
+    ask_with(host, Method::GET, path, fields).await
+}
+
+/// The table of a site whose files are in `www` of this place.
+fn of_site(place: &Workshop) -> String {
+    format!("[site.static]\nroot = {:?}", place.path("www").display().to_string())
 }
 
 #[tokio::test]
@@ -101,8 +126,7 @@ both_models! {
     async fn files_of_a_site_come_before_its_applications(model: Model) {
         let place = www();
         place.file("www/plaintext", "from a file");
-        let files = format!("[site.static]\nroot = {:?}", place.path("www").display().to_string());
-        let host = Setup::sample(model).site(&files).start().await;
+        let host = Setup::sample(model).site(&of_site(&place)).start().await;
         assert_eq!(host.get("/plaintext").await.text(), "from a file");
         // Of the application; a path that is no file's is not redirected, refused, or changed.
         assert!(host.get("/info").await.text().contains("/info"));

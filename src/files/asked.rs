@@ -1,0 +1,226 @@
+//! What of a request decides how much of a file is sent: RFC 9110, sections 13 and 14.
+//!
+//! In: fields of a request, and what is known of the file. Out: all of it, parts, or why nothing. Never: looks at the file.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+
+use super::range::{Wanted, wanted};
+
+/// What a request asks for, short of which file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    is_head: bool,
+    /// Those that count, usually none.
+    fields: HeaderMap,
+}
+
+/// What is known of a file: the same two for the same bytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Validators {
+    /// An entity tag; one that is not strong is good for less.
+    pub(crate) etag: Option<HeaderValue>,
+    /// In seconds since 1970.
+    pub(crate) modified: Option<u64>,
+}
+
+/// What it gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// 200 or 206; 416 if nothing that is wanted is there.
+    Send(Wanted),
+    /// 304: it has it.
+    NotModified,
+    /// 412: it wants another one than there is.
+    Failed,
+}
+
+impl Asked {
+    /// What `request` asks for, which is a GET or a HEAD.
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        let mut fields = HeaderMap::new();
+        // In a line: a request has few fields, and looking names up costs more than passing them all.
+        for (name, value) in request.headers() {
+            if FIELDS.contains(name) {
+                fields.append(name.clone(), value.clone());
+            }
+        }
+        Self { is_head: *request.method() == Method::HEAD, fields }
+    }
+
+    /// Whether it asks for anything but the whole file.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// Whether only the head of the answer is wanted.
+    pub(crate) fn is_head(&self) -> bool {
+        self.is_head
+    }
+
+    /// What it gets of `length` bytes, in the order of section 13.2.2.
+    pub(crate) fn outcome(&self, length: u64, file: &Validators, now: SystemTime) -> Outcome {
+        if self.is_plain() {
+            return Outcome::Send(Wanted::Whole);
+        }
+        let tag = file.etag.as_ref().map(HeaderValue::as_bytes);
+        if self.fields.contains_key(header::IF_MATCH) {
+            if !self.names(header::IF_MATCH, |other| tag.is_some_and(|tag| strong(tag, other))) {
+                return Outcome::Failed;
+            }
+        } else if let (Some(date), Some(modified)) = (self.date(header::IF_UNMODIFIED_SINCE), file.modified)
+            && modified > date
+        {
+            return Outcome::Failed;
+        }
+        if self.fields.contains_key(header::IF_NONE_MATCH) {
+            if self.names(header::IF_NONE_MATCH, |other| tag.is_some_and(|tag| weak(tag, other))) {
+                return Outcome::NotModified;
+            }
+        } else if let (Some(date), Some(modified)) = (self.date(header::IF_MODIFIED_SINCE), file.modified)
+            && modified <= date
+        {
+            return Outcome::NotModified;
+        }
+        Outcome::Send(match self.fields.get(header::RANGE) {
+            Some(range) if !self.is_head && self.has_the_same(file, now) => wanted(range.as_bytes(), length),
+            _ => Wanted::Whole,
+        })
+    }
+
+    /// Whether `If-Range` lets parts be sent.
+    fn has_the_same(&self, file: &Validators, now: SystemTime) -> bool {
+        let Some(field) = self.fields.get(header::IF_RANGE).map(HeaderValue::as_bytes) else { return true };
+        if field.starts_with(b"\"") || field.starts_with(b"W/") {
+            return file.etag.as_ref().is_some_and(|tag| strong(tag.as_bytes(), field));
+        }
+        // Within a second a file can be written twice, and be as old as before.
+        let is_settled = |modified: u64| now > UNIX_EPOCH + Duration::from_secs(modified.saturating_add(1));
+        self.date(header::IF_RANGE)
+            .is_some_and(|date| file.modified.is_some_and(|it| it == date && is_settled(it)))
+    }
+
+    /// Whether a field is `*`, or names a tag for which that is so.
+    fn names(&self, field: HeaderName, is_it: impl Fn(&[u8]) -> bool) -> bool {
+        let values = self.fields.get_all(field);
+        values.iter().any(|value| value.as_bytes().trim_ascii() == b"*" || tags(value.as_bytes()).any(&is_it))
+    }
+
+    fn date(&self, field: HeaderName) -> Option<u64> {
+        let date = httpdate::parse_http_date(self.fields.get(field)?.to_str().ok()?).ok()?;
+        Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs())
+    }
+}
+
+/// The entity tags in a list, up to whatever is none. Commas may stand inside of them.
+fn tags(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = list;
+    std::iter::from_fn(move || {
+        while let [b' ' | b'\t' | b',', after @ ..] = rest {
+            rest = after;
+        }
+        let start = if rest.starts_with(b"W/") { 2 } else { 0 };
+        let inside = rest.get(start..)?.strip_prefix(b"\"")?;
+        let end = inside.iter().position(|byte| *byte == b'"')?;
+        let (tag, after) = rest.split_at(start + 1 + end + 1);
+        rest = after;
+        Some(tag)
+    })
+}
+
+fn strong(one: &[u8], other: &[u8]) -> bool {
+    one == other && !one.starts_with(b"W/")
+}
+
+fn weak(one: &[u8], other: &[u8]) -> bool {
+    let opaque = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
+    opaque(one) == opaque(other)
+}
+
+const FIELDS: [HeaderName; 6] = [
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What these fields get of ten bytes with the tag `"a,b"`, written at second 1,000,000.
+    fn outcome(fields: &[(&str, &str)]) -> Outcome {
+        let mut request = Request::get("/");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let file = Validators { etag: Some(HeaderValue::from_static("\"a,b\"")), modified: Some(1_000_000) };
+        let now = UNIX_EPOCH + Duration::from_secs(2_000_000);
+        Asked::of(&request.body(()).expect("valid")).outcome(10, &file, now)
+    }
+
+    const BEFORE: &str = "Mon, 12 Jan 1970 13:46:39 GMT";
+    const THEN: &str = "Mon, 12 Jan 1970 13:46:40 GMT";
+    const WHOLE: Outcome = Outcome::Send(Wanted::Whole);
+
+    fn part() -> Outcome {
+        Outcome::Send(Wanted::Parts(std::iter::once(2..4).collect()))
+    }
+
+    #[test]
+    fn who_has_it_is_told_so() {
+        for tags in ["\"a,b\"", "W/\"a,b\"", "*", "\"x\", \"a,b\"", "\"x\",,W/\"a,b\""] {
+            assert_eq!(outcome(&[("if-none-match", tags)]), Outcome::NotModified, "{tags}");
+        }
+        for tags in ["\"a\"", "a,b", "\"x\", a \"a,b\"", "", "\"a,b", "\"A,B\""] {
+            assert_eq!(outcome(&[("if-none-match", tags)]), WHOLE, "{tags}");
+        }
+        assert_eq!(
+            outcome(&[("if-none-match", "\"x\""), ("if-none-match", "\"a,b\"")]),
+            Outcome::NotModified
+        );
+        assert_eq!(outcome(&[("if-modified-since", THEN)]), Outcome::NotModified);
+        assert_eq!(outcome(&[("if-modified-since", BEFORE)]), WHOLE);
+        assert_eq!(outcome(&[("if-modified-since", "yesterday")]), WHOLE);
+        // The tag says more than the date.
+        assert_eq!(outcome(&[("if-none-match", "\"x\""), ("if-modified-since", THEN)]), WHOLE);
+    }
+
+    #[test]
+    fn who_wants_another_one_gets_none() {
+        assert_eq!(outcome(&[("if-match", "\"x\"")]), Outcome::Failed);
+        assert_eq!(outcome(&[("if-match", "W/\"a,b\"")]), Outcome::Failed);
+        assert_eq!(outcome(&[("if-match", "\"a,b\""), ("if-unmodified-since", BEFORE)]), WHOLE);
+        assert_eq!(outcome(&[("if-match", "*")]), WHOLE);
+        assert_eq!(outcome(&[("if-unmodified-since", BEFORE)]), Outcome::Failed);
+        assert_eq!(outcome(&[("if-unmodified-since", THEN)]), WHOLE);
+    }
+
+    #[test]
+    fn parts_are_sent_to_whoever_has_the_rest() {
+        let range = ("range", "bytes=2-3");
+        assert_eq!(outcome(&[range]), part());
+        for same in ["\"a,b\"", THEN] {
+            assert_eq!(outcome(&[range, ("if-range", same)]), part(), "{same}");
+        }
+        for other in ["\"x\"", "W/\"a,b\"", BEFORE, "x"] {
+            assert_eq!(outcome(&[range, ("if-range", other)]), WHOLE, "{other}");
+        }
+        assert_eq!(outcome(&[range, ("if-none-match", "\"a,b\"")]), Outcome::NotModified);
+        let head = Request::head("/").header("range", "bytes=2-3").body(()).expect("valid");
+        let now = UNIX_EPOCH + Duration::from_secs(2_000_000);
+        assert_eq!(Asked::of(&head).outcome(10, &Validators::default(), now), WHOLE);
+    }
+
+    #[test]
+    fn a_date_is_not_enough_while_the_file_may_still_be_written() {
+        let request =
+            Request::get("/").header("range", "bytes=2-3").header("if-range", THEN).body(()).expect("valid");
+        let file = Validators { etag: None, modified: Some(1_000_000) };
+        let now = UNIX_EPOCH + Duration::from_millis(1_000_000_900);
+        assert_eq!(Asked::of(&request).outcome(10, &file, now), WHOLE);
+    }
+}

@@ -1,0 +1,269 @@
+//! What a name leads to on the disk, and what is said of it.
+//!
+//! In: a name below a folder. Out: an open file, or its bytes if they are few, with the head of its answer. It blocks for as
+//! long as the file system does, so it is called where that is allowed.
+
+use std::{
+    io,
+    ops::Not as _,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use rustix::fs::{Stat, fstat};
+
+use super::kept::Kept;
+use crate::{
+    files::{Content, Found, Name, NotOpened, Opened, Validators, open},
+    front::Files,
+};
+
+/// What a path leads to.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// A file.
+    File(Arc<Kept>),
+    /// A directory whose path lacks its slash.
+    Directory,
+}
+
+/// Which file it is: another one, or other content, has another mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    device: u64,
+    inode: u64,
+    length: u64,
+    written: (i64, u64),
+}
+
+impl Mark {
+    fn of(stat: &Stat) -> Self {
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            length: u64::try_from(stat.st_size).unwrap_or_default(),
+            written: (stat.st_mtime, stat.st_mtime_nsec),
+        }
+    }
+
+    fn etag(&self) -> Option<HeaderValue> {
+        let Self { inode, length, written: (seconds, nanoseconds), .. } = self;
+        HeaderValue::try_from(format!("\"{inode:x}-{length:x}-{seconds:x}.{nanoseconds:x}\"")).ok()
+    }
+
+    fn validators(&self) -> Validators {
+        Validators { etag: self.etag(), modified: u64::try_from(self.written.0).ok() }
+    }
+}
+
+/// What `name` leads to, which was asked for as `path`. `known` is what it was before.
+pub(super) fn look(
+    files: &Files,
+    name: &Name,
+    path: &str,
+    codings: Codings,
+    known: Option<Arc<Kept>>,
+) -> Result<Target, NotOpened> {
+    let may_be_sent = |name: &Path| {
+        files.private.iter().any(|private| name.starts_with(private)).not()
+            && !name
+                .components()
+                .any(|part| RESERVED.iter().any(|it| part.as_os_str().eq_ignore_ascii_case(it)))
+    };
+    if (name.is_hidden() && !files.hidden) || !may_be_sent(name.path()) {
+        return Err(NotOpened::Missing);
+    }
+    let (place, opened) = match name.is_directory() {
+        true => default_document(files, name)?,
+        false => match open(&files.root, name.path())? {
+            Found::File(opened) => (name.path().to_owned(), opened),
+            Found::Directory => return Ok(Target::Directory),
+        },
+    };
+    if !may_be_sent(&place) {
+        return Err(NotOpened::Missing);
+    }
+    let (coding, opened) = match files.precompressed {
+        true => compressed(files, &place, opened, codings),
+        false => (None, opened),
+    };
+    let mark = Mark::of(&opened.stat);
+    if let Some(known) = known.filter(|known| known.mark == mark) {
+        known.looked();
+        return Ok(Target::File(known));
+    }
+    let fields = fields(files, &place, path, coding, &mark);
+    // What is read is what it was before and after; otherwise somebody writes it, and nothing can be said of it for long.
+    let content = match mark.length <= SMALL {
+        true => match whole(&opened.file, mark.length).filter(|_| still(&opened.file, mark)) {
+            Some(bytes) => Content::Memory(bytes),
+            None => Content::File(Arc::new(opened.file)),
+        },
+        false => Content::File(Arc::new(opened.file)),
+    };
+    Ok(Target::File(Arc::new(Kept::new((content, mark.length), mark.validators(), fields, mark))))
+}
+
+fn default_document(files: &Files, name: &Name) -> Result<(PathBuf, Opened), NotOpened> {
+    for document in &files.default_documents {
+        let place = name.path().join(document);
+        match open(&files.root, &place) {
+            Ok(Found::File(opened)) => return Ok((place, opened)),
+            Ok(Found::Directory) | Err(NotOpened::Missing | NotOpened::NoFile) => {}
+            Err(why) => return Err(why),
+        }
+    }
+    Err(NotOpened::Missing)
+}
+
+/// The file that holds the same in fewer bytes, if the client understands it. One that is older is of what was before.
+fn compressed(
+    files: &Files,
+    place: &Path,
+    opened: Opened,
+    codings: Codings,
+) -> (Option<&'static str>, Opened) {
+    for (bit, extension, coding) in CODINGS {
+        if codings.0 & bit == 0 {
+            continue;
+        }
+        let mut sibling = place.as_os_str().to_owned();
+        sibling.push(extension);
+        if let Ok(Found::File(sibling)) = open(&files.root, Path::new(&sibling))
+            && sibling.stat.st_mtime >= opened.stat.st_mtime
+        {
+            return (Some(coding), sibling);
+        }
+    }
+    (None, opened)
+}
+
+fn fields(files: &Files, place: &Path, path: &str, coding: Option<&'static str>, mark: &Mark) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    fields.insert(header::CONTENT_TYPE, content_type(files, place));
+    fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    let Validators { etag, modified } = mark.validators();
+    fields.extend(etag.map(|etag| (header::ETAG, etag)));
+    fields.extend(modified.and_then(date).map(|modified| (header::LAST_MODIFIED, modified)));
+    if files.precompressed {
+        // Also where there is no other form of it: there may be one tomorrow.
+        fields.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    if let Some(coding) = coding {
+        fields.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+    }
+    if let Some((_, value)) = files.cache_control.iter().find(|(pattern, _)| pattern.fits(path)) {
+        fields.insert(header::CACHE_CONTROL, value.clone());
+    }
+    fields
+}
+
+fn date(seconds: u64) -> Option<HeaderValue> {
+    // What is older than 1970 or younger than 9999 has no such date.
+    let time =
+        (seconds <= LATEST).then(|| std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds))?;
+    HeaderValue::try_from(httpdate::fmt_http_date(time)).ok()
+}
+
+/// What a file of this name is, by what stands behind its last dot.
+fn content_type(files: &Files, place: &Path) -> HeaderValue {
+    let extension = place.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+    if let Some(own) = extension.and_then(|extension| files.types.get(&extension)) {
+        return own.clone();
+    }
+    let guessed = mime_guess::from_path(place).first_raw().unwrap_or("application/octet-stream");
+    // Without it, browsers guess, and some guess the encoding of the visitor's country.
+    match guessed.starts_with("text/") {
+        true => HeaderValue::try_from(format!("{guessed}; charset=utf-8")).expect("types are plain text"),
+        false => HeaderValue::from_static(guessed),
+    }
+}
+
+/// All of it; `None` if there is less than that by now.
+fn whole(file: &OwnedFd, length: u64) -> Option<Bytes> {
+    let mut bytes = vec![0; usize::try_from(length).ok()?];
+    let mut done = 0;
+    while done < bytes.len() {
+        let read = rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut bytes[done..], done as u64));
+        match read.map_err(io::Error::from) {
+            Ok(0) | Err(_) => return None,
+            Ok(more) => done += more,
+        }
+    }
+    Some(bytes.into())
+}
+
+fn still(file: &OwnedFd, mark: Mark) -> bool {
+    fstat(file).is_ok_and(|stat| Mark::of(&stat) == mark)
+}
+
+/// Which compressed forms a client understands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Codings(u8);
+
+impl Codings {
+    /// Those that `Accept-Encoding` names, or does not exclude if it names all.
+    pub(super) fn of(fields: &HeaderMap) -> Self {
+        let (mut named, mut accepted, mut others) = (0, 0, 0);
+        let values = fields.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+        for part in values.flat_map(|value| value.split(',')) {
+            let (coding, weight) = part.split_once(';').unwrap_or((part, ""));
+            let coding = coding.trim();
+            let bit = CODINGS.iter().find(|it| it.2.eq_ignore_ascii_case(coding)).map_or(0, |it| it.0);
+            let wanted = if is_nothing(weight) { 0 } else { u8::MAX };
+            named |= bit;
+            accepted |= bit & wanted;
+            if coding == "*" {
+                others = wanted;
+            }
+        }
+        Self((accepted | (others & !named)) & ALL)
+    }
+}
+
+/// Whether a weight says that it is not wanted at all: `q=0`, `q=0.000`.
+fn is_nothing(weight: &str) -> bool {
+    let weight = weight.trim().trim_start_matches(['q', 'Q']).trim_start();
+    let Some(number) = weight.strip_prefix('=') else { return false };
+    number.trim().parse::<f32>().is_ok_and(|number| number <= 0.0)
+}
+
+/// Best first: the bit, what the name of the file ends in, what the field says.
+const CODINGS: [(u8, &str, &str); 3] = [(1, ".br", "br"), (2, ".zst", "zstd"), (4, ".gz", "gzip")];
+
+const ALL: u8 = 7;
+
+/// Files up to this size are read at once, and may be kept.
+const SMALL: u64 = 128 * 1024;
+
+/// The last second of the year 9999.
+const LATEST: u64 = 253_402_300_799;
+
+/// What belongs to the host, or to the one whose files these were before.
+const RESERVED: [&str; 3] = ["app_offline.htm", "cohost.toml", "web.config"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codings(accept: &str) -> Vec<&'static str> {
+        let fields =
+            HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_str(accept).unwrap())]);
+        let codings = Codings::of(&fields).0;
+        CODINGS.iter().filter(|it| codings & it.0 != 0).map(|it| it.2).collect()
+    }
+
+    #[test]
+    fn what_a_client_refuses_is_not_sent() {
+        assert_eq!(codings("gzip, deflate, br"), ["br", "gzip"]);
+        assert_eq!(codings("GZIP;q=0.5"), ["gzip"]);
+        assert_eq!(codings("*;q=0.1, br;q=0"), ["zstd", "gzip"]);
+        for none in ["", "identity", "gzip;q=0", "gzip; q=0.000", "*;q=0", "br;q = 0"] {
+            assert_eq!(codings(none), Vec::<&str>::new(), "{none}");
+        }
+        assert_eq!(codings(&"x,".repeat(5000)), Vec::<&str>::new());
+    }
+}

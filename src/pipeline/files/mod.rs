@@ -1,0 +1,244 @@
+//! Files below a folder, in place of what is behind, or before it.
+//!
+//! In: a request. Out: the file that its path names; where there is none, the answer of what is behind. Never: shows what
+//! is hidden, or lists a directory.
+
+mod kept;
+mod look;
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use tokio::runtime::Handle;
+use tower_service::Service;
+
+use self::{
+    kept::{Kept, Memory},
+    look::{Codings, Target},
+};
+use crate::{
+    Body, Failure,
+    facts::{Base, Facts},
+    failure::Code,
+    files::{Asked, Name, NotOpened, answer},
+    front::{self, Order},
+    stage::{Answering, Stage},
+};
+
+/// Files before what is behind, or alone. Clones share what is in memory.
+#[derive(Clone, Debug)]
+pub struct Files {
+    shelf: Arc<Shelf>,
+    behind: Option<Stage>,
+}
+
+/// The files, and what of them is in memory.
+#[derive(Debug)]
+struct Shelf {
+    files: front::Files,
+    memory: Option<Memory>,
+}
+
+impl Files {
+    /// These files, and nothing else.
+    #[must_use]
+    pub fn alone(files: front::Files) -> Self {
+        Self { shelf: Shelf::new(files), behind: None }
+    }
+
+    /// These files, and what is behind where there is none of them.
+    #[must_use]
+    pub fn before(files: front::Files, behind: Stage) -> Self {
+        Self { shelf: Shelf::new(files), behind: Some(behind) }
+    }
+}
+
+impl Service<Request<Body>> for Files {
+    type Response = Response<Body>;
+    type Error = Failure;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Answering {
+        Box::pin(answered(Arc::clone(&self.shelf), self.behind.clone(), request))
+    }
+}
+
+async fn answered(
+    shelf: Arc<Shelf>,
+    behind: Option<Stage>,
+    request: Request<Body>,
+) -> Result<Response<Body>, Failure> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return match behind {
+            Some(mut behind) => behind.call(request).await,
+            None => Ok(not_allowed()),
+        };
+    }
+    let wish = Wish::of(&request);
+    let found = match (shelf.files.order, behind) {
+        (Order::Files, Some(mut behind)) => match shelf.find(&wish).await {
+            Err(why) if is_nothing(&why) => behind.call(request).await,
+            found => wish.answer(found),
+        },
+        (Order::Application, Some(mut behind)) => {
+            let other = behind.call(request).await;
+            if !is_missing(&other) {
+                return other;
+            }
+            match shelf.find(&wish).await {
+                Err(why) if is_nothing(&why) => other,
+                found => wish.answer(found),
+            }
+        }
+        (_, None) => wish.answer(shelf.find(&wish).await),
+    };
+    match &shelf.files.fallback {
+        Some(page) if wish.is_for_a_page && is_missing(&found) => {
+            match shelf.find(&Wish { name: Name::of(page), path: page.clone(), ..wish.clone() }).await {
+                Ok(page) => wish.answer(Ok(page)),
+                Err(_) => found,
+            }
+        }
+        _ => found,
+    }
+}
+
+/// What is kept of a request, whoever answers it.
+#[derive(Clone, Debug)]
+struct Wish {
+    name: Option<Name>,
+    /// What it names, without the path of the application whose files they are.
+    path: String,
+    uri: Uri,
+    /// What was taken off the path before it came here.
+    base: Arc<str>,
+    asked: Asked,
+    codings: Codings,
+    /// Somebody wants to see something, rather than a script its parts.
+    is_for_a_page: bool,
+}
+
+impl Wish {
+    fn of(request: &Request<Body>) -> Self {
+        let (mut path, mut base) = (request.uri().path(), "".into());
+        if let Some(facts) = request.extensions().get::<Facts>() {
+            match facts.base {
+                Base::InPath => path = path.strip_prefix(&*facts.path_base).unwrap_or(path),
+                Base::Removed => base = Arc::clone(&facts.path_base),
+            }
+        }
+        let fields = request.headers();
+        let accepts = fields.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        let last = path.rsplit('/').next().unwrap_or_default();
+        Self {
+            name: Name::of(path),
+            path: path.to_owned(),
+            uri: request.uri().clone(),
+            base,
+            asked: Asked::of(request),
+            codings: Codings::of(fields),
+            is_for_a_page: !last.contains('.') || accepts.contains("text/html"),
+        }
+    }
+
+    fn answer(&self, found: Result<Target, NotOpened>) -> Result<Response<Body>, Failure> {
+        match found {
+            Ok(Target::File(file)) => {
+                let Kept { content, length, validators, fields, .. } = &*file;
+                let all = (content, 0, *length);
+                Ok(answer(&self.asked, all, validators, HeaderMap::clone(fields), &Handle::current()))
+            }
+            Ok(Target::Directory) => Ok(self.redirect()),
+            Err(why) => Err(failure(&why)),
+        }
+    }
+
+    /// The path of a directory gets its slash, so that links in its page lead below it. It names no authority, and cannot
+    /// be taken for one: a path that begins with two slashes names no directory.
+    fn redirect(&self) -> Response<Body> {
+        let query = self.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let place = format!("{}{}/{query}", self.base, self.uri.path());
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = StatusCode::MOVED_PERMANENTLY;
+        if let Ok(place) = HeaderValue::try_from(place) {
+            answer.headers_mut().insert(header::LOCATION, place);
+        }
+        answer
+    }
+}
+
+impl Shelf {
+    fn new(files: front::Files) -> Arc<Self> {
+        let memory = (files.memory > 0).then(|| Memory::new(files.memory));
+        Arc::new(Self { files, memory })
+    }
+
+    async fn find(self: &Arc<Self>, wish: &Wish) -> Result<Target, NotOpened> {
+        let Some(name) = wish.name.clone() else { return Err(NotOpened::Missing) };
+        let codings = if self.files.precompressed { wish.codings } else { Codings::default() };
+        let known = self.memory.as_ref().and_then(|memory| memory.get(&wish.path, codings));
+        if let Some(known) = known.as_ref().filter(|known| known.is_fresh()) {
+            return Ok(Target::File(Arc::clone(known)));
+        }
+        let (shelf, path) = (Arc::clone(self), wish.path.clone());
+        let look = move || shelf.look(&name, path, codings, known);
+        tokio::task::spawn_blocking(look)
+            .await
+            .map_err(|error| NotOpened::Failed(std::io::Error::other(error)))?
+    }
+
+    /// Looks at the disk, and keeps what is there if it is small.
+    fn look(
+        &self,
+        name: &Name,
+        path: String,
+        codings: Codings,
+        known: Option<Arc<Kept>>,
+    ) -> Result<Target, NotOpened> {
+        let found = look::look(&self.files, name, &path, codings, known);
+        if let Some(memory) = &self.memory {
+            match &found {
+                Ok(Target::File(file)) if file.is_in_memory() => memory.keep(path, codings, file),
+                _ => memory.forget(&path, codings),
+            }
+        }
+        found
+    }
+}
+
+/// Whether somebody else may have something at that path.
+fn is_nothing(why: &NotOpened) -> bool {
+    matches!(why, NotOpened::Missing | NotOpened::Outside | NotOpened::NoFile)
+}
+
+/// Whether an answer says that there is nothing.
+fn is_missing(answer: &Result<Response<Body>, Failure>) -> bool {
+    let status = match answer {
+        Ok(answer) => answer.status(),
+        Err(failure) => failure.code.status(),
+    };
+    status == StatusCode::NOT_FOUND
+}
+
+fn not_allowed() -> Response<Body> {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    answer
+}
+
+fn failure(why: &NotOpened) -> Failure {
+    let code = match why {
+        NotOpened::Missing | NotOpened::Outside | NotOpened::NoFile => Code::NoFile,
+        NotOpened::Denied => Code::FileDenied,
+        NotOpened::Folder(_) | NotOpened::Failed(_) => Code::FileUnavailable,
+    };
+    Failure::new(code).detail(why.to_string())
+}

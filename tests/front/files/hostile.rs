@@ -1,0 +1,162 @@
+//! Rows C1 to C5, C7 and C9 of the faults: nothing but files below the folder is ever sent, and nobody waits.
+
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use super::{of_site, www};
+use crate::{
+    both_models,
+    host::{Host, Model, Setup, Workshop},
+};
+
+/// A folder with all that should not be in one.
+fn dangerous() -> Workshop {
+    let place = www();
+    let at = |name: &str| place.path(name);
+    symlink("../secret", at("www/link")).unwrap();
+    symlink("..", at("www/up")).unwrap();
+    symlink(at(""), at("www/absolute")).unwrap();
+    symlink("/proc/self/root", at("www/magic")).unwrap();
+    symlink("round", at("www/round")).unwrap();
+    symlink("a/data.bin", at("www/inside")).unwrap();
+    let pipe = rustix::fs::FileType::Fifo;
+    let mode = rustix::fs::Mode::from_raw_mode(0o666);
+    rustix::fs::mknodat(rustix::fs::CWD, at("www/pipe"), pipe, mode, 0).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(at("www/socket")).unwrap());
+    for name in ["app_offline.htm.x", "cohost.toml", "a/web.config", ".git/config", "a/.b/c"] {
+        place.file(&format!("www/{name}"), "SECRET=3");
+    }
+    place.file("www/a.txt", "text");
+    place
+}
+
+/// Asks for all that nobody should get.
+async fn holds(host: &Host) {
+    let up = format!("/{}secret", "../".repeat(40));
+    let long = format!("/{}", "x".repeat(5000));
+    let deep = "/x".repeat(2000);
+    let paths = [
+        // C1
+        "/../secret",
+        "/%2e%2e/secret",
+        "/.%2e/secret",
+        "/..%2fsecret",
+        "/..%5csecret",
+        "/a/..%2f..%2fsecret",
+        "/a\\..\\..\\secret",
+        "/%252e%252e/secret",
+        "/%c0%ae%c0%ae/secret",
+        "/%e0%80%ae%e0%80%ae/secret",
+        "/%uff0e%uff0e/secret",
+        "/..;/secret",
+        &up,
+        "//tmp/..",
+        "/%2ftmp",
+        "/a//../../secret",
+        // C2
+        "/%00",
+        "/a.txt%00.html",
+        "/a.txt%0d%0aX-Header:%20x",
+        "/a%0d%0a",
+        // C3
+        "/.env",
+        "/%2eenv",
+        "/%2Eenv",
+        "/./.env",
+        "/a/../.env",
+        "/.git/config",
+        "/.git%2fconfig",
+        "/.%67it/config",
+        "/%2egit/config",
+        "/.git/",
+        "/.git",
+        "/a/.b/c",
+        "/cohost.toml",
+        "/COHOST.TOML",
+        "/a/web.config",
+        "/a/Web.Config",
+        // C4
+        "/link",
+        "/up/secret",
+        "/absolute/secret",
+        "/magic/etc/hostname",
+        "/round",
+        // C5
+        "/a.txt.",
+        "/a.txt%20",
+        "/a.txt::$DATA",
+        "/a.txt;x",
+        "/A.txt",
+        "/a.txt/",
+        "/a.txt/x",
+        "/a%2ftxt",
+        "//a.txt",
+        // C7
+        &long,
+        &deep,
+        "/%ff",
+        "/%ff%fe/x",
+        // C9
+        "/pipe",
+        "/socket",
+        "/empty/",
+    ];
+    for path in paths {
+        let answer =
+            host.exchange(&format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).await;
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        assert!(matches!(status, "400" | "404" | "414"), "{path}: {answer}");
+        assert!(!answer.contains("SECRET") && !answer.contains("X-Header"), "{path}: {answer}");
+    }
+    assert_eq!(host.get("/./a.txt").await.text(), "text");
+    assert_eq!(host.get("/%61.txt").await.text(), "text");
+    assert_eq!(host.get("/inside").await.body.len(), 3);
+}
+
+#[tokio::test]
+async fn nothing_but_files_below_the_folder_is_sent() {
+    let place = dangerous();
+    let host = Setup::files(&place.path("www")).start().await;
+    holds(&host).await;
+    assert!(host.stop().await.success());
+}
+
+both_models! {
+    async fn nothing_but_files_below_the_folder_is_sent_before_an_application(model: Model) {
+        let place = dangerous();
+        let host = Setup::sample(model).site(&of_site(&place)).start().await;
+        holds(&host).await;
+        assert!(host.stop().await.success());
+    }
+
+    async fn the_hosts_own_files_are_not_sent(model: Model) {
+        let place = www();
+        let library = crate::host::library("sample_app");
+        let copy = place.path("www/libshop.so");
+        std::fs::copy(library, &copy).unwrap();
+        place.file("www/logs/app.log", "SECRET=4");
+        let host = Setup::library(&copy, model)
+            .log(&format!("output_folder = {:?}", place.path("www/logs").display().to_string()))
+            .site(&of_site(&place))
+            .start()
+            .await;
+        for path in ["/libshop.so", "/logs/app.log"] {
+            let answer = host.get(path).await;
+            assert_eq!((answer.status.as_u16(), answer.body.len()), (404, 0), "{path}");
+        }
+        assert!(host.stop().await.success());
+    }
+}
+
+#[tokio::test]
+async fn what_the_host_may_not_read_is_said_to_the_operator() {
+    let place = www();
+    let file = place.file("www/closed", "");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o0)).unwrap();
+    let host = Setup::files(&place.path("www")).start().await;
+    let answer = host.get("/closed").await;
+    if !rustix::process::geteuid().is_root() {
+        assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (403, "file_denied"));
+        assert_eq!(host.log.message("request failed").await["failure"], "file_denied");
+    }
+    assert!(host.stop().await.success());
+}
