@@ -102,6 +102,8 @@ codes! {
     TooManyFields = "too_many_fields", REQUEST_HEADER_FIELDS_TOO_LARGE, Client, "The request has too many header fields.";
     /// The body is larger than `max_request_body`.
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, Client, "The request body is too large.";
+    /// The body is encoded in a way that the host cannot decode.
+    UnknownEncoding = "unknown_encoding", UNSUPPORTED_MEDIA_TYPE, Client, "The request body has an encoding that is not supported.";
     /// The client sent its body too slowly.
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, Client, "The request body did not arrive in time.";
     /// No site has this authority.

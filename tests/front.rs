@@ -2,6 +2,8 @@
 
 // The examples of configurations.
 mod examples;
+// Answers that are compressed, and requests that are unpacked.
+mod compression;
 // Files that are sent as they are.
 mod files;
 // Fields of answers.

@@ -20,6 +20,7 @@ pub(super) const ALL: &[&Keys] = &[
     &HTTPS,
     &IP,
     &FILTER,
+    &COMPRESSION,
     &STATIC,
     &TLS,
     &CERTIFICATE,
@@ -84,6 +85,7 @@ pub(super) const SITE: Keys = Keys {
         "https",
         "ip",
         "filter",
+        "compression",
         "static",
     ],
 };
@@ -141,6 +143,7 @@ pub(super) const APPLICATION: Keys = Keys {
         "https",
         "ip",
         "filter",
+        "compression",
     ],
 };
 
@@ -180,6 +183,9 @@ pub(super) const FILTER: Keys = Keys {
         "log_only",
     ],
 };
+
+pub(super) const COMPRESSION: Keys =
+    Keys { header: "compression", names: &["algorithms", "types", "min_size", "level", "decompress"] };
 
 pub(super) const STATIC: Keys = Keys {
     header: "static",

@@ -4,6 +4,7 @@
 //! Never: does anything, or looks at a request's body.
 
 mod clients;
+mod compression;
 mod files;
 mod filter;
 mod headers;
@@ -12,6 +13,7 @@ mod ip;
 mod spelling;
 
 pub use clients::Clients;
+pub use compression::{Algorithm, Compression, Level, MediaTypes, NoMediaTypes};
 pub use files::{Files, Order, Pattern};
 pub use filter::{Filter, Listed};
 pub use headers::{CAREFUL, Headers};
@@ -28,6 +30,8 @@ pub use spelling::Folded;
 pub struct Front {
     /// Fields that answers have, or have not.
     pub headers: Option<Headers>,
+    /// Answers that are compressed.
+    pub compression: Option<Compression>,
     /// Which clients may come in at all.
     pub ip: Option<Ip>,
     /// Where requests in clear text go, and what browsers remember.

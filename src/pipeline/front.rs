@@ -2,6 +2,8 @@
 
 use super::{
     check::{Check, Checked},
+    compression::Compression,
+    decompression::Decompression,
     files::Files,
     headers::{Amend, Amended},
     https::Secure,
@@ -17,9 +19,17 @@ pub fn around(front: &Front, inner: Stage) -> Stage {
     if let Some(files) = &front.files {
         stage = Stage::new(Files::before(files.clone(), stage));
     }
+    // Files have no use for bodies; what is behind counts what comes out.
+    if front.compression.as_ref().is_some_and(|compression| compression.decompress) {
+        stage = Stage::new(Decompression::new(stage));
+    }
     let checks = checks(front);
     if !checks.is_empty() {
         stage = Stage::new(Checked::new(checks, stage));
+    }
+    // Sees every answer of the stages inside, and what they did to it.
+    if let Some(compression) = front.compression.clone().filter(|wanted| !wanted.algorithms.is_empty()) {
+        stage = Stage::new(Compression::new(compression, stage));
     }
     // Outermost: every answer has these fields, whoever gives it.
     let amends = amends(front);

@@ -8,8 +8,14 @@ mod body_limit;
 pub mod check;
 #[cfg(feature = "front")]
 mod clients;
+#[cfg(feature = "front")]
+mod coding;
+#[cfg(feature = "front")]
+mod compression;
 mod concurrency;
 mod deadline;
+#[cfg(feature = "front")]
+mod decompression;
 #[cfg(feature = "front")]
 mod files;
 #[cfg(feature = "front")]
@@ -24,8 +30,12 @@ mod https;
 mod ip;
 
 pub use body_limit::{BodyLimit, Limiting};
+#[cfg(feature = "front")]
+pub use compression::{Compressing, Compression};
 pub use concurrency::{Admitting, Concurrency};
 pub use deadline::{Deadline, Timing};
+#[cfg(feature = "front")]
+pub use decompression::{Decompression, Unpacking};
 #[cfg(feature = "front")]
 pub use files::Files;
 #[cfg(feature = "front")]

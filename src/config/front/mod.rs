@@ -1,5 +1,6 @@
 //! What a site or an application wants of the pipeline: tables that may stand in both, one kind a file.
 
+mod compression;
 mod files;
 mod filter;
 mod headers;
@@ -13,6 +14,7 @@ use crate::front::{Enforcement, Front};
 pub(super) fn read(section: &Section<'_>) -> Front {
     Front {
         headers: headers::read(section),
+        compression: compression::read(section),
         ip: ip::read(section),
         https: https::read(section),
         filter: filter::read(section),

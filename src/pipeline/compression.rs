@@ -1,0 +1,203 @@
+//! Answers are compressed on their way to clients that can read it.
+//!
+//! In: an answer. Out: the same in fewer bytes, if its kind, its size, and its client are such. Never: compresses twice,
+//! changes a piece of something larger, or keeps an event until the next one comes.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
+    header::{
+        ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+        CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+    },
+};
+use http_body::Body as _;
+use tower_service::Service;
+
+use super::coding::{Coded, Encoder};
+use crate::{
+    Body, Failure,
+    front::{self, Algorithm},
+};
+
+/// Compresses the answers of `inner`.
+#[derive(Clone, Debug)]
+pub struct Compression<S> {
+    inner: S,
+    wanted: Arc<front::Compression>,
+}
+
+impl<S> Compression<S> {
+    /// In front of `inner`.
+    #[must_use]
+    pub fn new(wanted: front::Compression, inner: S) -> Self {
+        Self { inner, wanted: Arc::new(wanted) }
+    }
+}
+
+impl<S> Service<Request<Body>> for Compression<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Failure>,
+{
+    type Response = Response<Body>;
+    type Error = Failure;
+    type Future = Compressing<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Compressing<S::Future> {
+        let asked = Asked::of(&request, &self.wanted);
+        Compressing { inner: self.inner.call(request), asked, wanted: Arc::clone(&self.wanted) }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// An answer to come.
+    pub struct Compressing<F> {
+        #[pin]
+        inner: F,
+        asked: Asked,
+        wanted: Arc<front::Compression>,
+    }
+}
+
+impl<F: Future<Output = Result<Response<Body>, Failure>>> Future for Compressing<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.inner.poll(cx));
+        Poll::Ready(answer.map(|answer| compressed(answer, this.asked, this.wanted)))
+    }
+}
+
+/// What has to be known of the request when its answer comes.
+struct Asked {
+    algorithm: Option<Algorithm>,
+    is_head: bool,
+    /// An answer to it is no representation of anything.
+    is_connect: bool,
+    if_none_match: Option<HeaderValue>,
+}
+
+impl Asked {
+    fn of(request: &Request<Body>, wanted: &front::Compression) -> Self {
+        let fields = request.headers();
+        Self {
+            algorithm: wanted.choose(fields.get_all(ACCEPT_ENCODING).iter().map(HeaderValue::as_bytes)),
+            is_head: request.method() == Method::HEAD,
+            is_connect: request.method() == Method::CONNECT,
+            if_none_match: fields.get(IF_NONE_MATCH).cloned(),
+        }
+    }
+}
+
+fn compressed(mut answer: Response<Body>, asked: &Asked, wanted: &front::Compression) -> Response<Body> {
+    if answer.status() == StatusCode::NOT_MODIFIED {
+        keep_weak(answer.headers_mut(), asked);
+        return answer;
+    }
+    if !is_eligible(&answer, asked, wanted) {
+        return answer;
+    }
+    // Also where this client gets it as it is: the next may not, and caches must not confuse them.
+    vary(answer.headers_mut());
+    let Some(algorithm) = asked.algorithm else { return answer };
+    let fields = answer.headers_mut();
+    fields.insert(CONTENT_ENCODING, HeaderValue::from_static(algorithm.as_str()));
+    fields.remove(CONTENT_LENGTH);
+    // Places in what is sent are not those in what the application has.
+    fields.remove(ACCEPT_RANGES);
+    if let Some(weak) = fields.get(ETAG).and_then(weakened) {
+        fields.insert(ETAG, weak);
+    }
+    if asked.is_head {
+        return answer;
+    }
+    let encoder = Encoder::new(algorithm, wanted.level);
+    answer.map(|body| Body::new(Coded::new(body, encoder, Into::into)))
+}
+
+/// Whether an answer would be compressed for a client that can read it.
+fn is_eligible(answer: &Response<Body>, asked: &Asked, wanted: &front::Compression) -> bool {
+    let (status, fields) = (answer.status(), answer.headers());
+    let has_no_whole =
+        status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::PARTIAL_CONTENT].contains(&status);
+    if has_no_whole
+        || (asked.is_connect && status.is_success())
+        || is_large_enough(answer, asked, wanted) != Some(true)
+    {
+        return false;
+    }
+    let content_type = fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.is_some_and(|content_type| wanted.concerns(content_type))
+        && !BOUND.iter().any(|name| fields.contains_key(name))
+        && !fields.get_all(CACHE_CONTROL).iter().any(|value| names(value, b"no-transform"))
+}
+
+/// `None` for an answer without a body.
+fn is_large_enough(answer: &Response<Body>, asked: &Asked, wanted: &front::Compression) -> Option<bool> {
+    let declared = || answer.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+    let size: Option<u64> = match asked.is_head {
+        true => declared(),
+        false => answer.body().size_hint().exact().or_else(declared),
+    };
+    match size {
+        Some(0) => None,
+        Some(size) => Some(size >= wanted.min_size),
+        // A stream, which may become any size.
+        None => Some(true),
+    }
+}
+
+/// An answer says that nothing has changed since the client got what it has. If that was compressed, so that its tag was
+/// weak, its tag is so now.
+fn keep_weak(fields: &mut HeaderMap, asked: &Asked) {
+    let Some(weak) = fields.get(ETAG).and_then(weakened) else { return };
+    if asked.if_none_match.as_ref().is_some_and(|tags| names(tags, weak.as_bytes())) {
+        fields.insert(ETAG, weak);
+        vary(fields);
+    }
+}
+
+/// A strong tag as a weak one: what is sent means the same, and is not the same bytes.
+fn weakened(tag: &HeaderValue) -> Option<HeaderValue> {
+    if !tag.as_bytes().starts_with(b"\"") {
+        return None;
+    }
+    HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat()).ok()
+}
+
+fn vary(fields: &mut HeaderMap) {
+    let has = fields
+        .get_all(VARY)
+        .iter()
+        .any(|value| names(value, b"*") || names(value, ACCEPT_ENCODING.as_str().as_bytes()));
+    if !has {
+        fields.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+}
+
+/// Whether the list `value` has `name` in it.
+fn names(value: &HeaderValue, name: &[u8]) -> bool {
+    value.as_bytes().split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(name))
+}
+
+/// What is compressed already, or says something of the very bytes that are sent.
+static BOUND: [HeaderName; 4] = [
+    CONTENT_ENCODING,
+    CONTENT_RANGE,
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("content-md5"),
+];
+
+#[cfg(test)]
+mod tests;
