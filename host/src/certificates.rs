@@ -14,7 +14,7 @@ use std::{
 
 use cohost::{
     config::{Certificate, ClientCertificates, Config},
-    listener::tls::{Authorities, Clients, Identity, Pem, Source},
+    listener::tls::{Authorities, Clients, Identity, Objection, Pem, Source},
 };
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +143,21 @@ impl Certificates {
         found.collect()
     }
 
+    /// Says again what clients will not like about what is presented at this time.
+    pub(crate) fn remind(&self, config: &Config, now: SystemTime) {
+        for (path, objection) in self.objections(config, now) {
+            tracing::warn!(certificate = %path.display(), "the certificate {objection}");
+        }
+    }
+
+    fn objections<'a>(&self, config: &'a Config, now: SystemTime) -> Vec<(&'a Path, Objection)> {
+        let objection = |(_, certificate): (&'a str, &'a Certificate)| {
+            let identity = Identity::new(self.find(certificate)?, source(certificate)).ok()?;
+            Some((certificate.certificate.as_path(), identity.objection(now)?))
+        };
+        sites(config).filter_map(objection).collect()
+    }
+
     fn find(&self, certificate: &Certificate) -> Option<&Pem> {
         self.held.iter().find(|held| held.is_of(certificate)).map(|held| &held.pem)
     }
@@ -228,5 +243,63 @@ fn tell(certificate: &Certificate, identity: &Identity) {
     tracing::info!(certificate = %path, names, "certificate taken up");
     if let Some(objection) = identity.objection(SystemTime::now()) {
         tracing::warn!(certificate = %path, names, "the certificate {objection}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SITE: &str = "[[site]]\nname = 'a'\nbindings = ['https://a.example']\n\
+        tls = { certificate = 'cert.pem', key = 'key.pem' }\n[[site.application]]\nlibrary = 'x'\n";
+
+    /// A folder with a certificate, and a configuration that names it.
+    fn folder() -> (tempfile::TempDir, Config) {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+        std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
+        std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        let config = cohost::config::parse(SITE, &folder.path().join("cohost.toml"), &|_| None).unwrap();
+        (folder, config)
+    }
+
+    #[test]
+    fn what_could_be_used_stays_until_something_else_can() {
+        let (folder, config) = folder();
+        let mut certificates = Certificates::default();
+        assert_eq!(certificates.look(&config, |_| true), []);
+        let good = certificates.clone();
+        std::fs::write(folder.path().join("key.pem"), "").unwrap();
+        // Nobody has seen it change.
+        assert_eq!(certificates.look(&config, |_| false), []);
+        let unusable = certificates.look(&config, |path| path.ends_with("key.pem"));
+        assert_eq!(unusable[0].before, Before::Usable);
+        assert_eq!(certificates, good);
+        let mut none = Certificates::default();
+        assert_eq!(none.look(&config, |_| false)[0].before, Before::None);
+        assert_eq!(none, Certificates::default());
+    }
+
+    #[test]
+    fn they_are_handed_over_as_they_are_and_keys_are_not_shown() {
+        let (folder, config) = folder();
+        let mut certificates = Certificates::default();
+        certificates.look(&config, |_| true);
+        let text = serde_json::to_string(&certificates).unwrap();
+        assert_eq!(serde_json::from_str::<Certificates>(&text).unwrap(), certificates);
+        let key = std::fs::read_to_string(folder.path().join("key.pem")).unwrap();
+        let part = key.lines().nth(1).unwrap();
+        assert!(text.contains(part) && !format!("{certificates:?}").contains(part));
+    }
+
+    #[test]
+    fn a_certificate_whose_time_is_over_is_told_again() {
+        let (_folder, config) = folder();
+        let mut certificates = Certificates::default();
+        certificates.look(&config, |_| true);
+        assert_eq!(certificates.objections(&config, SystemTime::now()), []);
+        let later = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(300_000_000_000);
+        let told = certificates.objections(&config, later);
+        assert_eq!(told[0].1, Objection::Expired);
     }
 }

@@ -44,6 +44,12 @@ impl Supervisor {
     /// Lets the secrets grow old, so that nobody finds an earlier one here. Workers do the same by themselves.
     pub(super) fn age_tickets(&mut self) {
         let now = SystemTime::now();
+        if let Some((edition, config)) = self.editions.get(&self.plan.edition())
+            && edition.tickets.left(now).is_zero()
+        {
+            // As good a time as any: it comes every few hours.
+            edition.certificates.remind(config, now);
+        }
         self.editions.values_mut().for_each(|(edition, _)| edition.tickets.grow(now));
     }
 

@@ -69,6 +69,12 @@ pub(super) enum Fit {
 }
 
 impl Pem {
+    /// What somebody has who needs no files.
+    #[must_use]
+    pub fn new(certificate: String, key: String) -> Self {
+        Self { certificate, key, ocsp: None }
+    }
+
     /// Reads the files of a certificate.
     ///
     /// # Errors

@@ -109,6 +109,8 @@ impl Terms {
         };
         let identities = if let Clients::Nobody = clients { Vec::new() } else { identities };
         let mut config = builder.with_cert_resolver(Arc::new(names::Presented::new(identities)));
+        // Ours, in which the stronger ones come first.
+        config.ignore_client_order = true;
         config.alpn_protocols = [HTTP2, HTTP1].map(<[u8]>::to_vec).to_vec();
         // A session that was begun on other terms is not gone on with.
         let terms = format!("{site} {min_version:?} {asked:?}");

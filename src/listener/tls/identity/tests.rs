@@ -2,6 +2,8 @@
 
 use std::{fs, path::PathBuf};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use proptest::prelude::*;
 use rcgen::{CertificateParams, KeyPair};
 
 use super::*;
@@ -110,4 +112,29 @@ fn a_key_is_not_shown() {
     let (certificate, key) = (folder.path("cert.pem"), folder.path("key.pem"));
     let pem = Pem::read(Source { certificate: &certificate, key: &key, ocsp: None }).unwrap();
     assert_eq!(format!("{pem:?}"), "Pem { .. }");
+}
+
+proptest! {
+    #[test]
+    fn whatever_stands_there_is_understood_or_refused(
+        (at, byte) in (any::<prop::sample::Index>(), any::<u8>()),
+        garbage in "[ -~\n]{0,200}",
+    ) {
+        let path = Path::new("x.pem");
+        let source = Source { certificate: path, key: path, ocsp: None };
+        let (certificate, key) = made(&["a.example"]);
+        // One byte of a certificate that is another one.
+        let der: CertificateDer<'_> = rustls::pki_types::pem::PemObject::from_pem_slice(certificate.as_bytes()).unwrap();
+        let mut der = der.to_vec();
+        let at = at.index(der.len());
+        der[at] = byte;
+        let damaged =
+            format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", BASE64_STANDARD.encode(der));
+        for text in [damaged, garbage.clone(), format!("-----BEGIN CERTIFICATE-----\n{garbage}")] {
+            if let Ok(identity) = Identity::new(&Pem::new(text, key.serialize_pem()), source) {
+                let _ = (identity.objection(SystemTime::now()), identity.is_for("a.example"));
+            }
+        }
+        prop_assert!(Identity::new(&Pem::new(certificate, garbage), source).is_err());
+    }
 }
