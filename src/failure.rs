@@ -118,6 +118,10 @@ codes! {
     CertificateRequired = "certificate_required", FORBIDDEN, Client, "A client certificate is required.";
     /// The client's address is not among those that may come in.
     AddressDenied = "address_denied", FORBIDDEN, Client, "Access from this address is not allowed.";
+    /// Those who are counted with this client have made too many requests of late.
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS, Client, "Too many requests.";
+    /// Those who are counted with this client make too many requests at a time.
+    TooManyAtOnce = "too_many_at_once", TOO_MANY_REQUESTS, Client, "Too many requests at a time.";
     /// The method is not among those that are let through.
     FilterVerb = "filter_verb", NOT_FOUND, Client, "This request is not let through.";
     /// What the path ends in is not let through.
@@ -216,7 +220,7 @@ impl Code {
     /// Whether the answer carries `Retry-After`.
     #[must_use]
     pub fn may_retry(self) -> bool {
-        self.status() == StatusCode::SERVICE_UNAVAILABLE
+        matches!(self.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
     }
 }
 

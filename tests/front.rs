@@ -1,5 +1,8 @@
 //! What stands in front of applications: behaviours 50 to 59, under both models.
 
+// What pages of other origins may.
+mod cors;
+
 // The examples of configurations.
 mod examples;
 // Answers that are compressed, and requests that are unpacked.
@@ -17,6 +20,9 @@ mod filter;
 
 // Which clients may come in.
 mod ip;
+
+// How many requests clients may make.
+mod limit;
 
 // For whom a proxy speaks, and who is believed.
 mod proxies;

@@ -14,7 +14,7 @@ use cohost::{
         tls::{Secured, Terms},
     },
     options::ProcessListen,
-    pipeline::{Files, around},
+    pipeline::{Files, Kept, around},
     router::{Authority, Binding, Paths, Router, Site, Unknown},
     server::{Limits, Options, Pace},
     stage::Stage,
@@ -43,6 +43,8 @@ pub(crate) struct Hosting {
     /// How each site speaks TLS, in the same order.
     terms: Vec<Option<Arc<Terms>>>,
     instances: Instances,
+    /// What is counted in front of them.
+    kept: Kept,
 }
 
 /// What became of the things to listen on.
@@ -123,7 +125,8 @@ impl Hosting {
             .collect::<Result<_, cohost::application::BuildError>>()
             .map_err(|error| Exit::Configuration.because(error.to_string()))?;
         let terms = tls::terms(&config, edition);
-        Ok(Self { config, members, terms, instances: instances.clone() })
+        let kept = old.map(|old| old.kept.clone()).unwrap_or_default();
+        Ok(Self { config, members, terms, instances: instances.clone(), kept })
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -224,7 +227,7 @@ impl Hosting {
         let site = |(number, (site, members)): (usize, (&config::Site, &Vec<Member>))| Site {
             name: Arc::clone(&site.name),
             bindings: site.bindings.iter().map(|binding| routed(binding, addresses)).collect(),
-            applications: mounted(site, members),
+            applications: mounted(site, members, &self.kept),
             front: self.fronted(number, site, members),
         };
         self.config.sites.iter().zip(&self.members).enumerate().map(site).collect()
@@ -236,8 +239,9 @@ impl Hosting {
     fn fronted(&self, number: usize, site: &config::Site, members: &[Member]) -> Option<Stage> {
         let mut front = site.front.clone();
         front.clients = tls::needed(&self.config, &self.terms, number);
-        let paths = || Stage::new(Paths::new(mounted(site, members)));
-        (!front.is_empty()).then(|| around(&front, paths()))
+        let paths = || Stage::new(Paths::new(mounted(site, members, &self.kept)));
+        let place = format!("site {}", site.name);
+        (!front.is_empty()).then(|| around(&front, &place, &self.kept, paths()))
     }
 }
 
@@ -371,12 +375,15 @@ fn application(
 }
 
 /// The applications of a site, each behind what it wants itself.
-fn mounted(site: &config::Site, members: &[Member]) -> Vec<(Arc<str>, Mounted)> {
+fn mounted(site: &config::Site, members: &[Member], kept: &Kept) -> Vec<(Arc<str>, Mounted)> {
     let mounted = site.applications.iter().zip(members).map(|(written, member)| {
         let (base, mounted) = member.mounted();
         match written.front.is_empty() {
             true => (base, mounted),
-            false => (base, Mounted::Stage(around(&written.front, Stage::new(mounted)))),
+            false => {
+                let place = format!("application {}", written.name);
+                (base, Mounted::Stage(around(&written.front, &place, kept, Stage::new(mounted))))
+            }
         }
     });
     mounted.collect()

@@ -19,6 +19,8 @@ pub(super) const ALL: &[&Keys] = &[
     &HEADERS,
     &HTTPS,
     &IP,
+    &LIMIT,
+    &CORS,
     &FILTER,
     &COMPRESSION,
     &STATIC,
@@ -84,6 +86,8 @@ pub(super) const SITE: Keys = Keys {
         "headers",
         "https",
         "ip",
+        "limit",
+        "cors",
         "filter",
         "compression",
         "static",
@@ -142,6 +146,8 @@ pub(super) const APPLICATION: Keys = Keys {
         "headers",
         "https",
         "ip",
+        "limit",
+        "cors",
         "filter",
         "compression",
     ],
@@ -164,6 +170,12 @@ pub(super) const HEADERS: Keys = Keys { header: "headers", names: &["remove", "s
 
 pub(super) const HTTPS: Keys =
     Keys { header: "https", names: &["redirect", "status", "port", "hsts", "include_subdomains", "preload"] };
+
+pub(super) const LIMIT: Keys =
+    Keys { header: "limit", names: &["key", "rate", "burst", "concurrent", "log_only"] };
+
+pub(super) const CORS: Keys =
+    Keys { header: "cors", names: &["origins", "methods", "headers", "expose", "credentials", "max_age"] };
 
 pub(super) const FILTER: Keys = Keys {
     header: "filter",

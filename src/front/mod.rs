@@ -5,20 +5,24 @@
 
 mod clients;
 mod compression;
+mod cors;
 mod files;
 mod filter;
 mod headers;
 pub mod https;
 mod ip;
+mod limit;
 mod spelling;
 
 pub use clients::Clients;
 pub use compression::{Algorithm, Compression, Level, MediaTypes, NoMediaTypes};
+pub use cors::{Cors, Shared};
 pub use files::{Files, Order, Pattern};
 pub use filter::{Filter, Listed};
 pub use headers::{CAREFUL, Headers};
 pub use https::{CanonicalHost, Hsts, Https, ToHttps};
 pub use ip::Ip;
+pub use limit::{Key, Limit, Rate};
 pub use spelling::Folded;
 
 /// What is wanted. Everything is off to begin with, and what is off is not there: it costs nothing.
@@ -40,6 +44,10 @@ pub struct Front {
     pub canonical_host: Option<CanonicalHost>,
     /// What their connections were made on.
     pub clients: Option<Clients>,
+    /// How many requests those who are counted together may make.
+    pub limits: Vec<Limit>,
+    /// What pages of other origins may.
+    pub cors: Option<Cors>,
     /// Which requests are let through, by what is written in them.
     pub filter: Option<Filter>,
     /// Files that are sent as they are.

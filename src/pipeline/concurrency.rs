@@ -158,19 +158,19 @@ impl<F: Future<Output = Result<Response<Body>, Failure>>> Future for Admitting<F
 }
 
 /// An answer that counts until it is complete.
-fn held(answer: Response<Body>, permit: OwnedSemaphorePermit) -> Response<Body> {
+pub(super) fn held<P: Send + Unpin + 'static>(answer: Response<Body>, permit: P) -> Response<Body> {
     if answer.body().is_end_stream() {
         return answer;
     }
     answer.map(|body| Body::new(Held { body, permit: Some(permit) }))
 }
 
-struct Held {
+struct Held<P> {
     body: Body,
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<P>,
 }
 
-impl http_body::Body for Held {
+impl<P: Unpin> http_body::Body for Held<P> {
     type Data = Bytes;
     type Error = BodyError;
 

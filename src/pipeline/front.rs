@@ -3,16 +3,19 @@
 use super::{
     check::{Check, Checked},
     compression::Compression,
+    cors::CrossOrigin,
     decompression::Decompression,
     files::Files,
     headers::{Amend, Amended},
     https::Secure,
+    limit::{Kept, Limited},
 };
 use crate::{front::Front, stage::Stage};
 
-/// What `front` wants around `inner`; `inner` itself, if it wants nothing.
+/// What `front` wants around `inner`; `inner` itself, if it wants nothing. What it counts is `kept` under the name of
+/// `place`, which no other front has.
 #[must_use]
-pub fn around(front: &Front, inner: Stage) -> Stage {
+pub fn around(front: &Front, place: &str, kept: &Kept, inner: Stage) -> Stage {
     // From the inside out.
     let mut stage = inner;
     // Innermost: all that holds for what is behind holds for files as well.
@@ -22,6 +25,18 @@ pub fn around(front: &Front, inner: Stage) -> Stage {
     // Files have no use for bodies; what is behind counts what comes out.
     if front.compression.as_ref().is_some_and(|compression| compression.decompress) {
         stage = Stage::new(Decompression::new(stage));
+    }
+    // Before all that takes a path for what it says.
+    if let Some(filter) = &front.filter {
+        stage = Stage::new(Checked::new(vec![Box::new(filter.clone())], stage));
+    }
+    // Before what refuses requests that a browser asks with: it would not ask further.
+    if let Some(cors) = &front.cors {
+        stage = Stage::new(CrossOrigin::new(cors, stage));
+    }
+    // Before all that takes work, and behind who may not come in or goes elsewhere: that is not counted.
+    if !front.limits.is_empty() {
+        stage = Stage::new(Limited::new(&front.limits, place, kept, stage));
     }
     let checks = checks(front);
     if !checks.is_empty() {
@@ -56,10 +71,6 @@ fn checks(front: &Front) -> Vec<Box<dyn Check>> {
     // After the way to TLS, which is for everybody; before anything that shows what the site has.
     if let Some(clients) = &front.clients {
         checks.push(Box::new(*clients));
-    }
-    // Before all that takes a path for what it says.
-    if let Some(filter) = &front.filter {
-        checks.push(Box::new(filter.clone()));
     }
     checks
 }

@@ -13,6 +13,10 @@ mod coding;
 #[cfg(feature = "front")]
 mod compression;
 mod concurrency;
+#[cfg(feature = "front")]
+mod cors;
+#[cfg(feature = "front")]
+mod counters;
 mod deadline;
 #[cfg(feature = "front")]
 mod decompression;
@@ -28,6 +32,8 @@ mod headers;
 mod https;
 #[cfg(feature = "front")]
 mod ip;
+#[cfg(feature = "front")]
+mod limit;
 
 pub use body_limit::{BodyLimit, Limiting};
 #[cfg(feature = "front")]
@@ -40,3 +46,5 @@ pub use decompression::{Decompression, Unpacking};
 pub use files::Files;
 #[cfg(feature = "front")]
 pub use front::around;
+#[cfg(feature = "front")]
+pub use limit::Kept;

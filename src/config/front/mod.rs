@@ -1,11 +1,13 @@
 //! What a site or an application wants of the pipeline: tables that may stand in both, one kind a file.
 
 mod compression;
+mod cors;
 mod files;
 mod filter;
 mod headers;
 mod https;
 mod ip;
+mod limit;
 
 use super::{keys::Keys, values::boolean, written::Section};
 use crate::front::{Enforcement, Front};
@@ -17,6 +19,8 @@ pub(super) fn read(section: &Section<'_>) -> Front {
         compression: compression::read(section),
         ip: ip::read(section),
         https: https::read(section),
+        limits: limit::read(section),
+        cors: cors::read(section),
         filter: filter::read(section),
         files: files::read(section),
         ..Front::default()

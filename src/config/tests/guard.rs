@@ -1,7 +1,7 @@
 //! Faults and meaning of what stands between clients and an application.
 
 use super::{faults::in_application, parse};
-use crate::front::{Enforcement, Filter, Front};
+use crate::front::{Cors, Enforcement, Filter, Front, Key, Limit, Shared};
 
 /// What an application wants that has `written`.
 fn front(written: &str) -> Front {
@@ -53,6 +53,87 @@ fn what_no_filter_could_find_is_refused() {
         (
             "filter = { max_field = { 'a b' = 1 } }",
             "6:26: site.shop.application./.filter.max_field.a b: not the name of a field: \"a b\"",
+        ),
+    ] {
+        let told = in_application(written);
+        assert!(told.starts_with(refused), "{told}");
+    }
+}
+
+#[test]
+fn a_limit_counts_requests_or_those_at_a_time() {
+    let limits = front(
+        "limit = [{ rate = '10/1m' }, { key = 'header:X-Key', rate = '5/s', burst = 9, concurrent = 2 }]",
+    )
+    .limits;
+    let [first, second] = &limits[..] else { panic!("{limits:?}") };
+    let told = |limit: &Limit| {
+        let rate = limit.rate.unwrap();
+        (
+            rate.requests.get(),
+            rate.per.as_secs(),
+            rate.burst.get(),
+            limit.concurrent.map(std::num::NonZeroUsize::get),
+        )
+    };
+    assert_eq!((&first.key, told(first)), (&Key::Client, (10, 60, 10, None)));
+    assert_eq!((&second.key, told(second)), (&Key::Field("x-key".parse().unwrap()), (5, 1, 9, Some(2))));
+    for (written, refused) in [
+        (
+            "limit = [{ key = 'client' }]",
+            "6:10: site.shop.application./.limit[1].rate: is missing; say how many",
+        ),
+        (
+            "limit = { rate = '1/s' }",
+            "6:9: site.shop.application./.limit: must be written [[site.application.limit]]",
+        ),
+        ("limit = [{ rate = '1' }]", "6:19: site.shop.application./.limit[1].rate: not a rate, as \"100/s\""),
+        (
+            "limit = [{ concurrent = 1, burst = 2 }]",
+            "6:36: site.shop.application./.limit[1].burst: has no effect",
+        ),
+        (
+            "limit = [{ concurrent = 1, key = 'cookie' }]",
+            "6:34: site.shop.application./.limit[1].key: must be \"client\"",
+        ),
+    ] {
+        let told = in_application(written);
+        assert!(told.starts_with(refused), "{told}");
+    }
+}
+
+#[test]
+fn pages_of_other_origins_may_what_is_listed() {
+    let cors =
+        front("cors = { origins = ['https://A.example'], methods = 'any', max_age = '1m' }").cors.unwrap();
+    let expected = Cors {
+        origins: Shared::With(vec![http::HeaderValue::from_static("https://a.example")]),
+        methods: Shared::WithAny,
+        headers: Shared::With(vec![]),
+        expose: Shared::With(vec![]),
+        credentials: false,
+        max_age: Some(std::time::Duration::from_secs(60)),
+    };
+    assert_eq!(cors, expected);
+    for (written, refused) in [
+        ("cors = { methods = ['GET'] }", "6:8: site.shop.application./.cors.origins: is missing"),
+        (
+            "cors = { origins = 'any', credentials = true }",
+            "6:41: site.shop.application./.cors.credentials: would be for anybody, since origins is \"any\"; list those that may",
+        ),
+        (
+            "cors = { origins = ['https://a/'] }",
+            "6:21: site.shop.application./.cors.origins: not an origin, as \"https://shop.example\" is: \"https://a/\"; did you \
+             mean \"https://a\"?",
+        ),
+        (
+            "cors = { origins = ['*'] }",
+            "6:21: site.shop.application./.cors.origins: must be written origins = \"any\"",
+        ),
+        ("cors = { origins = ['a.example'] }", "6:21: site.shop.application./.cors.origins: not an origin"),
+        (
+            "cors = { origins = 'all' }",
+            "6:20: site.shop.application./.cors.origins: must be \"any\" or a list",
         ),
     ] {
         let told = in_application(written);

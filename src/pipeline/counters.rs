@@ -1,0 +1,226 @@
+//! How many requests each key has made of late, and how many are running.
+//!
+//! Never: holds more keys than it has room for, or knows what the time is.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, Hash, RandomState},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::front::Limit;
+
+/// Counts of keys. A key is known by its hash alone, so that it takes the same room however long it is; who chooses keys
+/// does not know how they are hashed.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    hashes: RandomState,
+    /// Apart, so that threads seldom wait for each other.
+    parts: [Mutex<Part>; PARTS],
+}
+
+const PARTS: usize = 16;
+
+/// Keys that there is room for in a part; more only as long as all have requests that run.
+const ROOM: usize = 4096;
+
+/// Among how many keys one is looked for that may be forgotten.
+const SAMPLE: usize = 16;
+
+#[derive(Debug, Default)]
+struct Part {
+    counts: HashMap<u64, Count>,
+    /// With so many keys, those that are idle are forgotten.
+    sweep_at: usize,
+}
+
+/// One key's.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    /// When its bucket is full again.
+    full_at: Duration,
+    running: usize,
+}
+
+/// Why a request is too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TooMuch {
+    /// It comes too early by so much.
+    Early(Duration),
+    /// Too many run.
+    AtOnce,
+}
+
+/// A request that runs. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Running {
+    counters: Arc<Counters>,
+    hash: u64,
+}
+
+impl Counters {
+    /// Counts a request of `key`, unless `limit` is reached. `now` is the time since any moment, but always the same.
+    pub(super) fn count(
+        self: &Arc<Self>,
+        limit: &Limit,
+        key: &impl Hash,
+        now: Duration,
+    ) -> Result<Option<Running>, TooMuch> {
+        let hash = self.hashes.hash_one(key);
+        self.with(hash, |part| part.of(hash, now).add(limit, now))?;
+        Ok(limit.concurrent.map(|_| Running { counters: Arc::clone(self), hash }))
+    }
+
+    fn with<T>(&self, hash: u64, act: impl FnOnce(&mut Part) -> T) -> T {
+        let part = &self.parts[usize::try_from(hash >> 60).unwrap_or_default()];
+        act(&mut part.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.counters.with(self.hash, |part| {
+            if let Some(count) = part.counts.get_mut(&self.hash) {
+                count.running = count.running.saturating_sub(1);
+            }
+        });
+    }
+}
+
+impl Part {
+    fn of(&mut self, hash: u64, now: Duration) -> &mut Count {
+        if !self.counts.contains_key(&hash) {
+            self.make_room(now);
+        }
+        self.counts.entry(hash).or_default()
+    }
+
+    fn make_room(&mut self, now: Duration) {
+        if self.counts.len() >= self.sweep_at.max(SAMPLE) {
+            self.counts.retain(|_, count| count.running > 0 || count.full_at > now);
+            // So that a sweep costs each new key the same, however many there are.
+            self.sweep_at = self.counts.len() * 2;
+        }
+        if self.counts.len() < ROOM {
+            return;
+        }
+        // All are busy: the one of a few that has least to lose starts anew. One that has requests running is never forgotten.
+        let idle = self.counts.iter().filter(|(_, count)| count.running == 0);
+        let least = idle.take(SAMPLE).min_by_key(|(_, count)| count.full_at).map(|(hash, _)| *hash);
+        if let Some(least) = least {
+            self.counts.remove(&least);
+        }
+    }
+}
+
+impl Count {
+    fn add(&mut self, limit: &Limit, now: Duration) -> Result<(), TooMuch> {
+        if limit.concurrent.is_some_and(|most| self.running >= most.get()) {
+            return Err(TooMuch::AtOnce);
+        }
+        if let Some(rate) = limit.rate {
+            let full_at = self.full_at.max(now).saturating_add(rate.interval());
+            let early = (full_at - now).saturating_sub(rate.interval().saturating_mul(rate.burst.get()));
+            if !early.is_zero() {
+                return Err(TooMuch::Early(early));
+            }
+            self.full_at = full_at;
+        }
+        self.running += usize::from(limit.concurrent.is_some());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::front::{Enforcement, Key, Rate};
+
+    fn limit(rate: Option<(u32, u64, u32)>, concurrent: usize) -> Limit {
+        let rate = rate.map(|(requests, seconds, burst)| Rate {
+            requests: requests.try_into().unwrap(),
+            per: Duration::from_secs(seconds),
+            burst: burst.try_into().unwrap(),
+        });
+        Limit {
+            key: Key::Client,
+            rate,
+            concurrent: concurrent.try_into().ok(),
+            enforcement: Enforcement::Refuse,
+        }
+    }
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn a_burst_goes_at_once_and_then_it_takes_its_time() {
+        let (counters, limit) = (Arc::new(Counters::default()), limit(Some((2, 1, 3)), 0));
+        let count =
+            |key: &str, now| counters.count(&limit, &key, seconds(now)).map(|running| running.is_some());
+        assert!((0..3).all(|_| count("a", 10.0) == Ok(false)));
+        assert_eq!(count("a", 10.0), Err(TooMuch::Early(seconds(0.5))));
+        assert_eq!(count("b", 10.0), Ok(false));
+        assert_eq!(count("a", 10.4), Err(TooMuch::Early(seconds(0.1))));
+        assert_eq!(count("a", 10.5), Ok(false));
+        assert_eq!(count("a", 10.5), Err(TooMuch::Early(seconds(0.5))));
+        assert!((0..3).all(|_| count("a", 99.0) == Ok(false)) && count("a", 99.0).is_err());
+    }
+
+    #[test]
+    fn what_has_ended_makes_room() {
+        let (counters, limit) = (Arc::new(Counters::default()), limit(None, 2));
+        let count = || counters.count(&limit, &"a", Duration::ZERO);
+        let first = count().unwrap();
+        let second = count().unwrap();
+        assert_eq!(count().unwrap_err(), TooMuch::AtOnce);
+        drop(first);
+        let third = count().unwrap();
+        assert!(count().is_err());
+        drop((second, third));
+        assert!(count().is_ok());
+    }
+
+    #[test]
+    fn keys_are_forgotten_when_they_are_idle_or_too_many() {
+        let (counters, limit) = (Arc::new(Counters::default()), limit(Some((1, 3600, 1)), 1));
+        let known = || -> usize { counters.parts.iter().map(|part| part.lock().unwrap().counts.len()).sum() };
+        let running = counters.count(&limit, &"runs", Duration::ZERO).unwrap();
+        for key in 0..3 * PARTS * ROOM {
+            assert!(counters.count(&limit, &key, Duration::ZERO).is_ok());
+        }
+        assert!(known() <= PARTS * ROOM, "{}", known());
+        assert_eq!(counters.count(&limit, &"runs", Duration::ZERO).unwrap_err(), TooMuch::AtOnce);
+        drop(running);
+        // Sixteen parts, in each of which a few wait for the next sweep.
+        for key in 0..PARTS * SAMPLE * 8 {
+            assert!(counters.count(&limit, &("late", key), seconds(4000.0)).is_ok());
+        }
+        assert!(known() <= PARTS * ROOM);
+    }
+
+    proptest! {
+        #[test]
+        fn no_more_pass_than_the_burst_and_what_time_gives(
+            waits in proptest::collection::vec(0..2000_u64, 1..200),
+            requests in 1..50_u32,
+            per in 1..20_u64,
+            burst in 1..20_u32,
+        ) {
+            let (counters, limit) = (Arc::new(Counters::default()), limit(Some((requests, per, burst)), 0));
+            let mut now = Duration::ZERO;
+            let mut passed = 0_u32;
+            for wait in waits {
+                now += Duration::from_millis(wait);
+                passed += u32::from(counters.count(&limit, &0, now).is_ok());
+                let given = f64::from(requests) * now.as_secs_f64() / per as f64;
+                prop_assert!(f64::from(passed) <= f64::from(burst) + given + 1e-3, "{} at {:?}", passed, now);
+            }
+            prop_assert!(passed >= 1);
+        }
+    }
+}

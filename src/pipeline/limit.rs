@@ -1,0 +1,196 @@
+//! Those who are counted together make no more requests, and no more at a time, than they may.
+//!
+//! Nobody waits: who comes too early is told when to come again, 429. A request runs until its answer is complete, or
+//! until it is cancelled; an upgraded connection, until the upgrade.
+//!
+//! A token bucket of our own, and not a crate's: the time and those that run are counted under one key, which has to be
+//! forgotten as one.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use http::{Request, Response, header};
+use tower_service::Service;
+
+use super::{
+    check::refuse,
+    concurrency::held,
+    counters::{Counters, Running, TooMuch},
+};
+use crate::{
+    Body, Failure,
+    facts::{End, Facts},
+    failure::Code,
+    front::{Key, Limit},
+    stage::{Answering, Stage},
+};
+
+/// What is remembered from one configuration to the next, where both want the same in the same place. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Kept(Arc<Mutex<Vec<Entry>>>);
+
+#[derive(Debug)]
+struct Entry {
+    place: Box<str>,
+    limit: Limit,
+    // Gone with the last stage that counts here.
+    counters: Weak<Counters>,
+}
+
+impl Kept {
+    /// The counts for `limit` at `place`: those that were, if it was there before.
+    fn counters(&self, place: &str, limit: &Limit) -> Arc<Counters> {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|entry| entry.counters.strong_count() > 0);
+        let same = entries.iter().find(|entry| &*entry.place == place && entry.limit == *limit);
+        if let Some(counters) = same.and_then(|entry| entry.counters.upgrade()) {
+            return counters;
+        }
+        let counters = Arc::new(Counters::default());
+        let entry = Entry { place: place.into(), limit: limit.clone(), counters: Arc::downgrade(&counters) };
+        entries.push(entry);
+        counters
+    }
+}
+
+/// Limits what `inner` gets of each.
+#[derive(Clone, Debug)]
+pub(super) struct Limited {
+    limits: Arc<[(Limit, Arc<Counters>)]>,
+    inner: Stage,
+}
+
+impl Limited {
+    /// By all of `limits`, whose counts are those of `place`.
+    pub(super) fn new(limits: &[Limit], place: &str, kept: &Kept, inner: Stage) -> Self {
+        let mut counted: Vec<(Limit, Arc<Counters>)> = Vec::new();
+        for limit in limits {
+            // The same one twice would count everything twice.
+            if !counted.iter().any(|(other, _)| other == limit) {
+                counted.push((limit.clone(), kept.counters(place, limit)));
+            }
+        }
+        Self { limits: counted.into(), inner }
+    }
+
+    fn count(&self, request: &Request<Body>) -> Result<Vec<Running>, Failure> {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        let now = START.elapsed();
+        let mut running = Vec::new();
+        for (limit, counters) in &*self.limits {
+            match count(limit, counters, request, now) {
+                Ok(counted) => running.extend(counted),
+                Err(too_much) => refuse(failure(limit, too_much), limit.enforcement, request)?,
+            }
+        }
+        Ok(running)
+    }
+}
+
+impl Service<Request<Body>> for Limited {
+    type Response = Response<Body>;
+    type Error = Failure;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Answering {
+        match self.count(&request) {
+            Err(failure) => Box::pin(std::future::ready(Err(failure))),
+            Ok(running) if running.is_empty() => self.inner.call(request),
+            Ok(running) => {
+                let answering = self.inner.call(request);
+                Box::pin(async move { Ok(held(answering.await?, running)) })
+            }
+        }
+    }
+}
+
+fn count(
+    limit: &Limit,
+    counters: &Arc<Counters>,
+    request: &Request<Body>,
+    now: Duration,
+) -> Result<Option<Running>, TooMuch> {
+    match &limit.key {
+        Key::Client => counters.count(limit, &client(request), now),
+        Key::Field(name) => {
+            let value = request.headers().get(name).map(http::HeaderValue::as_bytes);
+            counters.count(limit, &value, now)
+        }
+        Key::Authority => counters.count(limit, &authority(request), now),
+    }
+}
+
+/// The address; `None` for those that have none, on a Unix socket.
+fn client(request: &Request<Body>) -> Option<IpAddr> {
+    match request.extensions().get::<Facts>().map_or(End::Unknown, Facts::client) {
+        End::Ip(address) => Some(network(address.ip())),
+        End::Unix | End::Unknown => None,
+    }
+}
+
+/// What one client has for itself: an address of IPv4, a /64 of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// The host name without its port, in lower case.
+fn authority(request: &Request<Body>) -> String {
+    let field = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority = request.uri().authority().map(http::uri::Authority::as_str).or_else(field);
+    let authority = authority.and_then(|authority| authority.parse::<http::uri::Authority>().ok());
+    let host = authority.as_ref().map_or("", http::uri::Authority::host);
+    host.trim_end_matches('.').to_ascii_lowercase()
+}
+
+fn failure(limit: &Limit, too_much: TooMuch) -> Failure {
+    match (too_much, limit.rate, limit.concurrent) {
+        (TooMuch::Early(by), Some(rate), _) => Failure::new(Code::RateLimited)
+            .detail(format!("{} in {:?}", rate.requests, rate.per))
+            .retry_after(by),
+        (_, _, most) => Failure::new(Code::TooManyAtOnce)
+            .detail(most.map_or_else(String::new, |most| format!("{most} at a time"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_one_address_of_ipv4_and_many_of_ipv6() {
+        let network = |address: &str| network(address.parse().unwrap()).to_string();
+        assert_eq!(network("192.0.2.7"), "192.0.2.7");
+        assert_eq!(network("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::1"));
+        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+    }
+
+    #[test]
+    fn counts_outlive_a_configuration_only_where_the_next_one_wants_the_same() {
+        let limit = |most: usize| Limit {
+            key: Key::Client,
+            rate: None,
+            concurrent: most.try_into().ok(),
+            enforcement: crate::front::Enforcement::Refuse,
+        };
+        let kept = Kept::default();
+        let first = kept.counters("a", &limit(1));
+        assert!(Arc::ptr_eq(&first, &kept.counters("a", &limit(1))));
+        assert!(!Arc::ptr_eq(&first, &kept.counters("b", &limit(1))));
+        assert!(!Arc::ptr_eq(&first, &kept.counters("a", &limit(2))));
+        drop(first);
+        let _other = kept.counters("b", &limit(1));
+        assert_eq!(kept.0.lock().unwrap().len(), 1);
+    }
+}
