@@ -217,7 +217,12 @@ pub(crate) fn changes_in_place(old: &Config, new: &Config) -> bool {
     };
     let log =
         config::Log { output: old.log.output.clone(), outputs: old.log.outputs.clone(), ..new.log.clone() };
-    server == old.server && log == old.log
+    // Who has connected already has said what he was asked for then.
+    let proxied = |config: &Config| -> Vec<_> {
+        let sites = config.sites.iter().filter(|site| site.proxy_protocol);
+        sites.flat_map(|site| &site.bindings).map(|binding| binding.listen.clone()).collect()
+    };
+    server == old.server && log == old.log && proxied(old) == proxied(new)
 }
 
 impl Source {
@@ -249,6 +254,7 @@ pub(crate) fn single(library: &Path, folder: &Path) -> Result<Config, Refused> {
         tls: None,
         applications: vec![application],
         front: Front::default(),
+        proxy_protocol: false,
     };
     let mut config = Config { sites: vec![site], ..Config::default() };
     // Whoever runs a crate or a library by hand is its developer. See `run::apply` for the limit of that.

@@ -10,7 +10,7 @@ use cohost::{
     forwarded::Trust,
     http::ErrorPage,
     listener::{
-        Address, Listener,
+        Address, Listener, Proxied,
         tls::{Secured, Terms},
     },
     options::ProcessListen,
@@ -181,7 +181,18 @@ impl Hosting {
         for (listen, listener) in listens(&self.config).into_iter().zip(&listeners) {
             self.secure(listen, listener.secured());
         }
+        let proxied = |(listen, listener): (&Listen, Listener)| listener.proxied(self.proxied(listen));
+        let listeners: Vec<_> = listens(&self.config).into_iter().zip(listeners).map(proxied).collect();
         listeners.into_iter().fold(server, Server::listener)
+    }
+
+    /// Who connects there.
+    pub(crate) fn proxied(&self, listen: &Listen) -> Proxied {
+        let bound = |site: &&config::Site| site.bindings.iter().any(|binding| binding.listen == *listen);
+        match self.config.sites.iter().find(bound) {
+            Some(site) if site.proxy_protocol => Proxied::Yes,
+            _ => Proxied::No,
+        }
     }
 
     /// Has connections that come in there secured as the sites want that are bound there.
@@ -437,5 +448,6 @@ fn options(config: &Config) -> Options {
         handshake_timeout: server.handshake_timeout,
         shutdown_timeout: server.shutdown_timeout,
         max_connections: server.max_connections.unwrap_or(defaults.max_connections),
+        max_connections_per_client: server.max_connections_per_client,
     }
 }

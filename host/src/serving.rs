@@ -136,10 +136,12 @@ impl Serving {
         if new.len() != sockets.len() {
             return Err(Exit::Failed.because("other sockets came than the configuration names"));
         }
+        let hosting = next;
         let listener = |(listen, socket): (&Listen, OwnedFd)| {
             let bound = Bound::inherited(socket)
                 .map_err(|error| Exit::Failed.because(format!("cannot take over a socket: {error}")))?;
-            Ok((listen.clone(), Listener::new(bound).map_err(|error| sockets::refused(&error))?))
+            let listener = Listener::new(bound).map_err(|error| sockets::refused(&error))?;
+            Ok((listen.clone(), listener.proxied(hosting.proxied(listen))))
         };
         new.into_iter().zip(sockets).map(listener).collect()
     }

@@ -49,6 +49,7 @@ pub(super) const SERVER: Keys = Keys {
     names: &[
         "threads",
         "max_connections",
+        "max_connections_per_client",
         "header_timeout",
         "handshake_timeout",
         "keep_alive_timeout",
@@ -80,6 +81,7 @@ pub(super) const SITE: Keys = Keys {
     names: &[
         "name",
         "bindings",
+        "proxy_protocol",
         "tls",
         "application",
         "canonical_host",

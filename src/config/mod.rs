@@ -106,7 +106,9 @@ pub fn check(
         let top = Section::new(&reading, String::new(), 0..0, tree.get_ref(), &keys::TOP);
         let mut log = server::log(&reading, &top);
         let sites = site::read_all(&reading, &top, &mut log);
-        let mut config = Config { log, server: server::server(&top), sites };
+        let server = server::server(&top);
+        site::refuse_untrusted(&top, &sites, &server);
+        let mut config = Config { log, server, sites };
         private::keep(&mut config, &reading.file());
         config
     });
@@ -181,6 +183,8 @@ pub struct Server {
     pub threads: Option<NonZeroUsize>,
     /// Connections at a time. `None`: as many as the system allows.
     pub max_connections: Option<usize>,
+    /// The same for each client, by its address. `None`: as many as it likes.
+    pub max_connections_per_client: Option<usize>,
     /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
     /// How long a client may take for the handshake of TLS.
@@ -224,6 +228,7 @@ impl Default for Server {
         Self {
             threads: None,
             max_connections: None,
+            max_connections_per_client: None,
             header_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
@@ -272,6 +277,8 @@ pub struct Site {
     pub applications: Vec<Application>,
     /// What its requests pass before they come to any of them.
     pub front: Front,
+    /// Whether only proxies connect to it, which say for whom before anything else.
+    pub proxy_protocol: bool,
 }
 
 /// An application, at a path of a site.

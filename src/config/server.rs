@@ -32,6 +32,11 @@ pub(super) fn server(top: &Section<'_>) -> Server {
         count(MOST_THREADS)(value).map(std::num::NonZeroUsize::new)
     });
     section.set(&mut server.max_connections, "max_connections", count_or_none(u32::MAX.into()));
+    section.set(
+        &mut server.max_connections_per_client,
+        "max_connections_per_client",
+        count_or_none(u32::MAX.into()),
+    );
     section.set(&mut server.header_timeout, "header_timeout", duration);
     section.set(&mut server.handshake_timeout, "handshake_timeout", duration);
     section.set(&mut server.keep_alive_timeout, "keep_alive_timeout", duration);

@@ -8,9 +8,10 @@ use std::{
 use toml::de::DeTable;
 
 use super::{
-    Binding, Listen, Log, Site, Tls, application, binding,
+    Binding, Listen, Log, Server, Site, Tls, application, binding,
     fault::Refusal,
     front, keys, tls,
+    values::boolean,
     written::{Reading, Section, Value},
 };
 use crate::facts::Scheme;
@@ -36,6 +37,18 @@ pub(super) fn read_all<'a>(reading: &'a Reading<'a>, top: &Section<'a>, log: &mu
     sites
 }
 
+/// Refuses sites to which only proxies connect, where no proxy is trusted.
+pub(super) fn refuse_untrusted(top: &Section<'_>, sites: &[Site], server: &Server) {
+    let nobody = server.trusted_proxies.is_empty();
+    if let Some(site) = sites.iter().find(|site| site.proxy_protocol && nobody) {
+        let refusal = Refusal::new(format!(
+            "is missing; site {:?} has proxy_protocol, and only proxies that are named here may connect to it",
+            site.name
+        ));
+        top.refuse("server.trusted_proxies", &top.at, refusal);
+    }
+}
+
 fn read<'a>(
     reading: &'a Reading<'a>,
     number: usize,
@@ -57,7 +70,8 @@ fn read<'a>(
     let front = front::of_site(&section);
     let tls = tls::read(&section);
     secure(&section, &bindings, tls.as_ref());
-    Site { name: name.into(), bindings, tls, applications, front }
+    let proxy_protocol = proxied(&section, &bindings, taken);
+    Site { name: name.into(), bindings, tls, applications, front, proxy_protocol }
 }
 
 /// What a site without a usable name is called in messages.
@@ -109,6 +123,26 @@ fn bindings(section: &Section<'_>, taken: &mut Taken) -> Vec<Binding> {
         }
     }
     bindings
+}
+
+/// Whether only proxies connect to a site; all sites that are bound in one place have to say the same.
+fn proxied(section: &Section<'_>, bindings: &[Binding], taken: &mut Taken) -> bool {
+    let proxied = section.read("proxy_protocol", boolean).unwrap_or_default();
+    let at = section.value("proxy_protocol").map_or_else(|| section.at.clone(), |value| value.at());
+    for binding in bindings.iter().filter(|binding| port(&binding.listen) != Some(0)) {
+        let (other, line) = *taken
+            .proxied
+            .entry(binding.listen.clone())
+            .or_insert_with(|| (proxied, section.reading.line(at.start)));
+        if other != proxied {
+            let refusal = Refusal::new(format!(
+                "{binding} is bound by another site, too (line {line}), which has it otherwise; who connects there \
+                 begins with the PROXY protocol or does not"
+            ));
+            section.refuse("proxy_protocol", &at, refusal);
+        }
+    }
+    proxied
 }
 
 /// Refuses TLS without a certificate, and a certificate without TLS.
@@ -172,6 +206,8 @@ fn applications(
 struct Taken {
     claims: HashMap<Claim, usize>,
     bindings: Vec<(Binding, Range<usize>, String)>,
+    /// Where only proxies connect, and the line that says so first.
+    proxied: HashMap<Listen, (bool, usize)>,
 }
 
 /// What only one may have.

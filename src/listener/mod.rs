@@ -4,6 +4,7 @@
 //! wrong with one connection, or with too many, does not end the listening.
 
 mod bound;
+pub mod preamble;
 mod stream;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -97,7 +98,18 @@ pub struct Listener {
     address: Address,
     #[cfg(feature = "tls")]
     secured: Secured,
+    proxied: Proxied,
     _ours: Ours,
+}
+
+/// Who connects to a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Proxied {
+    /// Clients, or proxies that say so in their requests.
+    #[default]
+    No,
+    /// Proxies that are trusted, which say for whom before anything else ([`preamble`]). Nobody else is served.
+    Yes,
 }
 
 #[derive(Debug)]
@@ -140,6 +152,7 @@ impl Listener {
                 address,
                 #[cfg(feature = "tls")]
                 secured: Secured::default(),
+                proxied: Proxied::No,
                 _ours: ours,
             }),
             Err(source) => Err(ListenError { address, source }),
@@ -158,6 +171,18 @@ impl Listener {
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Says who connects here.
+    #[must_use]
+    pub fn proxied(self, proxied: Proxied) -> Self {
+        Self { proxied, ..self }
+    }
+
+    /// Who connects here.
+    #[must_use]
+    pub fn is_proxied(&self) -> Proxied {
+        self.proxied
     }
 
     /// How connections that come in here are secured; to be changed also while it accepts. To begin with they are not.

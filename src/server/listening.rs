@@ -15,11 +15,11 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Stop, Stopping};
+use super::{Stop, Stopping, entrance::Entrance};
 use crate::{
     facts::{Connection, Scheme},
     http::{Connections, Handler},
-    listener::{Accepted, Address, Listener},
+    listener::{Accepted, Address, Listener, Proxied},
 };
 
 #[cfg(feature = "tls")]
@@ -74,6 +74,7 @@ struct Left {
 pub(super) struct Open<S> {
     connections: Connections<S>,
     places: Arc<Semaphore>,
+    entrance: Entrance,
     patience: Patience,
     listeners: Vec<(Address, Stopping)>,
     accepting: JoinSet<Left>,
@@ -82,16 +83,22 @@ pub(super) struct Open<S> {
 }
 
 impl<S: Handler> Open<S> {
-    pub(super) fn new(connections: Connections<S>, most: usize, patience: Patience) -> Self {
+    pub(super) fn new(
+        connections: Connections<S>,
+        most: usize,
+        entrance: Entrance,
+        patience: Patience,
+    ) -> Self {
         let (accepting, left) = (JoinSet::new(), JoinSet::new());
         let (places, listeners) = (Arc::new(Semaphore::new(most)), Vec::new());
-        Self { connections, places, patience, listeners, accepting, left }
+        Self { connections, places, entrance, patience, listeners, accepting, left }
     }
 
     pub(super) fn listen(&mut self, listener: Listener) {
         let stopping = Stopping::new();
         self.listeners.push((listener.address().clone(), stopping.clone()));
-        let served = Served::new(&listener, self.connections.clone(), self.patience.clone(), &stopping);
+        let (connections, entrance) = (self.connections.clone(), self.entrance.clone());
+        let served = Served::new(&listener, connections, entrance, self.patience.clone(), &stopping);
         self.accepting.spawn(accept(listener, served, Arc::clone(&self.places), stopping));
     }
 
@@ -153,8 +160,11 @@ async fn next(changes: &mut Option<Changes>) -> Change {
 }
 
 /// How the connections of a listener are served.
+#[derive(Clone)]
 struct Served<S> {
     connections: Connections<S>,
+    entrance: Entrance,
+    proxied: Proxied,
     /// What the listener is called where TLS is not spoken.
     clear: Arc<str>,
     /// And where it is.
@@ -171,6 +181,7 @@ impl<S: Handler> Served<S> {
     fn new(
         listener: &Listener,
         connections: Connections<S>,
+        entrance: Entrance,
         patience: Patience,
         stopping: &Stopping,
     ) -> Self {
@@ -178,6 +189,8 @@ impl<S: Handler> Served<S> {
         let Patience = patience;
         Self {
             connections,
+            entrance,
+            proxied: listener.is_proxied(),
             clear: listener.address().named(Scheme::Http).into(),
             #[cfg(feature = "tls")]
             secure: listener.address().named(Scheme::Https).into(),
@@ -192,6 +205,33 @@ impl<S: Handler> Served<S> {
     /// Serves a connection to its end.
     // Boxed, since they are large, and moved several times on their way into a task.
     fn serve(&self, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        if self.proxied == Proxied::Yes {
+            let (served, entrance, stop) = (self.clone(), self.entrance.clone(), self.stop.clone());
+            return Box::pin(async move {
+                if let Some(accepted) = entrance.announced(accepted, stop).await {
+                    served.let_in(accepted).await;
+                }
+            });
+        }
+        self.let_in(accepted)
+    }
+
+    /// Serves a connection of whom is known who has made it.
+    fn let_in(&self, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        match self.entrance.enter(&accepted.peer) {
+            Some(place) if place.is_none() => self.secure(accepted),
+            Some(place) => {
+                let serving = self.secure(accepted);
+                Box::pin(async move {
+                    serving.await;
+                    drop(place);
+                })
+            }
+            None => Box::pin(std::future::ready(())),
+        }
+    }
+
+    fn secure(&self, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let Accepted { stream, peer, local } = accepted;
         #[cfg(feature = "tls")]
         if let Some(tls) = self.secured.now() {

@@ -2,6 +2,8 @@
 //!
 //! [`Server`] is for any service. It puts around it what `http` does for every connection and every request.
 
+mod clients;
+mod entrance;
 mod listening;
 #[cfg(feature = "tls")]
 mod secure;
@@ -14,9 +16,13 @@ use tower_service::Service;
 pub use self::listening::Listening;
 #[cfg(not(feature = "tls"))]
 use self::listening::Patience;
-use self::listening::{Changes, Open};
 #[cfg(feature = "tls")]
 use self::secure::Patience;
+use self::{
+    clients::Clients,
+    entrance::Entrance,
+    listening::{Changes, Open},
+};
 
 use crate::{
     Body, Failure,
@@ -47,6 +53,8 @@ pub struct Options {
     pub shutdown_timeout: Duration,
     /// Connections at a time; more wait in the kernel's queue.
     pub max_connections: usize,
+    /// Connections at a time of one client, by its address; more are closed. `None`: as many as it likes.
+    pub max_connections_per_client: Option<usize>,
 }
 
 impl Default for Options {
@@ -60,12 +68,16 @@ impl Default for Options {
             handshake_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(10),
             max_connections: 65_536,
+            max_connections_per_client: None,
         }
     }
 }
 
 /// How long an idle connection stays open after a stop, at most: what is on its way from its client is there by then.
 const LONGEST_LINGER: Duration = Duration::from_secs(2);
+
+/// How long a proxy may take to say for whom it connects: it knows that before it does.
+const LONGEST_PREAMBLE: Duration = Duration::from_secs(10);
 
 /// How serving ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,13 +146,18 @@ where
     pub async fn serve(self, stopping: Stopping) -> Stopped {
         let linger = (self.options.shutdown_timeout / 5).min(LONGEST_LINGER);
         let limits = &self.options.limits;
+        let entrance = Entrance {
+            clients: Clients::new(self.options.max_connections_per_client),
+            trust: self.options.trusted.clone(),
+            limit: limits.header_timeout.unwrap_or(LONGEST_PREAMBLE).min(LONGEST_PREAMBLE),
+        };
         let around = Around::new(self.options.error_page, self.options.access, self.options.trusted, limits);
         let connections = Connections::new(self.service, around, limits, linger);
         #[cfg(feature = "tls")]
         let patience = Patience { limit: self.options.handshake_timeout, linger };
         #[cfg(not(feature = "tls"))]
         let patience = Patience;
-        let mut open = Open::new(connections, self.options.max_connections, patience);
+        let mut open = Open::new(connections, self.options.max_connections, entrance, patience);
         for listener in self.listeners {
             open.listen(listener);
         }

@@ -83,4 +83,50 @@ both_models! {
             &"shop.example".into(),
         ));
     }
+
+    async fn a_proxy_that_carries_connections_says_for_whom_before_anything_else(model: Model) {
+        let server = format!("{TRUSTED}\nheader_timeout = \"500ms\"");
+        let host = Setup::sample(model).server(&server).site("proxy_protocol = true").start_preloaded().await;
+        let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\x0a\0\0\x01\x30\x39\x01\xbb";
+        for preamble in [&b"PROXY TCP4 192.0.2.1 10.0.0.1 12345 443\r\n"[..], v2] {
+            let mut wire = host.wire().await;
+            wire.send(preamble).await;
+            wire.send("GET /info HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n").await;
+            let info = wire.reply().await.json();
+            assert_eq!((&info["client"], &info["local"]), (&"192.0.2.1:12345".into(), &"10.0.0.1:443".into()));
+        }
+        // Who does not say it is not served, and neither is who does not say it in time.
+        for begun in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "PROXY TCP4 192.", ""] {
+            assert_eq!(host.exchange(begun).await, "", "{begun}");
+        }
+    }
+
+    async fn nobody_but_a_trusted_proxy_may_say_for_whom_a_connection_is(model: Model) {
+        let host = Setup::sample(model)
+            .server("trusted_proxies = [\"10.0.0.0/8\"]")
+            .site("proxy_protocol = true")
+            .start_preloaded()
+            .await;
+        let request = "PROXY TCP4 192.0.2.1 10.0.0.1 1 2\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        assert_eq!(host.exchange(request).await, "");
+    }
+
+    async fn a_client_has_so_many_connections_and_not_more(model: Model) {
+        let host = Setup::sample(model).server("max_connections_per_client = 3").start_preloaded().await;
+        let mut open = Vec::new();
+        for _ in 0..3 {
+            let mut wire = host.wire().await;
+            wire.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            assert_eq!(wire.reply().await.status(), 200);
+            open.push(wire);
+        }
+        assert_eq!(host.exchange("").await, "");
+        drop(open);
+        host.log.wait(|event| event["target"] == "cohost::access").await;
+        let mut served = false;
+        while !served {
+            let answer = host.exchange("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+            served = answer.starts_with("HTTP/1.1 200 ");
+        }
+    }
 }

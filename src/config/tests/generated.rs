@@ -107,7 +107,14 @@ fn site(number: usize, mut applications: Vec<Application>) -> Site {
     }
     let bindings = [format!("http://{name}.example:80"), format!("unix:/run/{name}.sock")];
     let bindings = bindings.map(|text| text.parse().unwrap()).to_vec();
-    Site { name: name.into(), bindings, tls: None, applications, front: Front::default() }
+    Site {
+        name: name.into(),
+        bindings,
+        tls: None,
+        applications,
+        front: Front::default(),
+        proxy_protocol: false,
+    }
 }
 
 fn any_application() -> impl Strategy<Value = Application> {

@@ -65,7 +65,7 @@ fn everything_that_is_written_is_used() {
     assert_eq!(config.output("basket"), &own);
     let server = &config.server;
     assert_eq!(server.threads.map(std::num::NonZeroUsize::get), Some(2));
-    assert_eq!(server.max_connections, Some(1000));
+    assert_eq!((server.max_connections, server.max_connections_per_client), (Some(1000), Some(20)));
     assert_eq!(server.header_timeout, Duration::from_secs(20));
     assert_eq!(server.handshake_timeout, Duration::from_secs(5));
     assert_eq!(server.keep_alive_timeout, Duration::from_secs(90));

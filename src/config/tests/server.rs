@@ -19,3 +19,22 @@ fn trust_is_not_guessed() {
         )
     );
 }
+
+#[test]
+fn only_proxies_that_are_named_connect_with_the_proxy_protocol() {
+    let site = |name: &str, proxied: bool| {
+        format!(
+            "[[site]]\nname = '{name}'\nproxy_protocol = {proxied}\nbindings = ['http://{name}.example:80']\n\
+             [[site.application]]\nlibrary = 'x'\n"
+        )
+    };
+    let faults = |text: &str| super::parse(text).unwrap_err().to_string();
+    assert!(faults(&site("a", true)).contains("server.trusted_proxies: is missing; site \"a\""));
+    let trusted = "[server]\ntrusted_proxies = ['10.0.0.0/8']\n";
+    assert!(super::parse(&format!("{trusted}{}{}", site("a", true), site("b", true))).is_ok());
+    let mixed = faults(&format!("{trusted}{}{}", site("a", true), site("b", false)));
+    assert!(
+        mixed.contains("site.b.proxy_protocol: http://b.example:80 is bound by another site, too"),
+        "{mixed}"
+    );
+}
