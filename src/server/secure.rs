@@ -75,7 +75,7 @@ async fn refuse(mut stream: TcpStream) {
     let _gone = told.await;
 }
 
-const REFUSAL: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 53\r\n\
+const REFUSAL: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 54\r\n\
     Connection: close\r\n\r\nThis port speaks HTTPS; ask again with https:// here.\n";
 
 #[cfg(test)]
