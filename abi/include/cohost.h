@@ -273,7 +273,9 @@ typedef struct cohost_stream {
     void (*drop)(void *state);
 } cohost_stream;
 
-/** A piece of an open file as a body. Since 1.0. */
+/** A piece of an open file as a body. With status 200, to a GET or HEAD, the host sends what the client asks for of it: parts
+ * (unless Accept-Ranges is "none"), or that it has it, by the ETag and Last-Modified of the head, or the file's own if the
+ * head has neither. Since 1.0. */
 typedef struct cohost_file {
     size_t size;
     int32_t fd;      /**< A regular file open for reading; its position is neither used nor changed. */

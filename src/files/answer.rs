@@ -27,6 +27,7 @@ pub(crate) enum Content {
     /// In a file that is open.
     File(Arc<OwnedFd>),
     /// All of them here.
+    #[cfg(feature = "front")]
     Memory(Bytes),
 }
 
@@ -36,6 +37,7 @@ impl Content {
             Self::File(file) => {
                 Body::new(Piece::new(Arc::clone(file), part.start, part.end - part.start, runtime.clone()))
             }
+            #[cfg(feature = "front")]
             Self::Memory(bytes) => {
                 let place = |at: u64| usize::try_from(at).map_or(bytes.len(), |at| at.min(bytes.len()));
                 bytes.slice(place(part.start)..place(part.end)).into()

@@ -33,11 +33,6 @@ impl Piece {
         Self { file, at, left: length, reading: None, runtime }
     }
 
-    /// How much of it is still to come.
-    pub(crate) fn left(&self) -> u64 {
-        self.left
-    }
-
     fn read(&self) -> JoinHandle<io::Result<Vec<u8>>> {
         let (file, at) = (Arc::clone(&self.file), self.at);
         let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(PART);

@@ -14,8 +14,8 @@ use std::{
 use http::HeaderMap;
 use quick_cache::{Weighter, sync::Cache};
 
-use super::look::{Codings, Mark};
-use crate::files::{Content, Validators};
+use super::look::Codings;
+use crate::files::{Content, Mark, Validators};
 
 /// A file that was found, and all that is said of it.
 #[derive(Debug)]

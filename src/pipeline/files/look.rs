@@ -13,11 +13,11 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use rustix::fs::{Stat, fstat};
+use rustix::fs::fstat;
 
 use super::kept::Kept;
 use crate::{
-    files::{Content, Found, Name, NotOpened, Opened, Validators, open},
+    files::{Content, Found, Mark, Name, NotOpened, Opened, Validators, date, open},
     front::Files,
 };
 
@@ -28,35 +28,6 @@ pub(super) enum Target {
     File(Arc<Kept>),
     /// A directory whose path lacks its slash.
     Directory,
-}
-
-/// Which file it is: another one, or other content, has another mark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
-    device: u64,
-    inode: u64,
-    length: u64,
-    written: (i64, u64),
-}
-
-impl Mark {
-    fn of(stat: &Stat) -> Self {
-        Self {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-            length: u64::try_from(stat.st_size).unwrap_or_default(),
-            written: (stat.st_mtime, stat.st_mtime_nsec),
-        }
-    }
-
-    fn etag(&self) -> Option<HeaderValue> {
-        let Self { inode, length, written: (seconds, nanoseconds), .. } = self;
-        HeaderValue::try_from(format!("\"{inode:x}-{length:x}-{seconds:x}.{nanoseconds:x}\"")).ok()
-    }
-
-    fn validators(&self) -> Validators {
-        Validators { etag: self.etag(), modified: u64::try_from(self.written.0).ok() }
-    }
 }
 
 /// What `name` leads to, which was asked for as `path`. `known` is what it was before.
@@ -161,13 +132,6 @@ fn fields(files: &Files, place: &Path, path: &str, coding: Option<&'static str>,
     fields
 }
 
-fn date(seconds: u64) -> Option<HeaderValue> {
-    // What is older than 1970 or younger than 9999 has no such date.
-    let time =
-        (seconds <= LATEST).then(|| std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds))?;
-    HeaderValue::try_from(httpdate::fmt_http_date(time)).ok()
-}
-
 /// What a file of this name is, by what stands behind its last dot.
 fn content_type(files: &Files, place: &Path) -> HeaderValue {
     let extension = place.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
@@ -238,9 +202,6 @@ const ALL: u8 = 7;
 
 /// Files up to this size are read at once, and may be kept.
 const SMALL: u64 = 128 * 1024;
-
-/// The last second of the year 9999.
-const LATEST: u64 = 253_402_300_799;
 
 /// What belongs to the host, or to the one whose files these were before.
 const RESERVED: [&str; 3] = ["app_offline.htm", "cohost.toml", "web.config"];

@@ -142,7 +142,7 @@ impl Wish {
             path: path.to_owned(),
             uri: request.uri().clone(),
             base,
-            asked: Asked::of(request),
+            asked: Asked::of(request.method(), fields),
             codings: Codings::of(fields),
             is_for_a_page: !last.contains('.') || accepts.contains("text/html"),
         }

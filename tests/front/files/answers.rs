@@ -106,6 +106,27 @@ async fn a_file_that_changes_is_seen_soon_under_another_tag() {
 }
 
 both_models! {
+    async fn a_file_that_an_application_answers_with_is_sent_as_any_other(model: Model) {
+        let place = www();
+        place.file("www/text", "0123456789");
+        let root = format!("content_root = {:?}", place.path("www").display().to_string());
+        let host = Setup::sample(model).application(&root).settings("file = \"text\"").start().await;
+        let whole = host.get("/file").await;
+        assert_eq!((whole.text(), whole.header("accept-ranges")), ("0123456789", "bytes"));
+        let etag = whole.header("etag");
+        let part = get(&host, "/file", &[("range", "bytes=2-4"), ("if-range", etag)]).await;
+        assert_eq!((part.status.as_u16(), part.text()), (206, "234"));
+        assert_eq!(part.header("content-range"), "bytes 2-4/10");
+        let same = get(&host, "/file", &[("if-none-match", etag)]).await;
+        assert_eq!((same.status.as_u16(), same.body.len()), (304, 0));
+        let several = get(&host, "/file", &[("range", "bytes=0-0,9-9")]).await;
+        assert!(several.header("content-type").starts_with("multipart/byteranges"));
+        assert_eq!(get(&host, "/file", &[("range", "bytes=10-")]).await.status, 416);
+        let head = ask_with(&host, Method::HEAD, "/file", &[]).await;
+        assert_eq!((head.status.as_u16(), head.header("content-length")), (200, "10"));
+        assert!(host.stop().await.success());
+    }
+
     async fn a_file_that_becomes_shorter_while_it_is_sent_cuts_the_answer(model: Model) {
         let place = www();
         let large = place.file("www/large", "");

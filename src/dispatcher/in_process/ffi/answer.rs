@@ -14,7 +14,7 @@ use crate::{
         in_process::generation::Lease,
     },
     facts::Facts,
-    files::Piece,
+    files::Given,
     room,
 };
 
@@ -70,8 +70,21 @@ pub(super) unsafe fn read(
     }
     // SAFETY: says the caller.
     let (headers, length) = unsafe { fields(theirs.headers, theirs.n_headers, upgrade.is_some()) }?;
+    let body = match body? {
+        Moved::File(file) if upgrade.is_none() => {
+            if length.is_some_and(|length| !asked.head && length != file.length()) {
+                return Err(abi::code::E_INVALID);
+            }
+            let mut response = file.answer(request.0, status, headers);
+            if is_bodyless(status) {
+                *response.body_mut() = Body::empty();
+            }
+            return Ok(Answer { response, upgrade });
+        }
+        body => body,
+    };
     // Last: making a sink writes a handle, which must not happen for an answer that is refused.
-    let body = body?.into_body(length.filter(|_| !asked.head), status, lease, request)?;
+    let body = body.into_body(length.filter(|_| !asked.head), status, lease, request)?;
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -83,7 +96,7 @@ enum Moved {
     Empty,
     Bytes(::bytes::Bytes),
     Stream(stream::Foreign),
-    File(Piece),
+    File(Given),
     Push(*mut abi::Sink),
 }
 
@@ -126,19 +139,18 @@ impl Moved {
         lease: &Arc<Lease>,
         request: (&Parts, &Facts),
     ) -> Result<Body, abi::Code> {
-        let bodyless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         match self {
             Self::Empty => Ok(Body::empty()),
             // What the client would take for the beginning of the next answer.
-            _ if bodyless => Ok(Body::empty()),
+            _ if is_bodyless(status) => Ok(Body::empty()),
             Self::Bytes(bytes) => match declared {
                 Some(length) if length != bytes.len() as u64 => Err(abi::code::E_INVALID),
                 _ => Ok(bytes.into()),
             },
             Self::Stream(stream) => Ok(Body::new(stream.declared(declared)?)),
             Self::File(file) => match declared {
-                Some(length) if length != file.left() => Err(abi::code::E_INVALID),
-                _ => Ok(Body::new(file)),
+                Some(length) if length != file.length() => Err(abi::code::E_INVALID),
+                _ => Ok(file.whole()),
             },
             Self::Push(out) => {
                 let (sink, body) = push::channel(lease, declared, request);
@@ -149,6 +161,10 @@ impl Moved {
             }
         }
     }
+}
+
+fn is_bodyless(status: StatusCode) -> bool {
+    status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
 }
 
 /// What a Content-Length says.

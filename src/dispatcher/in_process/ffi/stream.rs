@@ -16,7 +16,7 @@ use super::{answer, bytes, subject::Subject, waker};
 use crate::{
     body::BodyError,
     dispatcher::in_process::{generation::Lease, threads},
-    files::Piece,
+    files::{Given, Mark},
 };
 
 /// A body that the application makes as it is asked for it.
@@ -137,10 +137,11 @@ impl Drop for Foreign {
 ///
 /// # Safety
 /// The descriptor is the application's to give: open, and not used by it any more if it carries `CLOSE`.
-pub(super) unsafe fn file(theirs: &abi::File, lease: &Lease) -> Result<Piece, abi::Code> {
+pub(super) unsafe fn file(theirs: &abi::File, lease: &Lease) -> Result<Given, abi::Code> {
     if theirs.size < size_of::<abi::File>() || theirs.fd < 0 {
         return Err(abi::code::E_INVALID);
     }
+    let is_whole = theirs.offset.checked_add(theirs.length).is_some();
     let file = if theirs.flags & abi::file_flags::CLOSE != 0 {
         // SAFETY: given to us to close.
         unsafe { OwnedFd::from_raw_fd(theirs.fd) }
@@ -149,9 +150,14 @@ pub(super) unsafe fn file(theirs: &abi::File, lease: &Lease) -> Result<Piece, ab
         let lent = unsafe { BorrowedFd::borrow_raw(theirs.fd) };
         lent.try_clone_to_owned().map_err(|_| abi::code::E_IO)?
     };
+    // Only now, when what was given is closed.
+    if !is_whole {
+        return Err(abi::code::E_INVALID);
+    }
     let stat = rustix::fs::fstat(&file).map_err(|_| abi::code::E_IO)?;
     if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
         return Err(abi::code::E_INVALID);
     }
-    Ok(Piece::new(Arc::new(file), theirs.offset, theirs.length, lease.runtime.clone()))
+    let part = (theirs.offset, theirs.length);
+    Ok(Given::new(file, Mark::of(&stat), part, lease.runtime.clone()))
 }

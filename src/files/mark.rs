@@ -1,0 +1,61 @@
+//! Which file it is: another one, or other content, has another mark.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::HeaderValue;
+use rustix::fs::Stat;
+
+use super::Validators;
+
+/// Which file it is. What is written twice within one tick of the system's clock, and is as long, is not told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    device: u64,
+    inode: u64,
+    pub(crate) length: u64,
+    written: (i64, u64),
+}
+
+impl Mark {
+    pub(crate) fn of(stat: &Stat) -> Self {
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            length: u64::try_from(stat.st_size).unwrap_or_default(),
+            written: (stat.st_mtime, stat.st_mtime_nsec),
+        }
+    }
+
+    /// Of the whole file.
+    #[cfg(feature = "front")]
+    pub(crate) fn validators(&self) -> Validators {
+        self.tagged("")
+    }
+
+    /// Of `length` bytes from `at` on.
+    pub(crate) fn validators_of_part(&self, at: u64, length: u64) -> Validators {
+        self.tagged(&format!("-{at:x}-{length:x}"))
+    }
+
+    fn tagged(&self, part: &str) -> Validators {
+        let Self { inode, length, written: (seconds, nanoseconds), .. } = self;
+        let etag = format!("\"{inode:x}-{length:x}-{seconds:x}.{nanoseconds:x}{part}\"");
+        Validators { etag: HeaderValue::try_from(etag).ok(), modified: u64::try_from(*seconds).ok() }
+    }
+}
+
+/// Seconds since 1970, as fields say it.
+pub(crate) fn date(seconds: u64) -> Option<HeaderValue> {
+    // What is younger than 9999 has no such date.
+    let time = (seconds <= LATEST).then(|| UNIX_EPOCH + Duration::from_secs(seconds))?;
+    HeaderValue::try_from(httpdate::fmt_http_date(time)).ok()
+}
+
+/// What [`date`] has written.
+pub(crate) fn seconds(field: &HeaderValue) -> Option<u64> {
+    let date = httpdate::parse_http_date(field.to_str().ok()?).ok()?;
+    Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs())
+}
+
+/// The last second of the year 9999.
+const LATEST: u64 = 253_402_300_799;
