@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     both_models,
-    host::{Handshake, Host, Issuer, Model, PATIENCE, Setup, library},
+    host::{Handshake, Host, Issuer, Model, PATIENCE, Setup, get_on_http2, library},
 };
 
 /// A name that the test's certificates have.
@@ -259,4 +259,46 @@ async fn a_program_is_told_by_fields_that_the_client_spoke_tls() {
     };
     assert_eq!(field("x-forwarded-proto").as_deref(), Some("https"), "{told}");
     assert_eq!(field("x-forwarded-port"), Some(host.address.port().to_string()));
+}
+
+#[tokio::test]
+async fn a_port_may_change_to_tls_and_back_while_the_host_serves() {
+    let (issuer, port) = (Issuer::new(), free_port());
+    let address = format!("127.0.0.1:{port}");
+    let secure =
+        Setup::sample(Model::InProcess).secure(&issuer.issue(&[SHOP])).binding(&format!("https://{address}"));
+    let clear = Setup::sample(Model::InProcess).binding(&format!("http://{address}")).text();
+    let text = secure.text();
+    let host = secure.start().await;
+    let file = host.directory.path().join("cohost.toml");
+    let client = host.secure(&issuer, SHOP);
+    let mut kept = client.http2().await;
+    std::fs::write(&file, clear).unwrap();
+    assert_eq!(host.operator(&["reload"]).await.code, 0);
+    assert_eq!(host.get("/").await.status, 200);
+    assert!(client.connect().await.is_err());
+    // Who has been there before is served as before.
+    assert_eq!(get_on_http2(&mut kept, SHOP, "/").await.status(), 200);
+    std::fs::write(&file, text).unwrap();
+    assert_eq!(host.operator(&["reload"]).await.code, 0);
+    assert_eq!(client.get("/").await.status, 200);
+    assert_eq!(host.log.of("worker starts").len(), 1);
+}
+
+#[tokio::test]
+async fn a_process_of_an_application_has_nothing_of_a_key() {
+    let issuer = Issuer::new();
+    let host = shop(Model::OutOfProcess, &issuer).await;
+    let seen = host.secure(&issuer, SHOP).get("/info").await.json();
+    let own = std::path::PathBuf::from(format!("/proc/{}", seen["pid"]));
+    let key = std::fs::read_to_string(host.directory.path().join("key.pem")).unwrap();
+    let part = key.lines().nth(1).unwrap().as_bytes();
+    for said in ["environ", "cmdline"] {
+        let text = std::fs::read(own.join(said)).unwrap();
+        assert!(!text.windows(part.len()).any(|window| window == part), "{said}");
+    }
+    for open in own.join("fd").read_dir().unwrap() {
+        let file = std::fs::read_link(open.unwrap().path()).unwrap();
+        assert!(!file.ends_with("key.pem") && !file.ends_with("cert.pem"), "{}", file.display());
+    }
 }
