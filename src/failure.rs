@@ -140,6 +140,10 @@ codes! {
     FilterQuery = "filter_query", URI_TOO_LONG, Client, "The query is too long.";
     /// A field is longer than it may be.
     FilterField = "filter_field", REQUEST_HEADER_FIELDS_TOO_LARGE, Client, "A field of the request is too long.";
+    /// A rewrite rule says that such requests get no answer.
+    Aborted = "aborted", FORBIDDEN, Client, "This request is not answered.";
+    /// The rewrite rules go round in a circle, or make no path that there could be.
+    RewriteFailed = "rewrite_failed", INTERNAL_SERVER_ERROR, Host, "The request could not be sent on its way.";
     /// Where files are served, there is none at this path.
     NoFile = "no_file", NOT_FOUND, Client, "There is no such file.";
     /// The host may not read the file.

@@ -26,6 +26,8 @@ pub mod listener;
 #[cfg(any(feature = "admin", feature = "config"))]
 mod nearest;
 pub mod options;
+#[cfg(any(feature = "front", feature = "server"))]
+mod path;
 pub mod pipeline;
 mod private;
 pub mod recorder;

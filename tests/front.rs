@@ -17,6 +17,8 @@ mod https;
 
 // Which requests are let through, by what is written in them.
 mod filter;
+// Rules that give requests another path, or answer them.
+mod rewrite;
 
 // Which clients may come in.
 mod ip;

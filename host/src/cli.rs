@@ -27,6 +27,7 @@ pub(crate) enum Command {
     Run(Run),
     Check(Check),
     Inspect(Inspect),
+    RewriteTest(RewriteTest),
     App(App),
     Status(Status),
     Reload(Reload),
@@ -106,6 +107,25 @@ pub(crate) struct Check {
 pub(crate) struct Inspect {
     /// The library
     pub(crate) library: PathBuf,
+}
+
+/// Tell which rewrite rules fire for a URL, and what comes of it; start nothing
+#[derive(Args, Debug)]
+pub(crate) struct RewriteTest {
+    /// What a client would ask for: https://shop.example/articles/7
+    pub(crate) url: http::Uri,
+    /// The configuration, or a directory with a cohost.toml in it
+    #[arg(long, value_name = "PATH", default_value = ".")]
+    pub(crate) config: PathBuf,
+    /// The method of the request
+    #[arg(long, default_value = "GET")]
+    pub(crate) method: http::Method,
+    /// A field of the request
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = field)]
+    pub(crate) headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// The client's address
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(crate) client: std::net::IpAddr,
 }
 
 /// Serve one library on a private socket, as an instance: what the host starts for `outofprocess`
@@ -261,6 +281,13 @@ fn listen(text: &str) -> Result<Binding, BindingError> {
     } else {
         format!("http://{text}").parse()
     }
+}
+
+/// A field, as it is written in a request.
+fn field(text: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("not a field, as \"Name: value\" is")?;
+    let name = name.trim().parse().map_err(|_| "not the name of a field")?;
+    Ok((name, value.trim().parse().map_err(|_| "not the value of a field")?))
 }
 
 fn hosting_model() -> impl clap::builder::TypedValueParser<Value = ConfiguredModel> {

@@ -35,6 +35,7 @@ mod next;
 mod offline;
 mod printed;
 mod replaced;
+mod rewrite_test;
 mod rollback;
 mod run;
 mod runtime_dir;
@@ -86,6 +87,7 @@ fn obey() -> Result<ExitCode, Refused> {
     match Cli::parse().command {
         Command::Run(arguments) => run::run(&arguments).map(Into::into),
         Command::Check(arguments) => check::check(&arguments).map(Into::into),
+        Command::RewriteTest(arguments) => rewrite_test::rewrite_test(&arguments).map(Into::into),
         Command::Inspect(arguments) => inspect::inspect(&arguments).map(Into::into),
         Command::App(arguments) => app::run(&arguments),
         Command::Status(arguments) => ask::status(&arguments).map(Into::into),

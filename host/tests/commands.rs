@@ -74,6 +74,31 @@ fn a_failure_code_is_explained_without_a_host() {
 }
 
 #[test]
+fn a_url_is_tried_on_the_rules_of_the_example() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/config/rewrite.toml");
+    let tried = |arguments: &[&str]| {
+        let example = example.display().to_string();
+        let output =
+            cohost(Path::new("."), &[&["rewrite-test", "--config", &example][..], arguments].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    };
+    assert_eq!(
+        tried(&["http://shop.example/articles/7/title?a=b"]),
+        "GET http://shop.example/articles/7/title?a=b\nsite shop\n  articles: rewrites to /article?id=7&a=b\n\
+         application shop gets GET /article?id=7&a=b\n"
+    );
+    let moved = tried(&["http://shop.example/about-us"]);
+    assert!(moved.ends_with("  moved: redirects to /about\n301 /about\n"), "{moved}");
+    let language = tried(&["http://shop.example/x", "--header", "Cookie: lang=de"]);
+    assert!(language.ends_with("302 /de/x\n"), "{language}");
+    assert!(
+        tried(&["http://a/x", "--method", "POST", "--header", "Cookie: lang=de"]).contains("gets POST /x")
+    );
+    assert!(tried(&["http://a/.git/config"]).contains("scanners: closes the connection"));
+}
+
+#[test]
 fn every_shell_gets_its_completions() {
     for shell in ["bash", "zsh", "fish"] {
         let output = cohost(Path::new("."), &["completions", shell]);

@@ -18,6 +18,9 @@ pub(super) const ALL: &[&Keys] = &[
     &RECYCLE,
     &HEADERS,
     &HTTPS,
+    &REWRITE,
+    &CONDITION,
+    &OUTBOUND,
     &IP,
     &LIMIT,
     &CORS,
@@ -92,6 +95,9 @@ pub(super) const SITE: Keys = Keys {
         "cors",
         "filter",
         "compression",
+        "maps",
+        "outbound",
+        "rewrite",
         "static",
     ],
 };
@@ -147,6 +153,9 @@ pub(super) const APPLICATION: Keys = Keys {
         "settings",
         "headers",
         "https",
+        "maps",
+        "outbound",
+        "rewrite",
         "ip",
         "limit",
         "cors",
@@ -222,6 +231,31 @@ pub(super) const TLS: Keys = Keys {
 };
 
 pub(super) const CERTIFICATE: Keys = Keys { header: "certificates", names: &["certificate", "key", "ocsp"] };
+
+pub(super) const REWRITE: Keys = Keys {
+    header: "rewrite",
+    names: &[
+        "name",
+        "match",
+        "conditions",
+        "any",
+        "rewrite",
+        "redirect",
+        "status",
+        "respond",
+        "body",
+        "content_type",
+        "abort",
+        "query",
+        "stop",
+        "again",
+    ],
+};
+
+pub(super) const CONDITION: Keys =
+    Keys { header: "conditions", names: &["input", "matches", "differs", "is", "is_not", "root"] };
+
+pub(super) const OUTBOUND: Keys = Keys { header: "outbound", names: &["name", "field", "match", "value"] };
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ mod headers;
 pub mod https;
 mod ip;
 mod limit;
+pub mod rewrite;
 mod spelling;
 
 pub use clients::Clients;
@@ -50,6 +51,10 @@ pub struct Front {
     pub cors: Option<Cors>,
     /// Which requests are let through, by what is written in them.
     pub filter: Option<Filter>,
+    /// Rules that give requests another path, or answer them.
+    pub rewrite: Option<rewrite::Rules>,
+    /// Rules that change what fields of answers say.
+    pub outbound: Vec<rewrite::Outbound>,
     /// Files that are sent as they are.
     pub files: Option<Files>,
 }

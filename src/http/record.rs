@@ -49,6 +49,16 @@ impl Record {
             pieces: Pieces::Whole,
         })
     }
+
+    /// Ends it: there is no answer, on purpose.
+    pub(super) fn aborted(&mut self) {
+        if let Some(mut entry) = self.0.take() {
+            // What nginx made the custom for it.
+            entry.status = StatusCode::from_u16(444).ok();
+            entry.failure = Some(Code::Aborted);
+            entry.write(0, Ending::Complete);
+        }
+    }
 }
 
 impl Drop for Record {

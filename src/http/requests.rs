@@ -4,7 +4,6 @@
 //! little.
 
 use std::{
-    convert::Infallible,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -80,7 +79,7 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error: Into<Failure>>,
 {
     type Response = Response<Outgoing>;
-    type Error = Infallible;
+    type Error = Aborted;
     type Future = Responding<S::Future>;
 
     fn call(&self, request: Request<Incoming>) -> Responding<S::Future> {
@@ -137,6 +136,11 @@ fn both_ends(request: Request<Incoming>, pace: Option<Pace>) -> (Request<Body>, 
     (Request::from_parts(parts, Body::new(body)), Some(ahead))
 }
 
+/// A request gets no answer: hyper closes its connection, or resets its stream.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("not answered, as a rule says")]
+pub(super) struct Aborted;
+
 /// What of a request decides how it is answered.
 struct Asked {
     wants: Wants,
@@ -173,7 +177,7 @@ where
     F: Future<Output = Result<Response<Body>, E>>,
     E: Into<Failure>,
 {
-    type Output = Result<Response<Outgoing>, Infallible>;
+    type Output = Result<Response<Outgoing>, Aborted>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -182,7 +186,14 @@ where
         let response = match this.inner.as_mut().project() {
             Source::Answering { answer } => match answer.poll(cx) {
                 Poll::Ready(Ok(response)) => response,
-                Poll::Ready(Err(failure)) => page(&failure.into()),
+                Poll::Ready(Err(failure)) => {
+                    let failure = failure.into();
+                    if failure.code == Code::Aborted {
+                        this.record.aborted();
+                        return Poll::Ready(Err(Aborted));
+                    }
+                    page(&failure)
+                }
                 Poll::Pending => {
                     let Some(ahead) = this.ahead else { return Poll::Pending };
                     let over = ready!(ahead.poll_over(cx));

@@ -1,10 +1,13 @@
 //! What of a request is told to those who see its answer only, and where it was to go.
 
-use http::{HeaderValue, Request, header};
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 
 use crate::{
     Body,
-    facts::{Facts, Scheme},
+    facts::{Base, End, Facts, Scheme},
+    front::rewrite::Subject,
 };
 
 /// What is kept of a request for when its answer is there.
@@ -12,12 +15,61 @@ use crate::{
 pub(super) struct Asked {
     /// How it came.
     pub(super) scheme: Scheme,
+    method: Method,
+    uri: Uri,
+    host: Option<HeaderValue>,
+    client: End,
+    /// What its path begins with that is not its own here.
+    base: Option<Arc<str>>,
 }
 
 impl Asked {
     /// What `request` says.
     pub(super) fn of(request: &Request<Body>) -> Self {
-        Self { scheme: scheme(request) }
+        let facts = request.extensions().get::<Facts>();
+        Self {
+            scheme: scheme(request),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            host: request.headers().get(header::HOST).cloned(),
+            client: facts.map_or(End::Unknown, Facts::client),
+            base: facts.filter(|facts| facts.base == Base::InPath).map(|facts| Arc::clone(&facts.path_base)),
+        }
+    }
+
+    /// As rules see it; of its fields nothing is left.
+    pub(super) fn subject<'a>(&'a self, no_fields: &'a HeaderMap) -> Subject<'a> {
+        let path = below(self.uri.path(), self.base.as_deref());
+        Subject::new(path, self.uri.query(), self.method.as_str(), no_fields).asked(
+            self.scheme,
+            authority_of(&self.uri, self.host.as_ref()),
+            self.client,
+        )
+    }
+}
+
+/// As rules see it.
+pub(super) fn subject(request: &Request<Body>) -> Subject<'_> {
+    let facts = request.extensions().get::<Facts>();
+    let path = below(request.uri().path(), facts.and_then(base));
+    Subject::new(path, request.uri().query(), request.method().as_str(), request.headers()).asked(
+        scheme(request),
+        authority(request),
+        facts.map_or(End::Unknown, Facts::client),
+    )
+}
+
+/// What the path of a request begins with that is not its own here.
+pub(super) fn base(facts: &Facts) -> Option<&str> {
+    (facts.base == Base::InPath).then_some(&*facts.path_base)
+}
+
+/// A path without its base; never empty.
+fn below<'a>(path: &'a str, base: Option<&str>) -> &'a str {
+    match base.and_then(|base| path.strip_prefix(base)) {
+        Some("") => "/",
+        Some(rest) => rest,
+        None => path,
     }
 }
 
@@ -28,10 +80,13 @@ pub(super) fn scheme(request: &Request<Body>) -> Scheme {
 
 /// The authority that a client asked for; empty if it named none.
 pub(super) fn authority(request: &Request<Body>) -> &str {
-    let field = || request.headers().get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
-    match request.uri().authority() {
+    authority_of(request.uri(), request.headers().get(header::HOST))
+}
+
+fn authority_of<'a>(uri: &'a Uri, host: Option<&'a HeaderValue>) -> &'a str {
+    match uri.authority() {
         Some(authority) => authority.as_str(),
-        None => std::str::from_utf8(field()).unwrap_or_default(),
+        None => host.and_then(|host| host.to_str().ok()).unwrap_or_default(),
     }
 }
 
@@ -41,7 +96,7 @@ pub(super) fn target(request: &Request<Body>) -> String {
     // `*`, of OPTIONS, is nowhere else.
     let target = if target.starts_with('/') { target } else { "/" };
     match request.extensions().get::<Facts>() {
-        Some(facts) if facts.base == crate::facts::Base::Removed => format!("{}{target}", facts.path_base),
+        Some(facts) if facts.base == Base::Removed => format!("{}{target}", facts.path_base),
         _ => target.to_owned(),
     }
 }

@@ -9,6 +9,7 @@ use super::{
     headers::{Amend, Amended},
     https::Secure,
     limit::{Kept, Limited},
+    rewrite::Rewriting,
 };
 use crate::{front::Front, stage::Stage};
 
@@ -25,6 +26,10 @@ pub fn around(front: &Front, place: &str, kept: &Kept, inner: Stage) -> Stage {
     // Files have no use for bodies; what is behind counts what comes out.
     if front.compression.as_ref().is_some_and(|compression| compression.decompress) {
         stage = Stage::new(Decompression::new(stage));
+    }
+    // Before files, which are found by the path that a request has then.
+    if let Some(rules) = &front.rewrite {
+        stage = Stage::new(Rewriting::new(rules.clone(), stage));
     }
     // Before all that takes a path for what it says.
     if let Some(filter) = &front.filter {
@@ -78,6 +83,10 @@ fn checks(front: &Front) -> Vec<Box<dyn Check>> {
 /// What is done to answers, in order.
 fn amends(front: &Front) -> Vec<Box<dyn Amend>> {
     let mut amends: Vec<Box<dyn Amend>> = Vec::new();
+    // First: what is written below field by field wins.
+    for rule in &front.outbound {
+        amends.push(Box::new(rule.clone()));
+    }
     if let Some(hsts) = front.https.as_ref().and_then(|https| https.hsts) {
         amends.push(Box::new(hsts));
     }

@@ -34,6 +34,8 @@ mod https;
 mod ip;
 #[cfg(feature = "front")]
 mod limit;
+#[cfg(feature = "front")]
+mod rewrite;
 
 pub use body_limit::{BodyLimit, Limiting};
 #[cfg(feature = "front")]
@@ -48,3 +50,5 @@ pub use files::Files;
 pub use front::around;
 #[cfg(feature = "front")]
 pub use limit::Kept;
+#[cfg(feature = "front")]
+pub use rewrite::fired;

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// What everybody may import. They import each other only.
-const LEAVES: [&str; 18] = [
+const LEAVES: &[&str] = &[
     "body",
     "config",
     "endpoint",
@@ -20,6 +20,7 @@ const LEAVES: [&str; 18] = [
     "hosting_model",
     "nearest",
     "options",
+    "path",
     "private",
     "recorder",
     "room",

@@ -8,13 +8,17 @@ mod headers;
 mod https;
 mod ip;
 mod limit;
+mod rewrite;
 
 use super::{keys::Keys, values::boolean, written::Section};
 use crate::front::{Enforcement, Front};
 
 /// What `section`, a site's or an application's, wants.
 pub(super) fn read(section: &Section<'_>) -> Front {
+    let maps = rewrite::maps(section);
     Front {
+        rewrite: rewrite::read(section, &maps),
+        outbound: rewrite::outbound(section, &maps),
         headers: headers::read(section),
         compression: compression::read(section),
         ip: ip::read(section),

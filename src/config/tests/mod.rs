@@ -5,6 +5,7 @@ mod faults;
 mod generated;
 mod guard;
 mod meaning;
+mod rewrite;
 mod server;
 mod tls;
 
