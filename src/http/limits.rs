@@ -56,6 +56,7 @@ impl Default for Limits {
 
 impl Limits {
     /// For clients that are believed: a host that has waited for its own clients.
+    #[cfg(feature = "out-of-process")]
     pub(crate) fn none() -> Self {
         Self {
             header_timeout: None,
