@@ -144,6 +144,10 @@ codes! {
     Aborted = "aborted", FORBIDDEN, Client, "This request is not answered.";
     /// The rewrite rules go round in a circle, or make no path that there could be.
     RewriteFailed = "rewrite_failed", INTERNAL_SERVER_ERROR, Host, "The request could not be sent on its way.";
+    /// The client has not said who it is, or not so that it may come in.
+    NotAuthenticated = "not_authenticated", UNAUTHORIZED, Client, "A name and a password are needed.";
+    /// Nobody can say whether the client may come in.
+    AuthUnavailable = "auth_unavailable", SERVICE_UNAVAILABLE, Host, "Nobody can be let in at the moment.";
     /// Where files are served, there is none at this path.
     NoFile = "no_file", NOT_FOUND, Client, "There is no such file.";
     /// The host may not read the file.

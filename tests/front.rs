@@ -1,5 +1,8 @@
 //! What stands in front of applications: behaviours 50 to 59, under both models.
 
+// Who may come in, by what they know.
+mod auth;
+
 // What pages of other origins may.
 mod cors;
 

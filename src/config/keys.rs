@@ -25,6 +25,9 @@ pub(super) const ALL: &[&Keys] = &[
     &LIMIT,
     &CORS,
     &FILTER,
+    &AUTH,
+    &BASIC,
+    &FORWARD,
     &COMPRESSION,
     &STATIC,
     &TLS,
@@ -94,6 +97,7 @@ pub(super) const SITE: Keys = Keys {
         "limit",
         "cors",
         "filter",
+        "auth",
         "compression",
         "maps",
         "outbound",
@@ -160,6 +164,7 @@ pub(super) const APPLICATION: Keys = Keys {
         "limit",
         "cors",
         "filter",
+        "auth",
         "compression",
     ],
 };
@@ -209,6 +214,12 @@ pub(super) const FILTER: Keys = Keys {
 
 pub(super) const COMPRESSION: Keys =
     Keys { header: "compression", names: &["algorithms", "types", "min_size", "level", "decompress"] };
+
+pub(super) const AUTH: Keys = Keys { header: "auth", names: &["basic", "forward"] };
+
+pub(super) const BASIC: Keys = Keys { header: "auth.basic", names: &["users", "realm"] };
+
+pub(super) const FORWARD: Keys = Keys { header: "auth.forward", names: &["url", "copy", "timeout"] };
 
 pub(super) const STATIC: Keys = Keys {
     header: "static",

@@ -3,6 +3,7 @@
 //! Plain values that are in bounds, whoever made them; `config` reads them, `pipeline` does them.
 //! Never: does anything, or looks at a request's body.
 
+mod auth;
 mod clients;
 mod compression;
 mod cors;
@@ -12,9 +13,11 @@ mod headers;
 pub mod https;
 mod ip;
 mod limit;
+mod passwords;
 pub mod rewrite;
 mod spelling;
 
+pub use auth::{Auth, Basic, Forward, Users};
 pub use clients::Clients;
 pub use compression::{Algorithm, Compression, Level, MediaTypes, NoMediaTypes};
 pub use cors::{Cors, Shared};
@@ -24,6 +27,7 @@ pub use headers::{CAREFUL, Headers};
 pub use https::{CanonicalHost, Hsts, Https, ToHttps};
 pub use ip::Ip;
 pub use limit::{Key, Limit, Rate};
+pub use passwords::{Hashed, NotHashed};
 pub use spelling::Folded;
 
 /// What is wanted. Everything is off to begin with, and what is off is not there: it costs nothing.
@@ -55,6 +59,8 @@ pub struct Front {
     pub rewrite: Option<rewrite::Rules>,
     /// Rules that change what fields of answers say.
     pub outbound: Vec<rewrite::Outbound>,
+    /// Who may come in, by what they know.
+    pub auth: Option<Auth>,
     /// Files that are sent as they are.
     pub files: Option<Files>,
 }

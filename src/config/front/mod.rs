@@ -1,5 +1,6 @@
 //! What a site or an application wants of the pipeline: tables that may stand in both, one kind a file.
 
+mod auth;
 mod compression;
 mod cors;
 mod files;
@@ -26,6 +27,7 @@ pub(super) fn read(section: &Section<'_>) -> Front {
         limits: limit::read(section),
         cors: cors::read(section),
         filter: filter::read(section),
+        auth: auth::read(section),
         files: files::read(section),
         ..Front::default()
     }

@@ -1,7 +1,7 @@
 //! Faults and meaning of what stands between clients and an application.
 
 use super::{faults::in_application, parse};
-use crate::front::{Cors, Enforcement, Filter, Front, Key, Limit, Shared};
+use crate::front::{Auth, Basic, Cors, Enforcement, Filter, Forward, Front, Key, Limit, Shared, Users};
 
 /// What an application wants that has `written`.
 fn front(written: &str) -> Front {
@@ -138,5 +138,48 @@ fn pages_of_other_origins_may_what_is_listed() {
     ] {
         let told = in_application(written);
         assert!(told.starts_with(refused), "{told}");
+    }
+}
+
+#[test]
+fn who_may_come_in_is_in_a_file_a_table_or_known_to_a_server() {
+    const HASH: &str = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
+    let auth =
+        front("auth = { basic = { users = 'users' }, forward = { url = 'http://a/b', copy = ['X-User'] } }")
+            .auth;
+    let basic = Basic { users: Users::File("/etc/shop/users".into()), realm: "restricted".into() };
+    let forward = Forward {
+        url: "http://a/b".parse().unwrap(),
+        copy: vec!["x-user".parse().unwrap()],
+        timeout: std::time::Duration::from_secs(5),
+    };
+    assert_eq!(auth, Some(Auth { basic: Some(basic), forward: Some(forward) }));
+    let auth = front(&format!("auth = {{ basic = {{ users = {{ ana = '{HASH}' }} }} }}")).auth.unwrap();
+    assert_eq!(auth.basic.unwrap().users, Users::These(vec![("ana".into(), HASH.parse().unwrap())]));
+    for (written, refused) in [
+        ("auth = {}", "6:8: site.shop.application./.auth.basic: is missing"),
+        ("auth = { basic = {} }", "6:18: site.shop.application./.auth.basic.users: is missing"),
+        (
+            "auth = { basic = { users = { a = 'geheim' } } }",
+            "6:34: site.shop.application./.auth.basic.users.a: is not a whole",
+        ),
+        (
+            "auth = { basic = { users = { a = '{SHA}x' } } }",
+            "6:34: site.shop.application./.auth.basic.users.a: is hashed too",
+        ),
+        ("auth = { forward = {} }", "6:20: site.shop.application./.auth.forward.url: is missing"),
+        (
+            "auth = { forward = { url = 'https://a/' } }",
+            "6:28: site.shop.application./.auth.forward.url: only servers",
+        ),
+        ("auth = { forward = { url = '/a' } }", "6:28: site.shop.application./.auth.forward.url: not a URL"),
+        (
+            "auth = { forward = { url = 'http://a/', copy = ['Host'] } }",
+            "6:49: site.shop.application./.auth.forward.copy: is the host's to say (is \"Host\")",
+        ),
+    ] {
+        let told = in_application(written);
+        assert!(told.starts_with(refused), "{told}");
+        assert!(!told.contains("geheim"), "{told}");
     }
 }

@@ -1,0 +1,131 @@
+//! Who may come in, by a password, or by what another server thinks of it.
+
+use http::Method;
+use http_body_util::Empty;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    sync::mpsc,
+};
+
+use crate::{
+    both_models,
+    host::{Answer, Host, Model, Setup, Workshop},
+};
+
+/// The password `secret`.
+const HASH: &str = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
+/// `ana:secret`, and others that are none.
+const ANA: &str = "Basic YW5hOnNlY3JldA==";
+const WRONG: &str = "Basic YW5hOlNlY3JldA==";
+const NOBODY: &str = "Basic Ym9iOnNlY3JldA==";
+
+async fn ask(host: &Host, path: &str, fields: &[(&str, &str)]) -> Answer {
+    let client = host.client();
+    let mut request = client.request(Method::GET, path);
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    client.send(request.body(Empty::<bytes::Bytes>::new()).unwrap()).await.unwrap()
+}
+
+async fn with(host: &Host, password: &str) -> (u16, String) {
+    let answer = ask(host, "/plaintext", &[("authorization", password)]).await;
+    let code = answer.headers.get("cohost-failure").map_or("", |code| code.to_str().unwrap());
+    (answer.status.as_u16(), code.to_owned())
+}
+
+/// What a server that is asked has heard; it lets pass who has `X-Token: good`.
+async fn server() -> (String, mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/verify", listener.local_addr().unwrap());
+    let (heard, hear) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let head = String::from_utf8(head).unwrap();
+            let answer = match head.contains("x-token: good") {
+                true => "200 OK\r\nX-User: ana\r\nX-Other: 1\r\nContent-Length: 0",
+                false => {
+                    "302 Found\r\nLocation: /login\r\nX-Hop: 1\r\nConnection: close, x-hop\r\nContent-Length: 4"
+                }
+            };
+            let close = if answer.contains("close") { "" } else { "Connection: close\r\n" };
+            let body = if answer.starts_with("302") { "who?" } else { "" };
+            let _ = heard.send(head);
+            let _ = stream.write_all(format!("HTTP/1.1 {answer}\r\n{close}\r\n{body}").as_bytes()).await;
+        }
+    });
+    (url, hear)
+}
+
+both_models! {
+    async fn only_who_knows_a_password_comes_in(model: Model) {
+        let place = Workshop::new();
+        let users = place.file("users", format!("# made by htpasswd -B\nana:{HASH}\n"));
+        let site = format!("[site.auth.basic]\nusers = {:?}\nrealm = \"the \\\"shop\\\"\"", users.display().to_string());
+        let host = Setup::sample(model).site(&site).start().await;
+        let answer = host.get("/plaintext").await;
+        assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (401, "not_authenticated"));
+        assert_eq!(answer.header("www-authenticate"), "Basic realm=\"the \\\"shop\\\"\", charset=\"UTF-8\"");
+        for password in [WRONG, NOBODY, "Basic", "Basic !", "Bearer x"] {
+            assert_eq!(with(&host, password).await, (401, "not_authenticated".to_owned()), "{password}");
+        }
+        assert!(host.log.of("application started").is_empty());
+        assert_eq!(with(&host, ANA).await.0, 200);
+        // Known for a while, also when the file is gone; nobody else is.
+        std::fs::remove_file(&users).unwrap();
+        assert_eq!(with(&host, ANA).await.0, 200);
+        assert_eq!(with(&host, WRONG).await, (503, "auth_unavailable".to_owned()));
+        place.file("users", format!("bob:{HASH}\n"));
+        assert_eq!(with(&host, NOBODY).await.0, 200);
+        let log = host.log.text();
+        assert!(!log.contains("secret") && !log.contains("YW5hO") && !log.contains("$2b$"), "{log}");
+    }
+
+    async fn an_application_may_have_users_of_its_own(model: Model) {
+        let users = format!("[site.application.auth.basic.users]\nana = {HASH:?}");
+        let host = Setup::sample(model)
+            .more(&users)
+            .beside(&crate::host::library("sample_app"), model)
+            .start()
+            .await;
+        assert_eq!(with(&host, ANA).await.0, 200);
+        assert_eq!(with(&host, WRONG).await.0, 401);
+        assert_eq!(host.get("/healthy/plaintext").await.status, 200);
+    }
+
+    async fn another_server_says_who_comes_in_and_as_whom(model: Model) {
+        let (url, mut heard) = server().await;
+        let site = format!("[site.auth.forward]\nurl = {url:?}\ncopy = [\"X-User\"]");
+        let host = Setup::sample(model).site(&site).start().await;
+        let answer = ask(&host, "/info?a=b", &[("x-token", "bad"), ("x-forwarded-uri", "/public")]).await;
+        assert_eq!((answer.status.as_u16(), answer.header("location"), answer.text()), (302, "/login", "who?"));
+        assert!(!answer.headers.contains_key("x-hop"));
+        let head = heard.recv().await.unwrap();
+        for told in
+            ["GET /verify HTTP/1.1", "x-forwarded-method: GET", "x-forwarded-uri: /info?a=b", "x-forwarded-for: 127.0.0.1"]
+        {
+            assert!(head.contains(told), "{told}: {head}");
+        }
+        assert!(!head.contains("/public"), "{head}");
+        let fields = [("x-token", "good"), ("x-user", "root"), ("x_user", "root"), ("x-other", "mine")];
+        let info = ask(&host, "/info", &fields).await.text().to_owned();
+        assert!(info.contains("ana") && !info.contains("root"), "{info}");
+    }
+
+    async fn without_an_answer_nobody_comes_in(model: Model) {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let forward = format!("url = \"http://{}/\"\ntimeout = \"100ms\"", silent.local_addr().unwrap());
+        let host = Setup::sample(model).site(&format!("[site.auth.forward]\n{forward}")).start().await;
+        let answer = host.get("/plaintext").await;
+        assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (503, "auth_unavailable"));
+        drop(silent);
+        let answer = host.get("/plaintext").await;
+        assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (503, "auth_unavailable"));
+        assert!(host.log.of("application started").is_empty());
+    }
+}
