@@ -1,3 +1,5 @@
+//! Which answers are compressed, and what becomes of their bytes and fields.
+
 use std::future::Ready;
 
 use bytes::Bytes;
