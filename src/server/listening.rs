@@ -98,7 +98,7 @@ impl<S: Handler> Open<S> {
         let stopping = Stopping::new();
         self.listeners.push((listener.address().clone(), stopping.clone()));
         let (connections, entrance) = (self.connections.clone(), self.entrance.clone());
-        let served = Served::new(&listener, connections, entrance, self.patience.clone(), &stopping);
+        let served = Served::new(&listener, connections, entrance, &self.patience, &stopping);
         self.accepting.spawn(accept(listener, served, Arc::clone(&self.places), stopping));
     }
 
@@ -182,11 +182,10 @@ impl<S: Handler> Served<S> {
         listener: &Listener,
         connections: Connections<S>,
         entrance: Entrance,
-        patience: Patience,
+        #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "there is no handshake"))]
+        patience: &Patience,
         stopping: &Stopping,
     ) -> Self {
-        #[cfg(not(feature = "tls"))]
-        let Patience = patience;
         Self {
             connections,
             entrance,
@@ -195,7 +194,7 @@ impl<S: Handler> Served<S> {
             #[cfg(feature = "tls")]
             secure: listener.address().named(Scheme::Https).into(),
             #[cfg(feature = "tls")]
-            patience,
+            patience: patience.clone(),
             #[cfg(feature = "tls")]
             secured: listener.secured().clone(),
             stop: stopping.watch(),
