@@ -1,8 +1,8 @@
-//! Where an instance listens.
+//! Where an instance listens, or a server that somebody else runs.
 //!
-//! A leaf: the supervisor decides it, the forwarder connects to it.
+//! A leaf: the supervisor or the configuration decides it, the forwarder connects to it.
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 
 /// Where an instance listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,35 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Where a server listens that may be elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Here.
+    At(Endpoint),
+    /// At whatever address the system knows for this name when somebody connects.
+    Named {
+        /// The name.
+        host: Arc<str>,
+        /// The port.
+        port: u16,
+    },
+}
+
+impl From<Endpoint> for Place {
+    fn from(endpoint: Endpoint) -> Self {
+        Self::At(endpoint)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(endpoint) => endpoint.fmt(f),
+            Self::Named { host, port } => write!(f, "{host}:{port}"),
         }
     }
 }

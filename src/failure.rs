@@ -214,6 +214,8 @@ codes! {
     /// No answer within `request_timeout`.
     RequestTimeout = "request_timeout", GATEWAY_TIMEOUT, Application, "The application did not answer in time.";
 
+    /// All upstreams are down, or left alone because they failed.
+    NoUpstream = "no_upstream", SERVICE_UNAVAILABLE, Application, "The application is not available.";
     /// The instance cannot be reached.
     ConnectFailed = "connect_failed", BAD_GATEWAY, Application, "The application cannot be reached.";
     /// The instance ended, or closed the connection, before it answered.

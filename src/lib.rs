@@ -10,7 +10,7 @@ pub mod body;
 #[cfg(feature = "config")]
 pub mod config;
 pub mod dispatcher;
-#[cfg(feature = "out-of-process")]
+#[cfg(any(feature = "front", feature = "out-of-process"))]
 mod endpoint;
 pub mod facts;
 pub mod failure;

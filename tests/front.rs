@@ -10,6 +10,11 @@ mod cors;
 mod examples;
 // Answers that are compressed, and requests that are unpacked.
 mod compression;
+
+// Servers that somebody else runs, as an application.
+mod balance;
+mod upstream;
+
 // Files that are sent as they are.
 mod files;
 // Fields of answers.

@@ -112,7 +112,9 @@ fn of_application(application: &Application) -> Finding {
     let subject = application.name.to_string();
     let mut finding = match &application.artifact {
         Artifact::Library(library) => of_library(&subject, library),
-        Artifact::Command(_) | Artifact::Files(_) => Finding { subject, refusal: None, warnings: Vec::new() },
+        Artifact::Command(_) | Artifact::Files(_) | Artifact::Upstreams(_) => {
+            Finding { subject, refusal: None, warnings: Vec::new() }
+        }
     };
     if application.hosting_model == HostingModel::InProcess && !application.process.environment.is_empty() {
         finding.warnings.push(IN_PROCESS_ENVIRONMENT.to_owned());

@@ -5,16 +5,21 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use cohost::{
     Application, HostingModel, Server,
     config::{self, Artifact, Config, Listen},
-    dispatcher::in_process::Ended,
+    dispatcher::{
+        in_process::Ended,
+        out_of_process::{self, Protocol},
+        upstreams::Balancer,
+    },
     facts::Scheme,
     forwarded::Trust,
+    front::Upstreams,
     http::ErrorPage,
     listener::{
         Address, Listener, Proxied,
         tls::{Secured, Terms},
     },
-    options::ProcessListen,
-    pipeline::{Files, Kept, around},
+    options::{self, ProcessListen},
+    pipeline::{BodyLimit, Concurrency, Deadline, Files, Kept, around},
     router::{Authority, Binding, Paths, Router, Site, Unknown},
     server::{Limits, Options, Pace},
     stage::Stage,
@@ -68,6 +73,8 @@ enum Member {
     Stage {
         path_base: Arc<str>,
         stage: Stage,
+        /// What spreads its requests, if it is upstreams.
+        balancer: Option<Balancer>,
         described: Box<Described>,
     },
 }
@@ -102,8 +109,8 @@ impl Hosting {
             if let Some(offline) = described.offline {
                 return Ok(Member::Offline { path_base, offline: Arc::new(offline) });
             }
-            if let Some(stage) = stage(old, &described) {
-                return Ok(Member::Stage { path_base, stage, described: Box::new(described) });
+            if let Some((stage, balancer)) = stage(old, &described) {
+                return Ok(Member::Stage { path_base, stage, balancer, described: Box::new(described) });
             }
             match &refusal {
                 Some(refusal) if described.application.hosting_model == HostingModel::InProcess => {
@@ -144,7 +151,8 @@ impl Hosting {
             Member::Application { application, .. } => Found::Application(application.clone()),
             Member::Refused { refusal, .. } => Found::Refused(refusal.clone()),
             Member::Offline { .. } => Found::Offline,
-            Member::Stage { .. } => Found::Stage,
+            Member::Stage { balancer: Some(balancer), .. } => Found::Upstreams(balancer.clone()),
+            Member::Stage { balancer: None, .. } => Found::Files,
         };
         Told { applications: written.cloned().zip(self.members.iter().flatten().map(found)).collect() }
     }
@@ -177,7 +185,7 @@ impl Hosting {
         router: Router<Mounted>,
         listeners: Vec<Listener>,
     ) -> Server<Router<Mounted>> {
-        let server = Server::new(router).options(options(&self.config));
+        let server = Server::new(router).options(server_options(&self.config));
         for (listen, listener) in listens(&self.config).into_iter().zip(&listeners) {
             self.secure(listen, listener.secured());
         }
@@ -269,7 +277,12 @@ impl Member {
             Self::Offline { path_base, offline } => {
                 (Arc::clone(path_base), Mounted::Offline(Arc::clone(offline)))
             }
-            Self::Stage { path_base, stage, .. } => (Arc::clone(path_base), Mounted::Stage(stage.clone())),
+            Self::Stage { path_base, stage, balancer, .. } => {
+                if let Some(balancer) = balancer {
+                    balancer.begin();
+                }
+                (Arc::clone(path_base), Mounted::Stage(stage.clone()))
+            }
         }
     }
 }
@@ -346,16 +359,44 @@ pub(crate) async fn stop(applications: Vec<Application>) -> Ended {
 }
 
 /// What an application without code does: what it did in `old`, if it is the same.
-fn stage(old: Option<&Hosting>, described: &Described) -> Option<Stage> {
+fn stage(old: Option<&Hosting>, described: &Described) -> Option<(Stage, Option<Balancer>)> {
     let make = || match &described.application.artifact {
-        Artifact::Files(files) => Some(Stage::new(Files::alone(files.clone()))),
+        Artifact::Files(files) => Some((Stage::new(Files::alone(files.clone())), None)),
+        Artifact::Upstreams(upstreams) => {
+            let balancer = balancer(&described.application, upstreams.clone());
+            Some((limited(balancer.clone(), &described.application), Some(balancer)))
+        }
         Artifact::Library(_) | Artifact::Command(_) => None,
     };
     let same = old.into_iter().flat_map(|old| old.members.iter().flatten()).find_map(|member| match member {
-        Member::Stage { stage, described: was, .. } if **was == *described => Some(stage.clone()),
+        Member::Stage { stage, balancer, described: was, .. } if **was == *described => {
+            Some((stage.clone(), balancer.clone()))
+        }
         _ => None,
     });
     same.or_else(make)
+}
+
+fn balancer(application: &config::Application, upstreams: Upstreams) -> Balancer {
+    let options = &application.options;
+    let limits = out_of_process::Limits {
+        connect: options.connect_timeout,
+        first_byte: options.first_byte_timeout,
+        idle: options.idle_timeout,
+    };
+    let protocol = match application.process.protocol {
+        options::Protocol::H2c => Protocol::Http2,
+        _ => Protocol::Http1,
+    };
+    Balancer::new(Arc::clone(&application.name), upstreams, limits, protocol)
+}
+
+/// The limits that applications have that run here, in the same order.
+fn limited(balancer: Balancer, application: &config::Application) -> Stage {
+    let options = &application.options;
+    let concurrency = Concurrency::new(balancer, options.max_concurrent_requests, options.request_queue);
+    let deadline = Deadline::new(concurrency, options.request_timeout);
+    Stage::new(BodyLimit::new(deadline, options.max_request_body))
 }
 
 fn application(
@@ -366,7 +407,9 @@ fn application(
     let mut builder = match &described.artifact {
         Artifact::Library(path) => Application::builder().library(path),
         Artifact::Command(words) => Application::builder().command(words),
-        Artifact::Files(_) => return Err(cohost::application::BuildError::NoArtifact),
+        Artifact::Files(_) | Artifact::Upstreams(_) => {
+            return Err(cohost::application::BuildError::NoArtifact);
+        }
     };
     if let Some(copy) = pinned {
         builder = builder.pinned(copy);
@@ -433,7 +476,7 @@ fn limits(server: &config::Server) -> Limits {
     }
 }
 
-fn options(config: &Config) -> Options {
+fn server_options(config: &Config) -> Options {
     let server = &config.server;
     let defaults = Options::default();
     Options {

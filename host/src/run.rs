@@ -91,7 +91,7 @@ fn apply_settings(arguments: &Run, config: &mut Config) -> Result<(), Refused> {
 }
 
 fn host_as(application: &mut Application, model: ConfiguredModel) -> Result<(), Refused> {
-    if let Artifact::Files(_) = application.artifact {
+    if let Artifact::Files(_) | Artifact::Upstreams(_) = application.artifact {
         return Ok(());
     }
     if model.first() == HostingModel::InProcess && matches!(application.artifact, Artifact::Command(_)) {

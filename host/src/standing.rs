@@ -142,7 +142,7 @@ pub(crate) fn look(application: &Application) -> Option<Stamp> {
             words.first().map(Path::new).filter(|it| it.is_absolute()).and_then(Stamp::of)
         }
         // Each request sees them as they are.
-        Artifact::Files(_) => None,
+        Artifact::Files(_) | Artifact::Upstreams(_) => None,
     }
 }
 

@@ -6,8 +6,9 @@
 use std::time::{Instant, SystemTime};
 
 use cohost::{
-    admin::{self, Failed, State, When},
+    admin::{self, Failed, State, UpstreamState, When},
     config::{self, Artifact},
+    dispatcher::upstreams::{Balancer, Condition, Status},
 };
 
 use crate::{
@@ -29,7 +30,8 @@ pub(crate) enum Found {
     Refused(Refusal),
     Offline,
     /// It has no code that could be in another state.
-    Stage,
+    Files,
+    Upstreams(Balancer),
 }
 
 impl Told {
@@ -42,7 +44,8 @@ impl Told {
             },
             Found::Refused(refusal) => refused(untold(described), &refusal.closed()),
             Found::Offline => admin::Application { state: State::Offline, ..untold(described) },
-            Found::Stage => admin::Application { state: State::Running, ..untold(described) },
+            Found::Files => admin::Application { state: State::Running, ..untold(described) },
+            Found::Upstreams(balancer) => balanced(untold(described), &balancer.status()),
         });
         serde_json::to_value(told.collect::<Vec<_>>()).unwrap_or_default()
     }
@@ -61,14 +64,57 @@ fn untold(written: &config::Application) -> admin::Application {
         Artifact::Library(path) => path.display().to_string(),
         Artifact::Command(words) => words.join(" "),
         Artifact::Files(files) => files.root.display().to_string(),
+        Artifact::Upstreams(upstreams) => {
+            let places = upstreams.members.iter().map(|upstream| upstream.place.to_string());
+            places.collect::<Vec<_>>().join(" ")
+        }
     };
     let hosting_model = written.hosted_as().to_owned();
     let configured_hosting_model = match written.artifact {
-        Artifact::Files(_) => hosting_model.clone(),
+        Artifact::Files(_) | Artifact::Upstreams(_) => hosting_model.clone(),
         _ => written.configured_model().to_string(),
     };
     let untold = admin::Application::untold(&written.name, &written.path, artifact, written.hosting_model);
     admin::Application { hosting_model, configured_hosting_model, ..untold }
+}
+
+/// It runs as long as one of its upstreams may have requests.
+fn balanced(application: admin::Application, upstreams: &[Status]) -> admin::Application {
+    let is_there = |status: &Status| matches!(status.condition, Condition::Up | Condition::Trying);
+    admin::Application {
+        state: if upstreams.iter().any(is_there) { State::Running } else { State::Failed },
+        in_flight: upstreams.iter().map(|status| u64::from(status.outstanding)).sum(),
+        requests: upstreams.iter().map(|status| status.requests).sum(),
+        upstreams: upstreams.iter().map(upstream).collect(),
+        ..application
+    }
+}
+
+fn upstream(status: &Status) -> admin::Upstream {
+    let retry_at = match status.condition {
+        Condition::Out(until) => {
+            Some(When(SystemTime::now() + until.saturating_duration_since(Instant::now())))
+        }
+        _ => None,
+    };
+    admin::Upstream {
+        place: status.place.clone(),
+        state: match status.condition {
+            Condition::Up => UpstreamState::Up,
+            Condition::Trying => UpstreamState::Trying,
+            Condition::Out(_) => UpstreamState::Out,
+            Condition::Down => UpstreamState::Down,
+            _ => UpstreamState::Unknown,
+        },
+        in_flight: status.outstanding.into(),
+        requests: status.requests,
+        failures: status.failures,
+        retry_at,
+        failed: status
+            .last
+            .as_ref()
+            .map(|last| admin::UpstreamFailed { detail: last.detail.clone(), at: When(last.at) }),
+    }
 }
 
 fn refused(mut application: admin::Application, refusal: &Closed) -> admin::Application {

@@ -7,7 +7,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cohost::admin::{Application, Crashed, Host, HostState, Site, State, Status, Worker, WorkerState};
+use cohost::admin::{
+    Application, Crashed, Host, HostState, Site, State, Status, Upstream, UpstreamState, Worker, WorkerState,
+};
 
 /// Whether words have colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +77,9 @@ fn site(text: &mut String, site: &Site, now: SystemTime, paint: Paint) {
         );
         let _ = writeln!(text, "{branch}{}", line.trim_end());
         let stem = if branch == LAST { "    " } else { "│   " };
-        for line in notes(application, now) {
+        let place = width(application.upstreams.iter().map(|upstream| upstream.place.clone()));
+        let upstreams = application.upstreams.iter().flat_map(|one| upstream(one, place, now, paint));
+        for line in notes(application, now).into_iter().chain(upstreams) {
             let _ = writeln!(text, "{stem}{:path$}  {line}", "");
         }
     }
@@ -120,6 +124,31 @@ fn notes(application: &Application, now: SystemTime) -> Vec<String> {
         notes.extend(wrapped(&format!("crashed its worker {}", crash(crashed, now)), WIDTH));
     }
     notes
+}
+
+/// How one of its servers is, and what went wrong with it last.
+fn upstream(upstream: &Upstream, width: usize, now: SystemTime, paint: Paint) -> Vec<String> {
+    let (word, mood) = match upstream.state {
+        UpstreamState::Up => ("up", Mood::Good),
+        UpstreamState::Trying => ("trying", Mood::Busy),
+        UpstreamState::Out => ("out", Mood::Bad),
+        UpstreamState::Down => ("down", Mood::Bad),
+        _ => ("unknown", Mood::Quiet),
+    };
+    let mut first = format!("{:width$}  {}", upstream.place, paint.word(word, mood, 7));
+    let _ = write!(first, "  {} requests", upstream.requests);
+    for (number, what) in [(upstream.failures, "failed"), (upstream.in_flight, "in flight")] {
+        if number > 0 {
+            let _ = write!(first, "  {number} {what}");
+        }
+    }
+    if let Some(retry_at) = upstream.retry_at {
+        let _ = write!(first, "; tried again in {}", span(retry_at.from(now)));
+    }
+    let failed = upstream.failed.iter().flat_map(|failed| {
+        wrapped(&format!("{} ago: {}", span(failed.at.ago(now)), failed.detail), WIDTH - 2)
+    });
+    std::iter::once(first).chain(failed.map(|line| format!("  {line}"))).collect()
 }
 
 fn crash(crashed: &Crashed, now: SystemTime) -> String {
@@ -267,10 +296,15 @@ shop  http://127.0.0.1:8080
 │          crashed its worker 1h 2m ago: signal: 11 (SIGSEGV), at GET
 │          /basket; 2 times since the host was started
 ├── /cart  shop/cart  running   outofprocess  pid 4720  1 in flight
-└── /blog  blog       failed    inprocess
-           start_failed, 12s ago; tried again in 3s
-           /srv/blog/libblog.so: its constructor failed: no database at
-           db.example:5432, or it does not let us in
+├── /blog  blog       failed    inprocess
+│          start_failed, 12s ago; tried again in 3s
+│          /srv/blog/libblog.so: its constructor failed: no database at
+│          db.example:5432, or it does not let us in
+└── /api   api        running   upstreams  1 in flight
+           10.0.0.1:8080       up       4123 requests  1 in flight
+           unix:/run/api.sock  out      277 requests  6 failed; tried again in 3s
+             12s ago: connect_failed: cannot connect to
+             unix:/run/api.sock
 
 workers
 one crashed, nobody knows by which application, 2h 12m ago:

@@ -90,9 +90,13 @@ pub(crate) fn grant(wish: &Wish, edition: &mut Edition, config: &Config) -> Resu
 
 /// Has `application` run where it is wished.
 fn host(application: &Application, model: HostingModel, edition: &mut Edition) -> Result<(), Problem> {
-    if let Artifact::Files(_) = application.artifact {
-        let detail = format!("{} is files; there is no code that could run elsewhere", application.name);
-        return Err(Problem::new(Code::Impossible, detail));
+    let elsewhere = match application.artifact {
+        Artifact::Files(_) => Some("is files; there is no code that could run elsewhere"),
+        Artifact::Upstreams(_) => Some("is upstreams; what they run, this host does not"),
+        Artifact::Library(_) | Artifact::Command(_) => None,
+    };
+    if let Some(elsewhere) = elsewhere {
+        return Err(Problem::new(Code::Impossible, format!("{} {elsewhere}", application.name)));
     }
     if matches!(application.artifact, Artifact::Command(_)) && model == HostingModel::InProcess {
         let name = &application.name;

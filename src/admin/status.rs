@@ -108,9 +108,9 @@ pub struct Application {
     pub name: String,
     /// Its path, `/` at the root.
     pub path: String,
-    /// The library, the command, or the folder of files.
+    /// The library, the command, the folder of files, or the places of upstreams.
     pub artifact: String,
-    /// Where its code runs; `static` for files, which have none.
+    /// Where its code runs; `static` for files, which have none, and `upstreams` for servers that run elsewhere.
     pub hosting_model: String,
     /// Where the configuration wants it to run.
     pub configured_hosting_model: String,
@@ -140,6 +140,60 @@ pub struct Application {
     /// The last crash of a worker that it caused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crashed: Option<Crashed>,
+    /// The servers that its requests are spread over, if it is upstreams.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<Upstream>,
+}
+
+/// A server that somebody else runs, as one of several that are an application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upstream {
+    /// Where it listens.
+    pub place: String,
+    /// Whether it gets requests.
+    pub state: UpstreamState,
+    /// Requests that it has, until their answers have ended.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Requests that it got since the worker knows it.
+    #[serde(default)]
+    pub requests: u64,
+    /// Those of them that failed.
+    #[serde(default)]
+    pub failures: u64,
+    /// Until when it is left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<When>,
+    /// The last failure of a request, or of the question whether it is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<UpstreamFailed>,
+}
+
+/// Whether an upstream gets requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum UpstreamState {
+    /// It does.
+    Up,
+    /// It was out, and has one request at a time until one has gone well.
+    Trying,
+    /// It failed too many requests, and is left alone for a while.
+    Out,
+    /// It does not answer as it should when it is asked how it is.
+    Down,
+    /// Of a later build.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What went wrong with an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamFailed {
+    /// What happened.
+    pub detail: String,
+    /// When.
+    pub at: When,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
@@ -276,6 +330,7 @@ impl Application {
             waiting: 0,
             failed: None,
             crashed: None,
+            upstreams: Vec::new(),
         }
     }
 

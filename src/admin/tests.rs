@@ -88,7 +88,16 @@ fn every_field_of_an_answer_is_described_and_there_is_an_example_of_it() {
     let sites = all(&status["sites"]);
     let applications: Vec<Value> = sites.iter().flat_map(|site| all(&site["applications"])).collect();
     let failed = applications.iter().map(|application| application["failed"].clone());
+    let upstreams: Vec<Value> = applications
+        .iter()
+        .filter_map(|application| application["upstreams"].as_array())
+        .flatten()
+        .cloned()
+        .collect();
+    let of_upstreams = upstreams.iter().map(|upstream| upstream["failed"].clone());
     for (schema, examples) in [
+        ("UpstreamFailed", of_upstreams.filter(Value::is_object).collect()),
+        ("Upstream", upstreams),
         ("Status", vec![status.clone()]),
         ("Host", vec![status["host"].clone()]),
         ("Worker", all(&status["workers"])),

@@ -281,7 +281,7 @@ mod process {
     fn target(definition: &Definition, instance: &Held, peer: Peer) -> Target {
         let options = &definition.options;
         Target {
-            endpoint: instance.endpoint().clone(),
+            endpoint: instance.endpoint().clone().into(),
             peer,
             limits: Limits {
                 connect: options.connect_timeout,

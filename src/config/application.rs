@@ -12,7 +12,7 @@ use toml::de::DeTable;
 use super::{
     Application, Artifact, confinement,
     fault::Refusal,
-    front, keys, output, recycle, settings,
+    front, keys, output, recycle, settings, upstreams,
     values::{boolean, count, count_or_none, duration, duration_or_none, one_of, size_or_none},
     written::{Reading, Section, Value},
 };
@@ -53,13 +53,33 @@ pub(super) fn read<'a>(
     let mut front = front::read(&section);
     let artifact = match artifact(&section, &mut front) {
         Some(files @ Artifact::Files(_)) => {
-            refuse_for_files(&section);
+            refuse(&section, keys::of_code(), "is for applications that run; leave it out for files");
             let application = Application { path, front, ..Application::new(name, files) };
+            let (path_at, name_at) = (place("path"), place("name"));
+            return Some(Read { application, path_at, name_at, port: None, output: None, key: section.name });
+        }
+        Some(upstreams @ Artifact::Upstreams(_)) => {
+            let process = ProcessOptions { protocol: protocol(&section), ..ProcessOptions::default() };
+            let new = Application::new(name, upstreams);
+            let application = Application {
+                path,
+                front,
+                process,
+                options: options(&section),
+                content_root: section
+                    .read("content_root", file)
+                    .unwrap_or_else(|| reading.folder().to_owned()),
+                ..new
+            };
             let (path_at, name_at) = (place("path"), place("name"));
             return Some(Read { application, path_at, name_at, port: None, output: None, key: section.name });
         }
         code => code,
     };
+    if let Some(balance) = section.value("balance") {
+        let refusal = Refusal::new("is for upstreams = [\"http://…\"]; leave it out for one that runs here");
+        section.refuse("balance", &balance.at(), refusal);
+    }
     let model = hosting_model(&section, artifact.as_ref());
     let demote_after = demote_after(&section, model);
     let mut process = process(&section, artifact.as_ref());
@@ -108,6 +128,16 @@ fn name_in_messages(table: &DeTable<'_>) -> String {
 /// What it is made of. Files are it only where there is no code that they would stand in front of.
 fn artifact(section: &Section<'_>, front: &mut Front) -> Option<Artifact> {
     let has_code = section.value("library").or(section.value("command")).is_some();
+    if let Some(written) = section.value("upstreams") {
+        if has_code {
+            let refusal =
+                Refusal::new("an application runs here, or is upstreams that run elsewhere; leave one out");
+            section.refuse("upstreams", &written.at(), refusal);
+        }
+        let elsewhere = keys::of_code().filter(|key| !keys::OF_UPSTREAMS.contains(key));
+        refuse(section, elsewhere, "is for applications that run here; leave it out for upstreams");
+        return upstreams::read(section).map(Artifact::Upstreams);
+    }
     match section.value("static") {
         Some(files) if has_code && files.is_text() => {
             let refusal = Refusal::new(
@@ -129,7 +159,7 @@ fn artifact(section: &Section<'_>, front: &mut Front) -> Option<Artifact> {
         }
         (None, None) => {
             let refusal = Refusal::new(
-                "is missing; an application is a library = \"…\", a command = […] or static = \"…\"",
+                "is missing; an application is a library = \"…\", a command = […], static = \"…\" or upstreams = […]",
             );
             section.refuse("library", &section.at, refusal);
             None
@@ -149,15 +179,11 @@ fn alone(section: &Section<'_>, front: &mut Front) -> Option<Files> {
     Some(files)
 }
 
-/// What only code could follow.
-fn refuse_for_files(section: &Section<'_>) {
-    for key in keys::of_code() {
+/// What would be without effect.
+fn refuse(section: &Section<'_>, keys: impl Iterator<Item = &'static str>, why: &str) {
+    for key in keys {
         if let Some(value) = section.value(key) {
-            section.refuse(
-                key,
-                &value.at(),
-                Refusal::new("is for applications that run; leave it out for files"),
-            );
+            section.refuse(key, &value.at(), Refusal::new(why));
         }
     }
 }
@@ -224,10 +250,14 @@ fn process(section: &Section<'_>, artifact: Option<&Artifact>) -> ProcessOptions
     process.environment = environment.unwrap_or_default();
     section.set(&mut process.inherit_environment, "inherit_environment", boolean);
     process.listen = listen(section);
-    let protocols = [Protocol::Http1, Protocol::H2c].map(|protocol| (protocol.as_str(), protocol));
-    section.set(&mut process.protocol, "protocol", one_of(&protocols));
+    process.protocol = protocol(section);
     process.ready = ready(section);
     process
+}
+
+fn protocol(section: &Section<'_>) -> Protocol {
+    let protocols = [Protocol::Http1, Protocol::H2c].map(|protocol| (protocol.as_str(), protocol));
+    section.read("protocol", one_of(&protocols)).unwrap_or_default()
 }
 
 /// Our own runner listens and speaks as the host tells it, so that these would be without effect.
@@ -315,7 +345,7 @@ fn own_settings(section: &Section<'_>, value: &Value<'_>) -> Result<serde_json::
     Ok(settings::json(value, &|inner, refusal| section.refuse("settings", &inner.at(), refusal)))
 }
 
-fn path_to_ask(value: &Value<'_>) -> Result<String, Refusal> {
+pub(super) fn path_to_ask(value: &Value<'_>) -> Result<String, Refusal> {
     let path = value.text()?;
     if !path.starts_with('/') {
         return Err(Refusal::new(format!("must begin with / (is {path:?})")).suggest(format!("\"/{path}\"")));

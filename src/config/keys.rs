@@ -30,6 +30,8 @@ pub(super) const ALL: &[&Keys] = &[
     &FORWARD,
     &COMPRESSION,
     &STATIC,
+    &BALANCE,
+    &BALANCE_HEALTH,
     &TLS,
     &CERTIFICATE,
 ];
@@ -114,6 +116,8 @@ pub(super) const APPLICATION: Keys = Keys {
         "library",
         "command",
         "static",
+        "upstreams",
+        "balance",
         "hosting_model",
         "demote_after",
         "content_root",
@@ -176,6 +180,19 @@ pub(super) fn of_code() -> impl Iterator<Item = &'static str> {
     let names = APPLICATION.names.iter().copied().skip_while(|name| *name != "hosting_model");
     names.take_while(move |name| !std::mem::replace(&mut is_over, *name == "settings"))
 }
+
+/// Those that mean something for servers that somebody else runs, too.
+pub(super) const OF_UPSTREAMS: [&str; 9] = [
+    "content_root",
+    "request_timeout",
+    "connect_timeout",
+    "first_byte_timeout",
+    "idle_timeout",
+    "max_request_body",
+    "max_concurrent_requests",
+    "request_queue",
+    "protocol",
+];
 
 pub(super) const RECYCLE: Keys =
     Keys { header: "recycle", names: &["age", "schedule", "requests", "memory", "interval"] };
@@ -267,6 +284,31 @@ pub(super) const CONDITION: Keys =
     Keys { header: "conditions", names: &["input", "matches", "differs", "is", "is_not", "root"] };
 
 pub(super) const OUTBOUND: Keys = Keys { header: "outbound", names: &["name", "field", "match", "value"] };
+
+pub(super) const UPSTREAM: Keys = Keys { header: "upstreams", names: &["url", "weight"] };
+
+pub(super) const BALANCE: Keys = Keys {
+    header: "balance",
+    names: &[
+        "policy",
+        "hash",
+        "sticky",
+        "health",
+        "max_fails",
+        "fail_window",
+        "fail_statuses",
+        "out_time",
+        "longest_out_time",
+        "slow_start",
+        "retry",
+        "retry_budget",
+    ],
+};
+
+pub(super) const BALANCE_HEALTH: Keys = Keys {
+    header: "balance.health",
+    names: &["path", "interval", "timeout", "healthy", "unhealthy", "status"],
+};
 
 #[cfg(test)]
 mod tests {

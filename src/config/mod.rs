@@ -23,6 +23,7 @@ mod site;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upstreams;
 mod values;
 mod written;
 
@@ -47,7 +48,7 @@ use self::{
 use crate::{
     ConfiguredModel, HostingModel,
     forwarded::{Fields, Proxy},
-    front::{Files, Front},
+    front::{Files, Front, Upstreams},
     options::{Options, Output, ProcessOptions, Recycle},
 };
 
@@ -316,8 +317,8 @@ impl Application {
     pub fn new(name: impl Into<Arc<str>>, artifact: Artifact) -> Self {
         let hosting_model = match artifact {
             Artifact::Library(_) => HostingModel::InProcess,
-            // Nothing of files runs anywhere. Whatever ends a worker, it was not they.
-            Artifact::Command(_) | Artifact::Files(_) => HostingModel::OutOfProcess,
+            // Nothing of files runs anywhere, and upstreams run elsewhere. Whatever ends a worker, it was not they.
+            Artifact::Command(_) | Artifact::Files(_) | Artifact::Upstreams(_) => HostingModel::OutOfProcess,
         };
         let content_root = match &artifact {
             Artifact::Files(files) => files.root.clone(),
@@ -339,11 +340,12 @@ impl Application {
         }
     }
 
-    /// How it is hosted, in a word: where its code runs, or that it is `static` and has none.
+    /// How it is hosted, in a word: where its code runs, or that it has none of its own, being `static` or `upstreams`.
     #[must_use]
     pub fn hosted_as(&self) -> &'static str {
         match self.artifact {
             Artifact::Files(_) => "static",
+            Artifact::Upstreams(_) => "upstreams",
             _ => self.hosting_model.as_str(),
         }
     }
@@ -383,6 +385,8 @@ pub enum Artifact {
     Command(Vec<String>),
     /// Files, and no code.
     Files(Files),
+    /// Servers that somebody else runs.
+    Upstreams(Upstreams),
 }
 
 /// The tree of the text; `None` when it is not TOML, which is noted.

@@ -36,7 +36,7 @@ fn code(artifact: &Artifact) -> Option<PathBuf> {
     match artifact {
         Artifact::Library(path) => Some(path.clone()),
         Artifact::Command(words) => words.first().map(PathBuf::from).filter(|program| program.is_absolute()),
-        Artifact::Files(_) => None,
+        Artifact::Files(_) | Artifact::Upstreams(_) => None,
     }
 }
 

@@ -16,6 +16,7 @@ mod limit;
 mod passwords;
 pub mod rewrite;
 mod spelling;
+mod upstreams;
 
 pub use auth::{Auth, Basic, Forward, Users};
 pub use clients::Clients;
@@ -29,6 +30,9 @@ pub use ip::Ip;
 pub use limit::{Key, Limit, Rate};
 pub use passwords::{Hashed, NotHashed};
 pub use spelling::Folded;
+pub use upstreams::{Balance, HashKey, Passive, Policy, Probe, Retry, Upstream, Upstreams};
+
+pub use crate::endpoint::{Endpoint, Place};
 
 /// What is wanted. Everything is off to begin with, and what is off is not there: it costs nothing.
 ///

@@ -132,6 +132,11 @@ impl Setup {
         Self::artifact(String::new(), None)
     }
 
+    /// Servers that somebody else runs, as the list that stands in the configuration.
+    pub fn upstreams(list: &str) -> Self {
+        Self::artifact(format!("upstreams = {list}"), None)
+    }
+
     fn artifact(artifact: String, model: Option<Model>) -> Self {
         Self {
             artifact,

@@ -415,7 +415,7 @@ fn paths(edition: &Edition, config: &Config) -> BTreeSet<PathBuf> {
             Artifact::Library(library) => Some(library.clone()),
             // What belongs to a program besides its own file nobody can tell.
             // And files are looked at by whoever sends them.
-            Artifact::Command(_) | Artifact::Files(_) => None,
+            Artifact::Command(_) | Artifact::Files(_) | Artifact::Upstreams(_) => None,
         };
         library.into_iter().chain([offline::file(&application.content_root)])
     };

@@ -39,7 +39,11 @@ pub(super) fn of_site(section: &Section<'_>) -> Front {
 }
 
 /// The table `key` of `section`, if there is one; what is no table is noted.
-fn table<'a>(section: &Section<'a>, key: &'static str, keys: &'static Keys) -> Option<Section<'a>> {
+pub(super) fn table<'a>(
+    section: &Section<'a>,
+    key: &'static str,
+    keys: &'static Keys,
+) -> Option<Section<'a>> {
     section.section(key, keys)
 }
 

@@ -245,8 +245,8 @@ fn an_application_is_a_library_or_a_command() {
     assert_eq!(
         faults(site),
         [
-            "4:1: site.shop.application./.library: is missing; an application is a library = \"…\", a command = […] \
-             or static = \"…\""
+            "4:1: site.shop.application./.library: is missing; an application is a library = \"…\", a command = […], \
+             static = \"…\" or upstreams = […]"
         ]
     );
     assert_eq!(

@@ -1,6 +1,6 @@
 //! What holds for any text, and for any configuration.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, num::NonZeroU16, time::Duration};
 
 use proptest::{collection::vec, option, prelude::*};
 
@@ -9,7 +9,7 @@ use crate::{
     ConfiguredModel,
     config::{Application, Artifact, Config, Log, LogFormat, Server, Site, UnknownAuthority},
     forwarded::Proxy,
-    front::{Files, Front},
+    front::{Endpoint, Files, Front, Place, Upstream, Upstreams},
     options::{Options, Output},
 };
 
@@ -119,7 +119,31 @@ fn site(number: usize, mut applications: Vec<Application>) -> Site {
 
 fn any_application() -> impl Strategy<Value = Application> {
     let files = any_path().prop_map(|root| Application::new("", Artifact::Files(Files::new(root))));
-    prop_oneof![4 => any_program(), 1 => files]
+    prop_oneof![4 => any_program(), 1 => files, 1 => any_upstreams()]
+}
+
+fn any_upstreams() -> impl Strategy<Value = Application> {
+    let place = prop_oneof![
+        any::<(std::net::Ipv6Addr, NonZeroU16)>()
+            .prop_map(|(address, port)| Endpoint::Tcp((address, port.get()).into()).into()),
+        any_path().prop_map(|path| Endpoint::Unix(path.into()).into()),
+        ("[a-z][a-z0-9-]{0,9}", 1..=u16::MAX)
+            .prop_map(|(host, port)| Place::Named { host: host.into(), port }),
+    ];
+    let weight = (1..=1000_u16).prop_map(|weight| NonZeroU16::new(weight).unwrap());
+    let upstream = (place, weight).prop_map(|(place, weight)| Upstream { place, weight });
+    vec(upstream, 1..4).prop_map(|mut members: Vec<Upstream>| {
+        let mut seen = Vec::new();
+        members.retain(|member| {
+            !seen.contains(&member.place) && {
+                seen.push(member.place.clone());
+                true
+            }
+        });
+        let mut application = Application::new("", Artifact::Upstreams(Upstreams::new(members)));
+        application.content_root = "/etc/shop".into();
+        application
+    })
 }
 
 fn any_program() -> impl Strategy<Value = Application> {
@@ -214,6 +238,15 @@ fn write_application(out: &mut String, application: &Application) {
         Artifact::Command(words) => {
             let words: Vec<_> = words.iter().map(|word| text(word)).collect();
             writeln!(out, "command = [{}]", words.join(", ")).unwrap();
+        }
+        Artifact::Upstreams(upstreams) => {
+            let one = |Upstream { place, weight }: &Upstream| {
+                let scheme = if matches!(place, Place::At(Endpoint::Unix(_))) { "" } else { "http://" };
+                format!("{{ url = {}, weight = {weight} }}", text(&format!("{scheme}{place}")))
+            };
+            let members: Vec<_> = upstreams.members.iter().map(one).collect();
+            writeln!(out, "upstreams = [{}]", members.join(", ")).unwrap();
+            return;
         }
         Artifact::Files(files) => {
             writeln!(out, "static = {}", text(files.root.to_str().unwrap())).unwrap();

@@ -8,6 +8,7 @@ mod meaning;
 mod rewrite;
 mod server;
 mod tls;
+mod upstreams;
 
 use std::path::Path;
 

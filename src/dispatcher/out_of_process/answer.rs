@@ -192,6 +192,9 @@ impl Answer {
 
     fn cut(&mut self, what: impl Into<String>, source: Option<hyper::Error>) -> BodyError {
         let clients = self.exchange.as_ref().and_then(|exchange| exchange.watch.as_ref()?.failure());
+        if let (None, Some(exchange)) = (&clients, &self.exchange) {
+            exchange.lease.was_cut();
+        }
         if let (None, Some(_), Some(exchange)) = (&clients, &source, &self.exchange) {
             exchange.lease.broke();
         }

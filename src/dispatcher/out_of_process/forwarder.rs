@@ -29,7 +29,8 @@ use super::{
     facts::{self as carried, Clock, Host},
     flights::{Flights, Line},
     forwarded,
-    pool::{Carrier, Choice, Lease, Pool},
+    parcel::{Parcel, Undelivered},
+    pool::{Carrier, Choice, Company, Lease, Pool},
     switch::Switch,
     target::{Peer, Protocol, Target},
     upload::{Start, Upload, Watch},
@@ -98,40 +99,34 @@ impl Forwarder {
     /// Carries one request, and has it back if the instance has seen nothing of it.
     pub(crate) async fn carry(&self, request: Request<Body>) -> Result<Response<Body>, Undelivered> {
         let parcel = self.0.pack(request)?;
-        self.0.deliver(parcel).await
+        self.0.deliver(parcel, None).await
+    }
+
+    /// Makes of a request what its instance gets, or another one that speaks the same.
+    #[cfg(feature = "front")]
+    pub(crate) fn pack(&self, request: Request<Body>) -> Result<Parcel, Failure> {
+        self.0.pack(request)
+    }
+
+    /// Carries what was packed, with `company` until the answer has ended.
+    #[cfg(feature = "front")]
+    pub(crate) async fn deliver(
+        &self,
+        parcel: Parcel,
+        company: Arc<dyn Company>,
+    ) -> Result<Response<Body>, Undelivered> {
+        self.0.deliver(parcel, Some(company)).await
     }
 
     /// Carries a request that was meant for another instance of the same application.
     pub(crate) async fn carry_instead(&self, mut parcel: Parcel) -> Result<Response<Body>, Failure> {
         self.0.pair(&mut parcel.request);
-        self.0.deliver(parcel).await.map_err(|undelivered| undelivered.failure)
+        self.0.deliver(parcel, None).await.map_err(|undelivered| undelivered.failure)
     }
 
     /// Whether both are the same, or clones of it.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-/// A request as an instance gets it, and what is known of it.
-pub(crate) struct Parcel {
-    line: Line,
-    request: Request<Upload>,
-    watch: Option<Arc<Watch>>,
-    switch: Switch,
-    carrier: Carrier,
-}
-
-/// Why a request has no answer.
-pub(crate) struct Undelivered {
-    pub(crate) failure: Failure,
-    /// The request, if the instance cannot have seen anything of it.
-    pub(crate) untouched: Option<Box<Parcel>>,
-}
-
-impl From<Failure> for Undelivered {
-    fn from(failure: Failure) -> Self {
-        Self { failure, untouched: None }
     }
 }
 
@@ -167,9 +162,13 @@ impl Inner {
         Ok(Parcel { line, request, watch, switch, carrier })
     }
 
-    async fn deliver(&self, parcel: Parcel) -> Result<Response<Body>, Undelivered> {
+    async fn deliver(
+        &self,
+        parcel: Parcel,
+        company: Option<Arc<dyn Company>>,
+    ) -> Result<Response<Body>, Undelivered> {
         let Parcel { line, request, watch, switch, carrier } = parcel;
-        let (response, lease) = match self.exchange(&line, request, carrier, watch.as_deref()).await {
+        let (response, mut lease) = match self.exchange(&line, request, carrier, watch.as_deref()).await {
             Ok(begun) => begun,
             Err((failure, request)) => {
                 let parcel = |request| Box::new(Parcel { line, request, watch, switch, carrier });
@@ -177,6 +176,7 @@ impl Inner {
                 return Err(Undelivered { failure, untouched });
             }
         };
+        lease.accompany(company);
         if matches!(self.target.peer, Peer::Runner)
             && let Some(failure) = told::read(response.headers())
         {

@@ -18,6 +18,7 @@ pub mod facts;
 mod flights;
 mod forwarded;
 mod forwarder;
+mod parcel;
 mod pool;
 mod socket;
 mod switch;
@@ -28,5 +29,11 @@ mod upload;
 
 pub(crate) use flights::Flights;
 pub use forwarder::Forwarder;
-pub(crate) use forwarder::Undelivered;
+#[cfg(feature = "front")]
+pub(crate) use parcel::Parcel;
+pub(crate) use parcel::Undelivered;
+#[cfg(feature = "front")]
+pub(crate) use pool::Company;
 pub use target::{Limits, Peer, Protocol, Target};
+
+pub use crate::endpoint::Place;

@@ -31,7 +31,7 @@ use super::{
     target::{Peer, Target},
     upload::Upload,
 };
-use crate::{Failure, endpoint::Endpoint, failure::Code};
+use crate::{Failure, endpoint::Place, failure::Code};
 
 /// In which protocol a request is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(super) enum Choice {
 
 /// The connections to one instance.
 pub(super) struct Pool {
-    endpoint: Endpoint,
+    endpoint: Place,
     connect: Duration,
     keep_for: Option<Duration>,
     kept: Mutex<Shelf>,
@@ -121,7 +121,8 @@ impl Pool {
             Carrier::Http1 => Held::Connection(self.connection(choice).await?),
             Carrier::Http2 => self.stream(choice).await?,
         };
-        Ok(Lease { pool: Arc::clone(self), held, flight: self.flights.begin(line.clone()) })
+        let flight = self.flights.begin(line.clone());
+        Ok(Lease { pool: Arc::clone(self), held, flight, company: None })
     }
 
     async fn connection(self: &Arc<Self>, choice: Choice) -> Result<Connection, Failure> {
@@ -278,7 +279,7 @@ impl Shared {
 }
 
 /// Connects, also when the instance's queue is full: Unix sockets say so instead of waiting.
-async fn connect(endpoint: &Endpoint) -> io::Result<Socket> {
+async fn connect(endpoint: &Place) -> io::Result<Socket> {
     let mut pause = Duration::from_millis(1);
     loop {
         match Socket::connect(endpoint).await {
@@ -297,6 +298,13 @@ pub(super) struct Lease {
     pool: Arc<Pool>,
     held: Held,
     flight: Flight,
+    company: Option<Arc<dyn Company>>,
+}
+
+/// What goes with an exchange until the answer has ended, and with an upgraded connection until that has.
+pub(crate) trait Company: Send + Sync {
+    /// The other side has cut the answer short.
+    fn was_cut(&self);
 }
 
 enum Held {
@@ -314,6 +322,18 @@ pub(super) enum Rest {
 }
 
 impl Lease {
+    /// Takes `company` along.
+    pub(super) fn accompany(&mut self, company: Option<Arc<dyn Company>>) {
+        self.company = company;
+    }
+
+    /// Says that the other side has cut the answer short.
+    pub(super) fn was_cut(&self) {
+        if let Some(company) = &self.company {
+            company.was_cut();
+        }
+    }
+
     /// Sends a request. The error has it back if none of it was sent.
     pub(super) fn send(&mut self, request: Request<Upload>) -> impl Future<Output = Sent> + use<> {
         match &mut self.held {

@@ -10,14 +10,16 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Place};
 
 /// A connection to an instance.
 pub(super) struct Socket {
@@ -31,15 +33,15 @@ enum Stream {
 }
 
 impl Socket {
-    pub(super) async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
-        let stream = match endpoint {
-            Endpoint::Tcp(address) => {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                Stream::Tcp(stream)
-            }
-            Endpoint::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
+    pub(super) async fn connect(place: &Place) -> io::Result<Self> {
+        let stream = match place {
+            Place::At(Endpoint::Tcp(address)) => Stream::Tcp(TcpStream::connect(address).await?),
+            Place::At(Endpoint::Unix(path)) => Stream::Unix(UnixStream::connect(path).await?),
+            Place::Named { host, port } => Stream::Tcp(named(host, *port).await?),
         };
+        if let Stream::Tcp(stream) = &stream {
+            stream.set_nodelay(true)?;
+        }
         Ok(Self { stream, peer_gone: false })
     }
 
@@ -53,6 +55,38 @@ impl Socket {
         }
     }
 }
+
+/// Connects to one of the addresses that the system knows for a name, whichever accepts first.
+///
+/// One that does not answer must not use up the time for the others: a name often has addresses of both families where
+/// only one works.
+async fn named(host: &str, port: u16) -> io::Result<TcpStream> {
+    let addresses = tokio::net::lookup_host((host, port)).await?;
+    let mut addresses = addresses.take(MOST_ADDRESSES);
+    let mut attempts = FuturesUnordered::new();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    loop {
+        match addresses.next() {
+            Some(address) => attempts.push(TcpStream::connect(address)),
+            None if attempts.is_empty() => return Err(last),
+            None => {}
+        }
+        let is_last = addresses.size_hint() == (0, Some(0));
+        tokio::select! {
+            Some(attempt) = attempts.next() => match attempt {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            },
+            // The next one has its chance beside this one.
+            () = tokio::time::sleep(HEAD_START), if !is_last => {}
+        }
+    }
+}
+
+const MOST_ADDRESSES: usize = 8;
+
+/// How long an address is alone before the next one is tried as well (RFC 8305).
+const HEAD_START: Duration = Duration::from_millis(250);
 
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
@@ -129,7 +163,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("instance");
         let listener = UnixListener::bind(&path).unwrap();
-        let mut socket = Socket::connect(&Endpoint::Unix(path)).await.unwrap();
+        let mut socket = Socket::connect(&Endpoint::Unix(path).into()).await.unwrap();
         let (mut instance, _) = listener.accept().await.unwrap();
         instance.write_all(b"refused").await.unwrap();
         drop(instance);

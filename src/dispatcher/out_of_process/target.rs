@@ -1,16 +1,16 @@
 //! Whom a forwarder speaks to, and how.
 //!
-//! In: what the supervisor and the configuration know of an instance. Out: plain values. Never: a socket.
+//! In: what the supervisor or the configuration knows of an instance, or of a server that somebody else runs. Out: plain values. Never: a socket.
 
 use std::{fmt, time::Duration};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::Place;
 
 /// One instance, and how requests are carried to it.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Where it listens.
-    pub endpoint: Endpoint,
+    pub endpoint: Place,
     /// What program it is.
     pub peer: Peer,
     /// How long to wait for it.

@@ -75,6 +75,12 @@ impl Upload {
         (Self { body, watch: Some(Arc::clone(&watch)), patience }, Some(watch))
     }
 
+    /// No body.
+    #[cfg(feature = "front")]
+    pub(super) fn none() -> Self {
+        Self { body: Body::empty(), watch: None, patience: Patience::Endless }
+    }
+
     fn poll_gate(&mut self, watch: &Watch, cx: &mut Context<'_>) -> Poll<()> {
         if !watch.is_shut() {
             return Poll::Ready(());

@@ -119,7 +119,7 @@ async fn nobody_listening_is_a_failed_connection() {
 
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut target = Fake::listen().target(Peer::Foreign { token: None });
-    target.endpoint = Endpoint::Tcp(port);
+    target.endpoint = Endpoint::Tcp(port).into();
     let failure = Forwarder::new(target).forward(get("/")).await.unwrap_err();
     assert_eq!(failure.code, Code::ConnectFailed);
     assert!(failure.detail.contains(&port.to_string()), "{failure}");
@@ -138,7 +138,7 @@ async fn an_instance_with_a_full_queue_is_a_failed_connection_when_the_limit_is_
         assert!(waiting.len() < 100, "the queue has no end");
     }
     let mut target = Fake::listen().target(Peer::Runner);
-    target.endpoint = Endpoint::Unix(path);
+    target.endpoint = Endpoint::Unix(path).into();
 
     let failure = Forwarder::new(target).forward(get("/")).await.unwrap_err();
 

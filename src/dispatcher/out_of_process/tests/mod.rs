@@ -55,7 +55,7 @@ impl Fake {
 
     fn target(&self, peer: Peer) -> Target {
         Target {
-            endpoint: Endpoint::Unix(self.path.clone()),
+            endpoint: Endpoint::Unix(self.path.clone()).into(),
             peer,
             limits: Limits::default(),
             protocol: Protocol::Http1,

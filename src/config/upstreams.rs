@@ -1,0 +1,251 @@
+//! `upstreams = [...]` and `[site.application.balance]`: servers that somebody else runs, as an application.
+
+use std::{net::SocketAddr, num::NonZeroU16, ops::RangeInclusive, time::Duration};
+
+use super::{
+    fault::Refusal,
+    front, keys,
+    values::{count, count_or_none, duration, one_of},
+    written::{Section, Value},
+};
+use crate::front::{Balance, Endpoint, HashKey, Passive, Place, Policy, Probe, Retry, Upstream, Upstreams};
+
+/// The upstreams of an application.
+pub(super) fn read(section: &Section<'_>) -> Option<Upstreams> {
+    let written = section.read_each("upstreams", |value| upstream(section, value))?;
+    let mut members: Vec<Upstream> = Vec::new();
+    for (upstream, at) in written {
+        if members.iter().any(|other| other.place == upstream.place) {
+            let refusal = Refusal::new(format!(
+                "is there twice: {}; one that is to have more requests gets a weight",
+                upstream.place
+            ));
+            section.refuse("upstreams", &at, refusal);
+        }
+        members.push(upstream);
+    }
+    let value = section.value("upstreams")?;
+    match value.list() {
+        Ok(list) if list.is_empty() => {
+            let refusal = Refusal::new("needs at least one, as \"http://10.0.0.1:8080\"");
+            section.refuse("upstreams", &value.at(), refusal);
+        }
+        Ok(list) if list.len() > MOST_UPSTREAMS => {
+            section.refuse(
+                "upstreams",
+                &value.at(),
+                Refusal::new(format!("must be at most {MOST_UPSTREAMS}")),
+            );
+        }
+        _ => {}
+    }
+    let balance = balance(section);
+    let mut upstreams = Upstreams::new(members);
+    upstreams.balance = balance;
+    Some(upstreams)
+}
+
+/// An upstream, written as its place, or as a table of place and weight.
+fn upstream(section: &Section<'_>, value: &Value<'_>) -> Result<Upstream, Refusal> {
+    if value.is_text() {
+        return Ok(Upstream { place: place(value)?, weight: NonZeroU16::MIN });
+    }
+    let table = value.table().map_err(|_| value.must_be("a place, or a table of its url and weight"))?;
+    let name = format!("{}.upstreams", section.name);
+    let section = Section::new(section.reading, name, value.at(), table, &keys::UPSTREAM);
+    let url = section.value("url").ok_or_else(|| Refusal::new("has no url, which says where it listens"))?;
+    let mut weight = NonZeroU16::MIN;
+    section.set(&mut weight, "weight", |value| {
+        count::<u16>(MOST_WEIGHT)(value).map(|weight| NonZeroU16::new(weight).unwrap_or(NonZeroU16::MIN))
+    });
+    Ok(Upstream { place: place(&url)?, weight })
+}
+
+/// `http://10.0.0.1:8080`, `http://[::1]:9000`, `http://name`, `unix:/run/x.sock`.
+fn place(value: &Value<'_>) -> Result<Place, Refusal> {
+    let text = value.text()?;
+    if let Some(path) = text.strip_prefix("unix:") {
+        return match path {
+            "" => Err(Refusal::new("must be the path of a socket (is empty)")),
+            path => Ok(Place::At(Endpoint::Unix(value.reading.resolve(path)))),
+        };
+    }
+    if text.starts_with("https://") {
+        return Err(Refusal::new(
+            "must be http:// or unix:; upstreams are spoken to without TLS, so they belong on a network of their own",
+        ));
+    }
+    let Some(rest) = text.strip_prefix("http://") else {
+        return Err(Refusal::new(format!("must begin with http:// or unix: (is {text:?})"))
+            .suggest(format!("\"http://{text}\"")));
+    };
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if let Some((authority, _)) = authority.split_once(['/', '?', '#']) {
+        return Err(Refusal::new(format!("must end with the port; paths stay as clients ask (is {text:?})"))
+            .suggest(format!("\"http://{authority}\"")));
+    }
+    at_authority(authority)
+        .ok_or_else(|| Refusal::new(format!("must name a host and perhaps a port (is {text:?})")))
+}
+
+fn at_authority(text: &str) -> Option<Place> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return (address.port() > 0).then_some(Place::At(Endpoint::Tcp(address)));
+    }
+    if let Ok(address) = text.trim_matches(['[', ']']).parse() {
+        return Some(Place::At(Endpoint::Tcp(SocketAddr::new(address, HTTP))));
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse::<NonZeroU16>().ok()?.get()),
+        None => (text, HTTP),
+    };
+    let fits = |character: char| character.is_ascii_alphanumeric() || "-._".contains(character);
+    let is_name = !host.is_empty() && host.len() <= LONGEST_NAME && host.chars().all(fits);
+    // Digits and dots alone are an address that is none, and no name.
+    let is_number = host.chars().all(|character| character.is_ascii_digit() || character == '.');
+    (is_name && !is_number).then(|| Place::Named { host: host.to_ascii_lowercase().into(), port })
+}
+
+fn balance(section: &Section<'_>) -> Balance {
+    let mut balance = Balance::default();
+    let Some(section) = front::table(section, "balance", &keys::BALANCE) else { return balance };
+    balance.policy = policy(&section);
+    balance.sticky = section.read("sticky", cookie_name);
+    balance.probe = probe(&section);
+    balance.passive = passive(&section);
+    balance.slow_start = section.read("slow_start", duration);
+    let retries = [("never", Retry::Never), ("unsent", Retry::Unsent), ("idempotent", Retry::Idempotent)];
+    section.set(&mut balance.retry, "retry", one_of(&retries));
+    section.set(&mut balance.retry_budget, "retry_budget", |value| match balance.retry {
+        Retry::Never => Err(Refusal::new("has no effect with retry = \"never\"; leave one of them out")),
+        _ => count(100)(value),
+    });
+    balance
+}
+
+fn policy(section: &Section<'_>) -> Policy {
+    let words = [
+        ("least_outstanding", Policy::LeastOutstanding),
+        ("round_robin", Policy::RoundRobin),
+        ("random_two", Policy::RandomTwo),
+    ];
+    let policy = section.read("policy", one_of(&words));
+    let hash = section.read("hash", |value| match policy {
+        Some(_) => Err(Refusal::new("decides instead of a policy; leave one of them out")),
+        None => key(value),
+    });
+    hash.map(Policy::Hash).or(policy).unwrap_or(Policy::LeastOutstanding)
+}
+
+fn key(value: &Value<'_>) -> Result<HashKey, Refusal> {
+    let text = value.text()?;
+    match (&*text, text.strip_prefix("header:")) {
+        ("client", _) => Ok(HashKey::Client),
+        ("path", _) => Ok(HashKey::Path),
+        (_, Some(name)) => name
+            .parse()
+            .map(HashKey::Header)
+            .map_err(|_| Refusal::new(format!("must name a field behind header: (is {text:?})"))),
+        _ => Err(Refusal::new(format!("must be \"client\", \"path\" or \"header:NAME\" (is {text:?})"))),
+    }
+}
+
+fn cookie_name(value: &Value<'_>) -> Result<String, Refusal> {
+    let name = value.text()?;
+    let fits = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+    if name.is_empty() || name.len() > LONGEST_COOKIE || !name.chars().all(fits) {
+        let refusal =
+            format!("must be the name of a cookie: 1 to {LONGEST_COOKIE} of a-z A-Z 0-9 - _ . (is {name:?})");
+        return Err(Refusal::new(refusal));
+    }
+    Ok(name)
+}
+
+fn probe(section: &Section<'_>) -> Option<Probe> {
+    let section = front::table(section, "health", &keys::BALANCE_HEALTH)?;
+    if section.value("path").is_none() {
+        section.refuse("path", &section.at, Refusal::new("is missing; say what upstreams are asked for"));
+    }
+    let mut probe = Probe::new(section.read("path", super::application::path_to_ask)?);
+    section.set(&mut probe.interval, "interval", duration);
+    section.set(&mut probe.timeout, "timeout", duration);
+    section.set(&mut probe.healthy, "healthy", count(MOST_IN_A_ROW));
+    section.set(&mut probe.unhealthy, "unhealthy", count(MOST_IN_A_ROW));
+    if let Some(expected) = statuses(&section, "status") {
+        probe.expected = expected;
+    }
+    Some(probe)
+}
+
+fn passive(section: &Section<'_>) -> Option<Passive> {
+    let max_fails = section.read("max_fails", count_or_none(MOST_FAILS));
+    if max_fails == Some(None) {
+        for key in ["fail_window", "fail_statuses", "out_time", "longest_out_time"] {
+            if let Some(value) = section.value(key) {
+                let refusal = Refusal::new("has no effect with max_fails = \"none\"; leave one of them out");
+                section.refuse(key, &value.at(), refusal);
+            }
+        }
+        return None;
+    }
+    let mut passive = Passive::default();
+    if let Some(Some(max_fails)) = max_fails {
+        passive.max_fails = max_fails;
+    }
+    section.set(&mut passive.window, "fail_window", duration);
+    section.set(&mut passive.out, "out_time", duration);
+    section.set(&mut passive.longest_out, "longest_out_time", |value| {
+        let longest = duration(value)?;
+        at_least(longest, passive.out)
+    });
+    // Nobody who wants it out for longer than the default means to have it out for less.
+    passive.longest_out = passive.longest_out.max(passive.out);
+    if let Some(statuses) = statuses(section, "fail_statuses") {
+        passive.statuses = statuses;
+    }
+    Some(passive)
+}
+
+fn at_least(longest: Duration, first: Duration) -> Result<Duration, Refusal> {
+    match longest < first {
+        true => Err(Refusal::new(format!("must be no shorter than out_time, which is {first:?}"))),
+        false => Ok(longest),
+    }
+}
+
+fn statuses(section: &Section<'_>, key: &'static str) -> Option<Vec<RangeInclusive<u16>>> {
+    let statuses = section.read_each(key, status)?;
+    Some(statuses.into_iter().map(|(range, _)| range).collect())
+}
+
+/// `204`, or `"200-299"`.
+fn status(value: &Value<'_>) -> Result<RangeInclusive<u16>, Refusal> {
+    let refusal = || Refusal::new("must be a status, as 204, or a range of them, as \"200-299\"");
+    if !value.is_text() {
+        return count::<u16>(u16::MAX.into())(value)
+            .ok()
+            .filter(is_status)
+            .map(|one| one..=one)
+            .ok_or_else(refusal);
+    }
+    let text = value.text()?;
+    let (first, last) = text.split_once('-').unwrap_or((&text, &text));
+    let number = |text: &str| text.parse::<u16>().ok().filter(is_status);
+    match (number(first), number(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(first..=last),
+        _ => Err(refusal()),
+    }
+}
+
+fn is_status(number: &u16) -> bool {
+    (100..=599).contains(number)
+}
+
+const HTTP: u16 = 80;
+const LONGEST_NAME: usize = 253;
+const LONGEST_COOKIE: usize = 64;
+const MOST_UPSTREAMS: usize = 1000;
+const MOST_WEIGHT: u64 = 1000;
+const MOST_IN_A_ROW: u64 = 1000;
+/// As many moments are kept for each upstream.
+const MOST_FAILS: u64 = 10_000;

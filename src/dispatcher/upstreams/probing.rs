@@ -1,0 +1,94 @@
+//! Asks upstreams how they are, again and again.
+//!
+//! In: what to ask for, and how often. Out: good and bad answers, for `health`. Never: goes on when the balancer is gone,
+//! reads an answer's body, or takes a place that a request could have.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use http::{HeaderValue, Request, header};
+use tokio::task::JoinSet;
+
+use super::{Failed, Inner, health::Change, target};
+use crate::{
+    Body,
+    dispatcher::out_of_process::{Forwarder, Limits},
+    front::{Endpoint, Place, Probe},
+};
+
+/// One task for each upstream. They end with the set.
+pub(super) fn begin(inner: &Arc<Inner>) -> JoinSet<()> {
+    let Some(probe) = &inner.upstreams.balance.probe else { return JoinSet::new() };
+    (0..inner.upstreams.members.len()).map(|index| ask(Arc::downgrade(inner), index, probe.clone())).collect()
+}
+
+async fn ask(inner: Weak<Inner>, index: usize, probe: Probe) {
+    let Some((forwarder, place)) = inner.upgrade().map(|inner| {
+        let limits = Limits { connect: probe.timeout, first_byte: probe.timeout, idle: None };
+        let target = target(&inner.upstreams, index, limits, inner.protocol);
+        (Forwarder::new(target), inner.upstreams.members[index].place.clone())
+    }) else {
+        return;
+    };
+    loop {
+        let answer = asked(&forwarder, &place, &probe).await;
+        match inner.upgrade() {
+            Some(inner) => inner.probed(index, answer),
+            None => return,
+        }
+        tokio::time::sleep(probe.interval).await;
+    }
+}
+
+/// What is wrong with it, if so.
+async fn asked(forwarder: &Forwarder, place: &Place, probe: &Probe) -> Result<(), String> {
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = probe.path.parse().map_err(|error| format!("{} is no path: {error}", probe.path))?;
+    let fields = request.headers_mut();
+    fields
+        .insert(header::USER_AGENT, HeaderValue::from_static(concat!("cohost/", env!("CARGO_PKG_VERSION"))));
+    // A socket has no name.
+    let host = match place {
+        Place::At(Endpoint::Unix(_)) => "localhost".to_owned(),
+        place => place.to_string(),
+    };
+    if let Ok(host) = HeaderValue::try_from(host) {
+        fields.insert(header::HOST, host);
+    }
+    // The forwarder has a limit for each step, and this is for all of them.
+    let answer = tokio::time::timeout(probe.timeout, forwarder.forward(request)).await;
+    let status = match answer {
+        Ok(Ok(answer)) => answer.status(),
+        Ok(Err(failure)) => return Err(failure.to_string()),
+        Err(_) => return Err(format!("no answer within {:?}", probe.timeout)),
+    };
+    match probe.expected.iter().any(|range| range.contains(&status.as_u16())) {
+        true => Ok(()),
+        false => Err(format!("it answered {status}")),
+    }
+}
+
+impl Inner {
+    fn probed(&self, index: usize, answer: Result<(), String>) {
+        let place = &self.upstreams.members[index].place;
+        let change = {
+            let mut table = self.table();
+            if let Err(why) = &answer {
+                table.tallies[index].last = Some(Failed::now(why));
+            }
+            table.choosing.probed(index, answer.is_ok(), Instant::now())
+        };
+        let why = answer.err().unwrap_or_default();
+        match change {
+            Some(Change::Down) => {
+                tracing::warn!(application = %self.application, upstream = %place, why, "upstream is down");
+            }
+            Some(Change::Up) => {
+                tracing::info!(application = %self.application, upstream = %place, "upstream is up");
+            }
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What decides, without a clock and without sockets.
+
+mod choosing;
+mod health;
