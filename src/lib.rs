@@ -21,6 +21,8 @@ pub mod forwarded;
 pub mod front;
 mod hosting_model;
 pub mod http;
+#[cfg(feature = "config")]
+pub mod import;
 #[cfg(feature = "server")]
 pub mod listener;
 #[cfg(any(feature = "admin", feature = "config"))]

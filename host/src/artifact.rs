@@ -24,6 +24,12 @@ pub(crate) fn named(path: &Path) -> Result<Named, Refused> {
             Ok(Named::Configuration(tidy(&configuration)))
         } else if manifest.is_file() {
             Ok(Named::Manifest(tidy(&manifest)))
+        } else if path.join(WEB_CONFIG).is_file() {
+            Err(Exit::Failed.because(format!(
+                "{0} has a {WEB_CONFIG} and no {CONFIGURATION}; make one of it with \
+                 `cohost import {0}/{WEB_CONFIG} -o {0}/{CONFIGURATION}`",
+                path.display()
+            )))
         } else {
             Err(Exit::Failed.because(format!(
                 "{} has neither {CONFIGURATION} nor {MANIFEST}; name a crate, a library or a configuration",
@@ -60,6 +66,8 @@ pub(crate) fn name_of(library: &Path) -> String {
 }
 
 const CONFIGURATION: &str = "cohost.toml";
+/// What IIS reads.
+pub(crate) const WEB_CONFIG: &str = "web.config";
 const MANIFEST: &str = "Cargo.toml";
 
 #[cfg(test)]

@@ -45,6 +45,9 @@ pub(crate) enum Command {
     Upgrade(Upgrade),
     Stop(Stop),
     Explain(Explain),
+    Import(Import),
+    /// Print a JSON schema of cohost.toml, with which editors complete keys and say what they mean
+    Schema,
     Completions(Completions),
 }
 
@@ -239,6 +242,17 @@ pub(crate) struct Explain {
     /// The code, as in logs and answers; without one, all are listed
     #[arg(value_parser = code(), hide_possible_values = true)]
     pub(crate) code: Option<Code>,
+}
+
+/// Translate the web.config of a site of IIS, as far as it means something here, and list what does not
+#[derive(Args, Debug)]
+pub(crate) struct Import {
+    /// The web.config, or the folder that it is in
+    #[arg(default_value = "web.config")]
+    pub(crate) file: PathBuf,
+    /// Write the configuration there, where nothing is yet; without it, to stdout
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// Print a script that completes this command line in a shell

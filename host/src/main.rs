@@ -27,6 +27,7 @@ mod explain;
 mod gate;
 mod greeting;
 mod hosting;
+mod import;
 mod inspect;
 mod libraries;
 mod log;
@@ -102,6 +103,11 @@ fn obey() -> Result<ExitCode, Refused> {
         Command::Upgrade(arguments) => ask::upgrade(&arguments).map(Into::into),
         Command::Stop(arguments) => ask::stop(&arguments).map(Into::into),
         Command::Explain(arguments) => Ok(explain::explain(&arguments).into()),
+        Command::Import(arguments) => import::import(&arguments).map(Into::into),
+        Command::Schema => {
+            say(&format!("{:#}\n", cohost::config::schema()));
+            Ok(exit::Exit::Success.into())
+        }
         Command::Completions(arguments) => {
             say(&cli::completions(arguments.shell));
             Ok(exit::Exit::Success.into())

@@ -17,6 +17,7 @@ mod keys;
 mod output;
 mod private;
 mod recycle;
+mod schema;
 mod server;
 mod settings;
 mod site;
@@ -39,6 +40,7 @@ use std::{
 pub use self::{
     binding::{Authority, Binding, BindingError, Listen},
     fault::{Fault, Faults},
+    schema::schema,
     tls::{Certificate, ClientCertificates, Tls},
 };
 use self::{

@@ -1,0 +1,272 @@
+//! `<rewrite>`: rules for requests, rules for answers, maps.
+
+use super::{
+    draft::{Draft, quoted, quoted_key},
+    reference::{Unknown, input, template},
+    xml::Element,
+};
+
+pub(super) fn rewrite(element: &Element<'_>, draft: &mut Draft) {
+    // A rule that looks something up is refused without its map.
+    for inner in element.children().iter().filter(|inner| inner.name() == "rewriteMaps") {
+        inner.children().iter().for_each(|entry| map(entry, draft));
+    }
+    for inner in element.children() {
+        match inner.name() {
+            "rewriteMaps" => {}
+            "rules" => {
+                inner.children().iter().for_each(|entry| translate(entry, draft, rule, "[[site.rewrite]]"));
+            }
+            "outboundRules" => {
+                for entry in inner.children().iter().filter(|entry| entry.name() != "preConditions") {
+                    translate(entry, draft, outbound, "[[site.outbound]]");
+                }
+            }
+            "globalRules" | "providers" | "allowedServerVariables" => {
+                draft.note(&inner, "belongs to the server, and has no counterpart in a site");
+            }
+            _ => draft.note(&inner, "has no counterpart"),
+        }
+    }
+}
+
+fn map(element: &Element<'_>, draft: &mut Draft) {
+    if element.name() != "rewriteMap" {
+        return;
+    }
+    let header = format!("[site.maps.{}]", quoted_key(element.required("name")));
+    for entry in element.children().iter().filter(|entry| entry.name() == "add") {
+        let line = format!("{} = {}", quoted_key(entry.required("key")), quoted(entry.required("value")));
+        draft.put(&header, entry, line);
+    }
+    if let Some(default) = element.attribute("defaultValue").filter(|default| !default.is_empty()) {
+        draft.put(&header, element, format!("\"*\" = {}", quoted(default)));
+    }
+}
+
+/// A rule that is translated whole, or else noted with the reason.
+fn translate(
+    element: &Element<'_>,
+    draft: &mut Draft,
+    read: fn(&Element<'_>, &mut Draft) -> Result<Vec<String>, Unknown>,
+    header: &str,
+) {
+    let name = element.required("name");
+    match element.name() {
+        "rule" if !element.is("enabled", true) => draft.note(element, &format!("{name:?} is switched off")),
+        "rule" => match read(element, draft) {
+            Ok(lines) => {
+                let named = std::iter::once(format!("name = {}", quoted(name))).chain(lines).collect();
+                draft.put_whole(header, element, name, named);
+            }
+            Err(why) => draft.note(element, &format!("{name:?}: {why}")),
+        },
+        "clear" => {}
+        _ => draft.note(element, "takes out a rule of a file that is above this one, which is not read"),
+    }
+}
+
+/// How a rule writes patterns.
+#[derive(Clone, Copy)]
+enum Syntax {
+    Regular,
+    Wildcard,
+    Exact,
+}
+
+impl Syntax {
+    fn of(element: &Element<'_>) -> Self {
+        match element.required("patternSyntax") {
+            "Wildcard" => Self::Wildcard,
+            "ExactMatch" => Self::Exact,
+            _ => Self::Regular,
+        }
+    }
+
+    /// `text` as a pattern of ours.
+    fn pattern(self, text: &str, is_case_ignored: bool) -> String {
+        let pattern = match self {
+            // Which is no escape of ours; a slash needs none.
+            Self::Regular => text.replace("\\/", "/"),
+            Self::Wildcard => format!("^{}$", text.split('*').map(escape).collect::<Vec<_>>().join("(.*)")),
+            Self::Exact => format!("^{}$", escape(text)),
+        };
+        if is_case_ignored { format!("(?i){pattern}") } else { pattern }
+    }
+}
+
+/// What means something in a pattern as what it is.
+fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for character in text.chars() {
+        if "\\.+*?()|[]{}^$#&-~".contains(character) {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
+}
+
+fn rule(element: &Element<'_>, draft: &mut Draft) -> Result<Vec<String>, Unknown> {
+    let syntax = Syntax::of(element);
+    let (mut lines, mut conditions) = (Vec::new(), Vec::new());
+    if let Some(matched) = element.child("match") {
+        let url = matched.attribute("url").unwrap_or(".*");
+        let pattern = syntax.pattern(url, matched.is("ignoreCase", true));
+        match matched.is("negate", false) {
+            // A condition sees the path with the slash that it begins with.
+            true => {
+                let pattern = pattern.replacen('^', "^/", 1);
+                conditions.push(format!("{{ differs = {} }}", quoted(&pattern)));
+            }
+            false if matches!(url, ".*" | "(.*)" | "^(.*)$" | "^.*$") && !refers(element) => {}
+            false => lines.push(format!("match = {}", quoted(&pattern))),
+        }
+    }
+    let group = element.child("conditions");
+    if let Some(group) = &group {
+        if group.is("trackAllCaptures", false) {
+            return Err(
+                "groups of several conditions are used; {C:1} is of the last one that matched".to_owned()
+            );
+        }
+        for entry in group.children() {
+            conditions.push(condition(&entry, syntax)?);
+        }
+        let is_any = group.required("logicalGrouping") == "MatchAny";
+        if is_any && conditions.len() > group.children().len() {
+            return Err("its pattern is negated, and one of its conditions is enough".to_owned());
+        }
+        if is_any {
+            lines.push("any = true".to_owned());
+        }
+    }
+    if !conditions.is_empty() {
+        lines.push(format!("conditions = [{}]", conditions.join(", ")));
+    }
+    for variable in element.child("serverVariables").into_iter().flat_map(|all| all.children()) {
+        draft.note(&variable, "fields of requests are not changed by rules");
+    }
+    let action = element.child("action").ok_or("it has no action")?;
+    lines.extend(does(&action)?);
+    if element.is("stopProcessing", false) && matches!(action.required("type"), "Rewrite" | "None" | "") {
+        lines.push("stop = true".to_owned());
+    }
+    if lines.iter().all(|line| line.starts_with("match") || line.starts_with("conditions")) {
+        return Err("it does nothing".to_owned());
+    }
+    Ok(lines)
+}
+
+/// Whether the rule uses groups of its pattern.
+fn refers(element: &Element<'_>) -> bool {
+    element.children().iter().any(|child| {
+        let has = |element: &Element<'_>| {
+            ["url", "input"]
+                .iter()
+                .any(|name| element.attribute(name).is_some_and(|text| text.contains("{R:")))
+        };
+        has(child) || child.children().iter().any(has)
+    })
+}
+
+fn condition(element: &Element<'_>, syntax: Syntax) -> Result<String, Unknown> {
+    let is_negated = element.is("negate", false);
+    let text = element.required("input");
+    if let kind @ ("IsFile" | "IsDirectory") = element.required("matchType") {
+        if !matches!(text, "{REQUEST_FILENAME}" | "{PATH_TRANSLATED}") {
+            return Err(format!("only what was asked for is looked for, and not {text:?}"));
+        }
+        let key = if is_negated { "is_not" } else { "is" };
+        let kind = if kind == "IsFile" { "file" } else { "directory" };
+        return Ok(format!("{{ {key} = \"{kind}\", root = \"public\" }}"));
+    }
+    let pattern = element.attribute("pattern").unwrap_or_default();
+    let key = if is_negated { "differs" } else { "matches" };
+    if text.eq_ignore_ascii_case("{HTTPS}") {
+        let secure = match pattern.trim_matches(['^', '$']).to_ascii_lowercase().as_str() {
+            "on" | "1" => "^https$",
+            "off" | "0" => "^http$",
+            _ => return Err(format!("{{HTTPS}} is on or off, and not {pattern:?}")),
+        };
+        return Ok(format!("{{ input = \"scheme\", {key} = \"{secure}\" }}"));
+    }
+    let pattern = quoted(&syntax.pattern(pattern, element.is("ignoreCase", true)));
+    Ok(format!("{{ input = {}, {key} = {pattern} }}", quoted(&input(text)?)))
+}
+
+/// What a rule does.
+fn does(action: &Element<'_>) -> Result<Vec<String>, Unknown> {
+    let url = action.required("url");
+    let mut lines = match action.required("type") {
+        "Rewrite" if url.contains("://") => {
+            return Err(
+                "it forwards to another server; that is an application with upstreams = [\"http://…\"]"
+                    .to_owned(),
+            );
+        }
+        "Rewrite" => vec![format!("rewrite = {}", quoted(&rooted(&template(url)?)))],
+        "Redirect" => {
+            let status = match action.required("redirectType") {
+                "Found" | "302" => 302,
+                "SeeOther" | "303" => 303,
+                "Temporary" | "307" => 307,
+                _ => 301,
+            };
+            vec![format!("redirect = {}", quoted(&rooted(&template(url)?))), format!("status = {status}")]
+        }
+        "CustomResponse" => {
+            let body = action.attribute("statusDescription").unwrap_or_default();
+            vec![
+                format!("respond = {}", number(action.required("statusCode"))?),
+                format!("body = {}", quoted(body)),
+            ]
+        }
+        "AbortRequest" => return Ok(vec!["abort = true".to_owned()]),
+        "None" | "" => return Ok(Vec::new()),
+        other => return Err(format!("{other:?} is no action that is known here")),
+    };
+    if !action.is("appendQueryString", true) && !action.required("type").starts_with("Custom") {
+        lines.push("query = \"drop\"".to_owned());
+    }
+    Ok(lines)
+}
+
+fn number(text: &str) -> Result<u16, Unknown> {
+    text.parse().map_err(|_| format!("{text:?} is no status"))
+}
+
+/// A place below the site is a path.
+fn rooted(template: &str) -> String {
+    let is_whole = template.starts_with('/') || template.contains("://") || template.starts_with("{map:");
+    match template {
+        "{path}" => template.to_owned(),
+        _ if is_whole => template.to_owned(),
+        _ => format!("/{template}"),
+    }
+}
+
+/// A rule for a field of answers.
+fn outbound(element: &Element<'_>, _: &mut Draft) -> Result<Vec<String>, Unknown> {
+    if element.attribute("preCondition").is_some_and(|name| !name.is_empty())
+        || element.child("conditions").is_some()
+    {
+        return Err("rules for answers have no conditions".to_owned());
+    }
+    let matched = element.child("match").ok_or("it has no pattern")?;
+    let Some(field) = matched.attribute("serverVariable").and_then(|name| name.strip_prefix("RESPONSE_"))
+    else {
+        return Err("bodies of answers are not rewritten".to_owned());
+    };
+    let action = element.child("action").ok_or("it has no action")?;
+    if matched.is("negate", false) || action.required("type") != "Rewrite" {
+        return Err("a rule for answers replaces what it matches".to_owned());
+    }
+    let pattern = Syntax::of(element)
+        .pattern(matched.attribute("pattern").unwrap_or(".*"), matched.is("ignoreCase", true));
+    Ok(vec![
+        format!("field = {}", quoted(&field.replace('_', "-"))),
+        format!("match = {}", quoted(&pattern)),
+        format!("value = {}", quoted(&template(action.attribute("value").unwrap_or_default())?)),
+    ])
+}

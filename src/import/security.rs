@@ -1,0 +1,175 @@
+//! `<security>`: which requests and which clients may come in.
+
+use super::{
+    draft::{APPLICATION, Draft, list, quoted_key},
+    xml::Element,
+};
+
+pub(super) fn security(element: &Element<'_>, draft: &mut Draft) {
+    for inner in element.children() {
+        match inner.name() {
+            "requestFiltering" => request_filtering(&inner, draft),
+            "ipSecurity" => ip_security(&inner, draft),
+            "dynamicIpSecurity" => {
+                draft.note(&inner, "limits by client are [[site.limit]], with other numbers: requests in a time, and at once");
+            }
+            "authentication" => authentication(&inner, draft),
+            "authorization" => draft.note(&inner, "who may do what is the application's to say"),
+            "access" => draft.note(&inner, "TLS and certificates of clients stand in [site.tls]"),
+            _ => draft.note(&inner, "has no counterpart"),
+        }
+    }
+}
+
+fn authentication(element: &Element<'_>, draft: &mut Draft) {
+    for way in element.children() {
+        match way.name() {
+            // What everybody gets who asks for nothing.
+            "anonymousAuthentication" if way.is("enabled", true) => {}
+            _ if !way.is("enabled", false) => {}
+            "basicAuthentication" => draft.note(&way, "names and hashed passwords stand in [site.auth]"),
+            _ => draft.note(&way, "has to be done by the application, or by a proxy"),
+        }
+    }
+}
+
+const FILTER: &str = "[site.filter]";
+
+/// `<requestFiltering>`; what it does without a word is the preset.
+fn request_filtering(element: &Element<'_>, draft: &mut Draft) {
+    draft.put(FILTER, element, "preset = \"iis\"".to_owned());
+    if element.is("allowDoubleEscaping", false) {
+        draft.put(FILTER, element, "double_escaping = true".to_owned());
+    }
+    for inner in element.children() {
+        match inner.name() {
+            "requestLimits" => limits(&inner, draft),
+            "verbs" => allowed_or_denied(&inner, draft, "verb", "allowed_verbs", "denied_verbs"),
+            "fileExtensions" => {
+                allowed_or_denied(&inner, draft, "fileExtension", "allowed_extensions", "denied_extensions");
+            }
+            "hiddenSegments" => listed(&inner, draft, "segment", "hidden_segments"),
+            "denyUrlSequences" => listed(&inner, draft, "sequence", "denied_sequences"),
+            "denyQueryStringSequences" => listed(&inner, draft, "sequence", "denied_query_sequences"),
+            "alwaysAllowedUrls" | "alwaysAllowedQueryStrings" => {
+                draft.note(&inner, "there are no exceptions by path");
+            }
+            "filteringRules" => draft.note(&inner, "write each as a [[site.rewrite]] that responds with 404"),
+            _ => draft.note(&inner, "has no counterpart"),
+        }
+    }
+}
+
+fn limits(element: &Element<'_>, draft: &mut Draft) {
+    for attribute in element.attributes() {
+        let value = element.required(attribute);
+        // In quotes, so that what is no number is refused there and not everywhere.
+        let value = super::draft::quoted(value);
+        match attribute {
+            "maxAllowedContentLength" => draft.put_for_code(element, format!("max_request_body = {value}")),
+            "maxUrl" => draft.put(FILTER, element, format!("max_url = {value}")),
+            "maxQueryString" => draft.put(FILTER, element, format!("max_query = {value}")),
+            _ => draft.note_attribute(element, attribute, "has no counterpart"),
+        }
+    }
+    for field in element.children().iter().flat_map(Element::children) {
+        let (name, size) = (field.required("header"), super::draft::quoted(field.required("sizeLimit")));
+        draft.put("[site.filter.max_field]", &field, format!("{} = {size}", quoted_key(name)));
+    }
+}
+
+/// Elements that say what is let through, or what is not.
+fn allowed_or_denied(element: &Element<'_>, draft: &mut Draft, attribute: &str, allowed: &str, denied: &str) {
+    let entries = element.children();
+    let names = |wanted: bool| {
+        let entries =
+            entries.iter().filter(move |entry| entry.name() == "add" && entry.is("allowed", true) == wanted);
+        entries.map(|entry| entry.required(attribute)).collect::<Vec<_>>()
+    };
+    // Where those that are not listed may come in, the ones that may are no list of all.
+    if !element.is("allowUnlisted", true) {
+        draft.put(FILTER, element, format!("{allowed} = {}", list(names(true))));
+    }
+    if !names(false).is_empty() {
+        draft.put(FILTER, element, format!("{denied} = {}", list(names(false))));
+    }
+    removed(&entries, draft);
+}
+
+fn listed(element: &Element<'_>, draft: &mut Draft, attribute: &str, key: &str) {
+    let entries = element.children();
+    let names: Vec<_> =
+        entries.iter().filter(|entry| entry.name() == "add").map(|entry| entry.required(attribute)).collect();
+    if !names.is_empty() {
+        draft.put(FILTER, element, format!("{key} = {}", list(names)));
+    }
+    removed(&entries, draft);
+}
+
+fn removed(entries: &[Element<'_>], draft: &mut Draft) {
+    for entry in entries.iter().filter(|entry| entry.name() != "add") {
+        draft.note(
+            entry,
+            "what the preset has is not taken out one by one; write [site.filter] without preset",
+        );
+    }
+}
+
+/// `<ipSecurity>`: networks as addresses and masks.
+fn ip_security(element: &Element<'_>, draft: &mut Draft) {
+    let allow_unlisted = element.is("allowUnlisted", true);
+    let (mut allow, mut deny) = (Vec::new(), Vec::new());
+    for entry in element.children() {
+        let (address, mask) =
+            (entry.required("ipAddress"), entry.attribute("subnetMask").unwrap_or_default());
+        if entry.name() != "add" || address.is_empty() {
+            draft.note(&entry, "networks are written as addresses; there are no names of domains");
+            continue;
+        }
+        let Some(network) = network(address, mask.trim()) else {
+            draft.note(&entry, "is no address with a mask");
+            continue;
+        };
+        // Not allowed is what an entry is that does not say so.
+        match entry.is("allowed", false) {
+            true if allow_unlisted => draft.note(&entry, "lets in who may come in anyway"),
+            true => allow.push(network),
+            false => deny.push(network),
+        }
+    }
+    if allow_unlisted && deny.is_empty() {
+        return;
+    }
+    if !allow_unlisted {
+        if allow.is_empty() {
+            draft.note(element, "lets nobody in; so does a network that nobody has");
+            allow.push("192.0.2.0/32".to_owned());
+        }
+        draft.put("[site.ip]", element, format!("allow = {}", list(allow.iter().map(String::as_str))));
+    }
+    if !deny.is_empty() {
+        draft.put("[site.ip]", element, format!("deny = {}", list(deny.iter().map(String::as_str))));
+    }
+}
+
+/// `10.0.0.0` and `255.0.0.0`, or `8`, as `10.0.0.0/8`.
+fn network(address: &str, mask: &str) -> Option<String> {
+    let address: std::net::IpAddr = address.parse().ok()?;
+    let network = match (mask.parse::<std::net::IpAddr>(), mask.trim_start_matches('/').parse::<u8>()) {
+        (Ok(mask), _) => ipnet::IpNet::with_netmask(address, mask).ok()?,
+        (_, Ok(bits)) => ipnet::IpNet::new(address, bits).ok()?,
+        _ if mask.is_empty() => ipnet::IpNet::from(address),
+        _ => return None,
+    };
+    Some(network.trunc().to_string())
+}
+
+impl Draft {
+    /// A key that an application has only if it runs.
+    fn put_for_code(&mut self, element: &Element<'_>, line: String) {
+        match self.has_code() {
+            true => self.put(APPLICATION, element, line),
+            false => self.note(element, "is about bodies of requests, which nobody reads who only has files"),
+        }
+    }
+}

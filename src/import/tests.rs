@@ -1,0 +1,201 @@
+//! Files as people have them, and files as nobody has them: what is made of them is a configuration.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use proptest::prelude::*;
+
+use super::{Imported, Unreadable, text, web_config};
+use crate::config::{self, Artifact, Config};
+
+/// Files as people have them.
+fn corpus() -> BTreeMap<String, String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import");
+    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let read = |path: std::path::PathBuf| (name(&path), text(&fs::read(&path).unwrap()).unwrap());
+    files.filter(|path| path.extension().is_some_and(|end| end == "config")).map(read).collect()
+}
+
+fn name(path: &Path) -> String {
+    path.file_stem().unwrap().to_string_lossy().into_owned()
+}
+
+fn import(name: &str) -> Imported {
+    web_config(&corpus()[name], name).unwrap()
+}
+
+fn read(imported: &Imported) -> Config {
+    let read = config::parse(&imported.text, Path::new("/srv/cohost.toml"), &|_| None);
+    read.unwrap_or_else(|faults| panic!("{faults}\n{}", imported.text))
+}
+
+/// Whether some note of this line says this.
+fn notes(imported: &Imported, line: usize, text: &str) -> bool {
+    imported.notes.iter().any(|note| note.line == line && note.text.contains(text))
+}
+
+#[test]
+fn whatever_is_imported_is_a_configuration_without_faults() {
+    let corpus = corpus();
+    assert!(corpus.len() >= 7);
+    for (name, text) in corpus {
+        let imported = web_config(&text, &name).unwrap();
+        assert_eq!(&*read(&imported).sites[0].name, name);
+        for note in &imported.notes {
+            assert!(imported.text.contains(&note.to_string()) && note.line <= text.lines().count(), "{note}");
+        }
+    }
+}
+
+#[test]
+fn what_visual_studio_publishes_needs_one_command() {
+    let imported = import("aspnet-core");
+    let application = &read(&imported).sites[0].applications[0];
+    assert_eq!(application.artifact, Artifact::Command(vec!["dotnet".into(), "./Portal.dll".into()]));
+    assert_eq!(application.content_root, Path::new("/srv"));
+    assert_eq!(imported.notes.len(), 1, "{:?}", imported.notes);
+    assert!(notes(&imported, 8, "hostingModel"));
+}
+
+#[test]
+fn what_the_module_is_told_the_application_has() {
+    let imported = import("aspnet-core-everything");
+    let config = read(&imported);
+    let application = &config.sites[0].applications[0];
+    let words = ["dotnet", "./Shop.Web.dll", "--title", "two words", "--folder", "./data"];
+    assert_eq!(application.artifact, Artifact::Command(words.map(str::to_owned).to_vec()));
+    let options = &application.options;
+    assert_eq!((options.startup_timeout.as_secs(), options.shutdown_timeout.as_secs()), (90, 20));
+    assert_eq!((options.first_byte_timeout.as_secs(), options.rapid_fails_per_minute), (300, 20));
+    assert_eq!(options.max_request_body, Some(104_857_600));
+    let environment = &application.process.environment;
+    assert_eq!(
+        (&*environment["PRICE"], &*environment["ASPNETCORE_ENVIRONMENT"]),
+        ("$5 of ${TOTAL}", "Production")
+    );
+    assert_eq!(config.output(&application.name).folder, Path::new("/srv/logs"));
+    let ip = config.sites[0].front.ip.as_ref().unwrap();
+    assert_eq!(
+        ip.allow.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["10.0.0.0/8", "192.168.1.7/32"]
+    );
+    assert_eq!(ip.deny.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.9.0.0/16"]);
+    assert!(config.sites[0].front.compression.is_some());
+    for what in [
+        "runs inside IIS",
+        "program for Windows",
+        "<aspNetCore forwardWindowsAuthToken>",
+        "<aspNetCore processesPerApplication>",
+        "<environmentVariable>: stands here a second time",
+        "<handlerSettings>",
+        "no names of domains",
+        "<windowsAuthentication>",
+        "never replaced",
+        "the path \"admin\" alone",
+        "is read by .NET",
+    ] {
+        assert!(imported.notes.iter().any(|note| note.text.contains(what)), "{what}: {:#?}", imported.notes);
+    }
+}
+
+#[test]
+fn a_secret_that_is_not_translated_is_not_repeated() {
+    let imported = import("aspnet-framework");
+    assert!(!imported.text.contains("secret"), "{}", imported.text);
+    assert!(notes(&imported, 6, "connectionStrings"));
+    assert!(matches!(read(&imported).sites[0].applications[0].artifact, Artifact::Files(_)));
+}
+
+#[test]
+fn a_program_of_any_kind_is_told_its_port() {
+    let application = &read(&import("node")).sites[0].applications[0];
+    let words = ["node", "server.js", "--port", "{port}"];
+    assert_eq!(application.artifact, Artifact::Command(words.map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn a_file_of_windows_is_text() {
+    let wide = |text: &str, of: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(of).collect()
+    };
+    assert_eq!(text(&wide("<ü/>", u16::to_le_bytes)).unwrap(), "<ü/>");
+    assert_eq!(text(&wide("<ü/>", u16::to_be_bytes)).unwrap(), "<ü/>");
+    assert_eq!(text("\u{feff}<a/>".as_bytes()).unwrap(), "<a/>");
+    assert!(matches!(text(&[0xff, 0x00]), Err(Unreadable::NoText)));
+    assert!(matches!(text(&vec![b' '; 2 << 20]), Err(Unreadable::TooLarge)));
+}
+
+#[test]
+fn entities_are_not_expanded_and_depth_is_no_danger() {
+    let bomb =
+        "<!DOCTYPE c [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;'>]><configuration>&b;</configuration>";
+    assert!(matches!(web_config(bomb, "x"), Err(Unreadable::NoXml(_))));
+    let outside = "<!DOCTYPE c SYSTEM 'file:///etc/passwd'><configuration/>";
+    assert!(matches!(web_config(outside, "x"), Err(Unreadable::NoXml(_))));
+    let deep = format!(
+        "<configuration>{}{}</configuration>",
+        "<location>".repeat(20_000),
+        "</location>".repeat(20_000)
+    );
+    // Whether it is refused or noted: nothing else happens.
+    let _ = web_config(&deep, "x").map(|imported| read(&imported));
+    assert!(matches!(web_config("<project/>", "x"), Err(Unreadable::Other(name)) if name == "project"));
+}
+
+static PIECES: [&str; 16] = [
+    "{R:1}",
+    "{C:",
+    "}",
+    "{HTTP_HOST}",
+    "\"",
+    "'",
+    "\n",
+    "$",
+    "${X",
+    "\\",
+    "[[site]]",
+    "]",
+    "(",
+    "*",
+    "%",
+    "ä",
+];
+
+/// Texts that mean something in XML, in TOML, or in rules of IIS.
+fn any_text() -> impl Strategy<Value = String> {
+    let piece =
+        prop_oneof![proptest::sample::select(&PIECES[..]).prop_map(str::to_owned), "[a-z0-9/.:=-]{0,6}"];
+    proptest::collection::vec(piece, 0..6).prop_map(|pieces| {
+        let text = pieces.concat();
+        text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;").replace('\n', "&#10;")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_stands_in_attributes_makes_no_faults(texts in proptest::collection::vec(any_text(), 12), site in ".{0,20}") {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = <[String; 12]>::try_from(texts).unwrap();
+        let file = format!(
+            "<configuration><system.webServer><aspNetCore processPath=\"{a}\" arguments=\"{b}\" requestTimeout=\"{c}\" \
+             rapidFailsPerMinute=\"{d}\" stdoutLogEnabled=\"true\" stdoutLogFile=\"{e}\"><environmentVariables>\
+             <environmentVariable name=\"{f}\" value=\"{g}\"/></environmentVariables></aspNetCore><rewrite><rewriteMaps>\
+             <rewriteMap name=\"{h}\"><add key=\"{i}\" value=\"{j}\"/></rewriteMap></rewriteMaps><rules><rule name=\"{k}\">\
+             <match url=\"{l}\"/><conditions><add input=\"{a}\" pattern=\"{b}\"/></conditions><action type=\"Redirect\" \
+             url=\"{c}\"/></rule></rules></rewrite><httpProtocol><customHeaders><add name=\"{d}\" value=\"{e}\"/>\
+             </customHeaders></httpProtocol><security><requestFiltering><verbs><add verb=\"{f}\" allowed=\"false\"/></verbs>\
+             </requestFiltering><ipSecurity><add ipAddress=\"{g}\" subnetMask=\"{h}\"/></ipSecurity></security>\
+             </system.webServer></configuration>"
+        );
+        read(&web_config(&file, &site).unwrap());
+    }
+
+    #[test]
+    fn no_text_breaks_the_reader(garbage in ".{0,80}") {
+        for file in [garbage.clone(), format!("<configuration><system.webServer>{garbage}</system.webServer></configuration>")] {
+            if let Ok(imported) = web_config(&file, "x") {
+                read(&imported);
+            }
+        }
+    }
+}
