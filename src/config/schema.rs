@@ -122,6 +122,7 @@ fn of_kind(kind: &str, table: Option<&Value>) -> Value {
     }
     match kind {
         "table" => table.cloned().unwrap_or_else(|| json!({ "type": "object" })),
+        "list" => json!({ "type": "array" }),
         "table of sizes" | "table of tables of text" => json!({ "type": "object" }),
         "table of text" => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         "text" | "path" | "duration" | "pattern" | "template" => json!({ "type": "string" }),
