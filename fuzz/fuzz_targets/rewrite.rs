@@ -28,12 +28,22 @@ fuzz_target!(|input: (&str, &str, &[u8])| {
     let cookie = HeaderValue::from_bytes(cookie).unwrap_or(HeaderValue::from_static("a=b"));
     let fields = HeaderMap::from_iter([(header::COOKIE, cookie)]);
     let subject = || {
-        Subject::new(uri.path(), uri.query(), "GET", &fields).asked(Scheme::Http, "shop.example", End::Unknown)
+        Subject::new(uri.path(), uri.query(), "GET", &fields).asked(
+            Scheme::Http,
+            "shop.example",
+            End::Unknown,
+        )
     };
     let decided = |action| {
         let pattern = "^(.?)(.*)$".parse().expect("a pattern");
-        let rule =
-            Rule { name: String::new(), pattern, conditions: Vec::new(), any: false, action, then: Then::Next };
+        let rule = Rule {
+            name: String::new(),
+            pattern,
+            conditions: Vec::new(),
+            any: false,
+            action,
+            then: Then::Next,
+        };
         let rules = Rules { rules: vec![rule], maps: Maps::default() };
         match rules.decide(subject(), &Nothing, &mut |_, _| {}) {
             Ok(Outcome::Rewritten(target) | Outcome::Redirect(_, target)) => Some(target),

@@ -11,7 +11,9 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = text(bytes) else { return };
-    for file in [text.clone(), format!("<configuration><system.webServer>{text}</system.webServer></configuration>")] {
+    for file in
+        [text.clone(), format!("<configuration><system.webServer>{text}</system.webServer></configuration>")]
+    {
         if let Ok(imported) = web_config(&file, "site") {
             let read = config::parse(&imported.text, Path::new("cohost.toml"), &|_| None);
             assert!(read.is_ok(), "{}", imported.text);
