@@ -375,7 +375,7 @@ mod tests {
             until > later + Duration::from_secs(1) - differs
                 && until < later + Duration::from_secs(1) + differs
         );
-        assert_eq!(next.to_try(later).len(), 1);
+        assert_eq!(next.to_try(later + differs).len(), 1);
         let again = next.ended(later, "b", Stage::Running, leniency(1, 0), String::new());
         assert!(matches!(again, Verdict::Refused(_, Why::FailFast)), "{again:?}");
     }
