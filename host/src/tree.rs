@@ -142,13 +142,11 @@ fn upstream(upstream: &Upstream, width: usize, now: SystemTime, paint: Paint) ->
             let _ = write!(first, "  {number} {what}");
         }
     }
-    if let Some(retry_at) = upstream.retry_at {
-        let _ = write!(first, "; tried again in {}", span(retry_at.from(now)));
-    }
+    let again = upstream.retry_at.map(|retry_at| format!("tried again in {}", span(retry_at.from(now))));
     let failed = upstream.failed.iter().flat_map(|failed| {
         wrapped(&format!("{} ago: {}", span(failed.at.ago(now)), failed.detail), WIDTH - 2)
     });
-    std::iter::once(first).chain(failed.map(|line| format!("  {line}"))).collect()
+    std::iter::once(first).chain(again.into_iter().chain(failed).map(|line| format!("  {line}"))).collect()
 }
 
 fn crash(crashed: &Crashed, now: SystemTime) -> String {
@@ -302,9 +300,9 @@ shop  http://127.0.0.1:8080
 │          db.example:5432, or it does not let us in
 └── /api   api        running   upstreams  1 in flight
            10.0.0.1:8080       up       4123 requests  1 in flight
-           unix:/run/api.sock  out      277 requests  6 failed; tried again in 3s
-             12s ago: connect_failed: cannot connect to
-             unix:/run/api.sock
+           unix:/run/api.sock  out      277 requests  6 failed
+             tried again in 3s
+             12s ago: connect_failed: cannot connect to unix:/run/api.sock
 
 workers
 one crashed, nobody knows by which application, 2h 12m ago:
