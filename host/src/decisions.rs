@@ -294,14 +294,21 @@ mod tests {
         Wish::Host("shop".to_owned(), model)
     }
 
-    #[test]
-    fn what_others_may_write_is_neither_believed_nor_written_to() {
-        let directory = tempfile::tempdir().unwrap();
+    /// What is served after the shop was demoted, which is kept there.
+    fn demoted(directory: &Path) -> (Edition, Config) {
         let (mut edition, config) = edition("auto");
-        let mut decisions = read(directory.path());
+        assert_eq!(model(&edition, &config), HostingModel::InProcess);
+        let mut decisions = read(directory);
         decisions.demoted("shop", "SIGSEGV".to_owned());
         grant(&host(HostingModel::OutOfProcess), &mut edition, &config);
         decisions.keep(&edition, &config);
+        (edition, config)
+    }
+
+    #[test]
+    fn what_others_may_write_is_neither_believed_nor_written_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let (edition, config) = demoted(directory.path());
         assert_eq!(read(directory.path()).known.applications.len(), 1);
 
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -317,12 +324,7 @@ mod tests {
     #[test]
     fn a_demotion_is_found_again_until_the_application_is_promoted() {
         let directory = tempfile::tempdir().unwrap();
-        let (mut edition, config) = edition("auto");
-        assert_eq!(model(&edition, &config), HostingModel::InProcess);
-        let mut decisions = read(directory.path());
-        decisions.demoted("shop", "SIGSEGV".to_owned());
-        grant(&host(HostingModel::OutOfProcess), &mut edition, &config);
-        decisions.keep(&edition, &config);
+        let (mut edition, config) = demoted(directory.path());
 
         let mut decisions = read(directory.path());
         assert_eq!(shop(&decisions).hosting_model.unwrap().why, "SIGSEGV");
@@ -365,12 +367,8 @@ mod tests {
     #[test]
     fn who_is_to_stay_in_process_is_not_demoted_by_what_was_once() {
         let directory = tempfile::tempdir().unwrap();
-        let (mut edition, config) = edition("auto");
-        let mut decisions = read(directory.path());
-        decisions.demoted("shop", "SIGSEGV".to_owned());
-        grant(&host(HostingModel::OutOfProcess), &mut edition, &config);
-        decisions.keep(&edition, &config);
-        let (mut edition, config) = self::edition("inprocess");
+        demoted(directory.path());
+        let (mut edition, config) = edition("inprocess");
         read(directory.path()).apply(&mut edition, &config);
         assert_eq!(model(&edition, &config), HostingModel::InProcess);
     }
