@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Instant,
 };
 
@@ -180,7 +180,7 @@ pub(crate) struct Outgoing {
     pieces: Pieces,
 }
 
-/// In which pieces a body is handed on.
+/// In which pieces a body is handed on. Those of HTTP/2 are cut, and watched: see [`streams`].
 enum Pieces {
     /// As they come.
     Whole,
@@ -199,16 +199,11 @@ impl http_body::Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match self.poll_piece(cx) {
-            Poll::Ready(frame) => {
-                streams::note(Sending::Something);
-                frame
-            }
-            Poll::Pending => {
-                streams::note(Sending::Nothing);
-                return Poll::Pending;
-            }
-        };
+        let frame = self.poll_piece(cx);
+        if let Pieces::Cut { .. } = self.pieces {
+            streams::note(if frame.is_ready() { Sending::Something } else { Sending::Nothing });
+        }
+        let frame = ready!(frame);
         if self.entry.is_some() {
             self.count(frame.as_ref());
         }
@@ -237,7 +232,7 @@ impl Outgoing {
         let Self { body, pieces, .. } = self;
         let Pieces::Cut { left } = pieces else { return Pin::new(body).poll_frame(cx) };
         if left.is_empty() {
-            let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+            let frame = ready!(Pin::new(body).poll_frame(cx));
             match frame.map(|frame| frame.map(Frame::into_data)) {
                 Some(Ok(Ok(data))) if data.len() > PIECE => *left = data,
                 Some(Ok(Ok(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),

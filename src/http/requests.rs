@@ -82,14 +82,13 @@ where
     type Error = Aborted;
     type Future = Responding<S::Future>;
 
-    fn call(&self, request: Request<Incoming>) -> Responding<S::Future> {
+    fn call(&self, mut request: Request<Incoming>) -> Responding<S::Future> {
         // What follows a change of protocols is no answer, and nobody reads for more requests.
         let upgrade = request.extensions().get::<OnUpgrade>().is_some();
         match request.version() <= Version::HTTP_11 && !upgrade {
             true => self.pipeline.request(),
             false => self.pipeline.urgent(),
         }
-        let mut request = request;
         let mut facts = Facts::new(Arc::clone(&self.connection));
         if self.trusted {
             // Before everything that asks for client, scheme or authority.
