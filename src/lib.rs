@@ -6,6 +6,7 @@
 #[cfg(feature = "admin")]
 pub mod admin;
 pub mod application;
+mod authority;
 pub mod body;
 #[cfg(feature = "config")]
 pub mod config;

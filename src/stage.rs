@@ -9,35 +9,39 @@ use crate::{Body, Failure};
 
 /// A service whose own type nobody needs to know. Clones are the same one.
 ///
-/// A request costs it a clone of what is inside and one allocation, for the future.
+/// A request costs it one allocation, for the future; and, if a service is inside, a clone of that.
 #[derive(Clone)]
-pub struct Stage(Arc<dyn Call>);
+pub struct Stage(Arc<dyn Serve>);
 
 /// An answer to come.
 pub type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Failure>> + Send>>;
 
-trait Call: Send + Sync {
-    fn call(&self, request: Request<Body>) -> Answering;
+/// Answers requests, whenever they come and however many at a time. Every service that is ready at any time, and whose
+/// clones are the same, does so; a stage that is always behind others need not be one.
+pub trait Serve: Send + Sync {
+    /// The answer to `request`.
+    fn serve(&self, request: Request<Body>) -> Answering;
 }
 
-impl<S> Call for S
+impl<S> Serve for S
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Failure> + Clone + Send + Sync,
     S::Future: Send + 'static,
 {
-    fn call(&self, request: Request<Body>) -> Answering {
-        Box::pin(Service::call(&mut self.clone(), request))
+    fn serve(&self, request: Request<Body>) -> Answering {
+        Box::pin(self.clone().call(request))
     }
 }
 
 impl Stage {
-    /// `service` as a stage. It must be ready at any time, as all of ours are.
-    pub fn new<S>(service: S) -> Self
-    where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Failure> + Clone + Send + Sync + 'static,
-        S::Future: Send + 'static,
-    {
-        Self(Arc::new(service))
+    /// `inside` as a stage. A service must be ready at any time, as all of ours are.
+    pub fn new(inside: impl Serve + 'static) -> Self {
+        Self(Arc::new(inside))
+    }
+
+    /// The answer to `request`, without a clone of this.
+    pub fn serve(&self, request: Request<Body>) -> Answering {
+        self.0.serve(request)
     }
 }
 
@@ -51,7 +55,7 @@ impl Service<Request<Body>> for Stage {
     }
 
     fn call(&mut self, request: Request<Body>) -> Answering {
-        self.0.call(request)
+        self.serve(request)
     }
 }
 

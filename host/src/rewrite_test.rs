@@ -20,7 +20,7 @@ use cohost::{
     http::normalise,
     pipeline::{Kept, around, fired},
     router::Paths,
-    stage::{Answering, Stage},
+    stage::{Answering, Serve, Stage},
 };
 use http::{Request, Response, Uri, header};
 use tower_service::Service;
@@ -159,16 +159,8 @@ struct Telling {
     behind: Stage,
 }
 
-impl Service<Request<Body>> for Telling {
-    type Response = Response<Body>;
-    type Error = Failure;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Answering {
+impl Serve for Telling {
+    fn serve(&self, request: Request<Body>) -> Answering {
         if let Some(rules) = &self.rules {
             self.told.line(&self.title);
             let mut tell = |rule: &Rule, what: Fired<'_>| {
@@ -177,7 +169,7 @@ impl Service<Request<Body>> for Telling {
             // Why it fails is told by the stage that does it.
             let _ = fired(rules, &request, &mut tell);
         }
-        self.behind.call(request)
+        self.behind.serve(request)
     }
 }
 

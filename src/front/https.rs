@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 
+use crate::authority::{name, port, undotted};
+
 /// What a site that has TLS does about requests that come without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Https {
@@ -80,29 +82,12 @@ impl CanonicalHost {
     /// Whether that is what a client has asked for. Where no port is named here, any will do.
     #[must_use]
     pub fn is(&self, authority: &str) -> bool {
-        let same =
-            |here: &str, there: &str| here.eq_ignore_ascii_case(there.strip_suffix('.').unwrap_or(there));
+        let same = |here: &str, there: &str| here.eq_ignore_ascii_case(undotted(there));
         match port(&self.0) {
             Some(_) => same(&self.0, authority),
             None => same(&self.0, name(authority)),
         }
     }
-}
-
-/// An authority without its port.
-#[must_use]
-pub fn name(authority: &str) -> &str {
-    match (authority.rfind(':'), authority.rfind(']')) {
-        (Some(colon), Some(bracket)) if colon < bracket => authority,
-        (Some(colon), _) => &authority[..colon],
-        (None, _) => authority,
-    }
-}
-
-/// The port of an authority, as it is written.
-#[must_use]
-pub fn port(authority: &str) -> Option<&str> {
-    authority[name(authority).len()..].strip_prefix(':').filter(|port| !port.is_empty())
 }
 
 #[cfg(test)]
@@ -115,19 +100,6 @@ mod tests {
         assert_eq!(hsts.value(), "max-age=60");
         let hsts = Hsts { include_subdomains: true, preload: true, ..hsts };
         assert_eq!(hsts.value(), "max-age=60; includeSubDomains; preload");
-    }
-
-    #[test]
-    fn names_and_ports_are_told_apart() {
-        for (authority, is, at) in [
-            ("a", "a", None),
-            ("a:80", "a", Some("80")),
-            ("a:", "a", None),
-            ("[::1]", "[::1]", None),
-            ("[::1]:80", "[::1]", Some("80")),
-        ] {
-            assert_eq!((name(authority), port(authority)), (is, at), "{authority}");
-        }
     }
 
     #[test]

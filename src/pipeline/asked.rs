@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 
 use crate::{
-    Body,
+    Body, authority,
     facts::{Base, End, Facts, Scheme},
     front::rewrite::Subject,
 };
@@ -42,7 +42,7 @@ impl Asked {
         let path = below(self.uri.path(), self.base.as_deref());
         Subject::new(path, self.uri.query(), self.method.as_str(), no_fields).asked(
             self.scheme,
-            authority_of(&self.uri, self.host.as_ref()),
+            authority::of_parts(&self.uri, self.host.as_ref()),
             self.client,
         )
     }
@@ -54,7 +54,7 @@ pub(super) fn subject(request: &Request<Body>) -> Subject<'_> {
     let path = below(request.uri().path(), facts.and_then(base));
     Subject::new(path, request.uri().query(), request.method().as_str(), request.headers()).asked(
         scheme(request),
-        authority(request),
+        authority::of(request),
         facts.map_or(End::Unknown, Facts::client),
     )
 }
@@ -76,18 +76,6 @@ fn below<'a>(path: &'a str, base: Option<&str>) -> &'a str {
 /// How a request came, as its client sees it.
 pub(super) fn scheme(request: &Request<Body>) -> Scheme {
     request.extensions().get::<Facts>().map_or(Scheme::Http, |facts| facts.scheme)
-}
-
-/// The authority that a client asked for; empty if it named none.
-pub(super) fn authority(request: &Request<Body>) -> &str {
-    authority_of(request.uri(), request.headers().get(header::HOST))
-}
-
-fn authority_of<'a>(uri: &'a Uri, host: Option<&'a HeaderValue>) -> &'a str {
-    match uri.authority() {
-        Some(authority) => authority.as_str(),
-        None => host.and_then(|host| host.to_str().ok()).unwrap_or_default(),
-    }
 }
 
 /// Path and query as they are by now, the path base included.

@@ -15,7 +15,7 @@ use tower_service::Service;
 use crate::{
     Body, Failure,
     front::{self, Shared},
-    stage::{Answering, Stage},
+    stage::{Answering, Serve, Stage},
 };
 
 /// In front of what may be read.
@@ -56,20 +56,12 @@ fn layer(cors: &front::Cors) -> CorsLayer {
     }
 }
 
-impl Service<Request<Body>> for CrossOrigin {
-    type Response = Response<Body>;
-    type Error = Failure;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Answering {
+impl Serve for CrossOrigin {
+    fn serve(&self, request: Request<Body>) -> Answering {
         if request.method() == Method::OPTIONS && !is_question(request.headers()) {
-            return self.inner.call(request);
+            return self.inner.serve(request);
         }
-        let shared = self.shared.call(request);
+        let shared = self.shared.clone().call(request);
         Box::pin(async move {
             let mut answer = shared.await?;
             let carried = answer.extensions_mut().remove::<Carried>();
@@ -105,7 +97,7 @@ impl Service<Request<Body>> for Answers {
     }
 
     fn call(&mut self, request: Request<Body>) -> Answering {
-        let answering = self.0.call(request);
+        let answering = self.0.serve(request);
         Box::pin(async move {
             answering.await.or_else(|failure| {
                 let mut answer = Response::new(Body::empty());

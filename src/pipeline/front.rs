@@ -1,8 +1,7 @@
 //! All that a site or an application wants, around what is behind it, in order.
 
 use super::{
-    ask::Asked,
-    basic::Passwords,
+    auth,
     check::{Check, Checked},
     compression::Compression,
     cors::CrossOrigin,
@@ -34,13 +33,8 @@ pub fn around(front: &Front, place: &str, kept: &Kept, inner: Stage) -> Stage {
         stage = Stage::new(Rewriting::new(rules.clone(), stage));
     }
     // Before all that an application does for a request, and behind what costs less.
-    if let Some(auth) = &front.auth {
-        if let Some(forward) = &auth.forward {
-            stage = Stage::new(Asked::new(forward, stage));
-        }
-        if let Some(basic) = &auth.basic {
-            stage = Stage::new(Passwords::new(basic, stage));
-        }
+    if let Some(wanted) = &front.auth {
+        stage = auth::around(wanted, stage);
     }
     // Before all that takes a path for what it says.
     if let Some(filter) = &front.filter {

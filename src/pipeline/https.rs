@@ -9,10 +9,10 @@ use super::{
     check::{Check, Instead},
 };
 use crate::{
-    Body, Failure,
+    Body, Failure, authority,
     facts::Scheme,
     failure::Code,
-    front::{CanonicalHost, ToHttps, https::name},
+    front::{CanonicalHost, ToHttps},
 };
 
 /// Sends whoever came in clear text to TLS.
@@ -28,8 +28,8 @@ impl Check for Secure {
         if asked::scheme(request) == Scheme::Https {
             return Ok(());
         }
-        let named = self.host.as_ref().map_or(asked::authority(request), CanonicalHost::as_str);
-        let name = name(named);
+        let named = self.host.as_ref().map_or(authority::of(request), CanonicalHost::as_str);
+        let name = authority::name(named);
         if name.is_empty() {
             return Err(Failure::new(Code::BadRequest)
                 .detail("there is no Host field to redirect to")
@@ -49,12 +49,12 @@ impl Check for Secure {
 /// Sends whoever asked for another authority to the right one.
 impl Check for CanonicalHost {
     fn check(&self, request: &mut Request<Body>) -> Result<(), Instead> {
-        let asked = asked::authority(request);
+        let asked = authority::of(request);
         if self.is(asked) {
             return Ok(());
         }
         let (scheme, target) = (asked::scheme(request).as_str(), asked::target(request));
-        let port = match (crate::front::https::port(self.as_str()), crate::front::https::port(asked)) {
+        let port = match (authority::port(self.as_str()), authority::port(asked)) {
             (None, Some(port)) => format!(":{port}"),
             _ => String::new(),
         };

@@ -9,12 +9,10 @@
 use std::{
     net::IpAddr,
     sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use http::{Request, Response, header};
-use tower_service::Service;
+use http::Request;
 
 use super::{
     check::refuse,
@@ -22,11 +20,11 @@ use super::{
     counters::{Counters, Running, TooMuch},
 };
 use crate::{
-    Body, Failure,
+    Body, Failure, authority,
     facts::{End, Facts},
     failure::Code,
     front::{Key, Limit},
-    stage::{Answering, Stage},
+    stage::{Answering, Serve, Stage},
 };
 
 /// What is remembered from one configuration to the next, where both want the same in the same place. Clones are the same.
@@ -91,21 +89,13 @@ impl Limited {
     }
 }
 
-impl Service<Request<Body>> for Limited {
-    type Response = Response<Body>;
-    type Error = Failure;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Answering {
+impl Serve for Limited {
+    fn serve(&self, request: Request<Body>) -> Answering {
         match self.count(&request) {
             Err(failure) => Box::pin(std::future::ready(Err(failure))),
-            Ok(running) if running.is_empty() => self.inner.call(request),
+            Ok(running) if running.is_empty() => self.inner.serve(request),
             Ok(running) => {
-                let answering = self.inner.call(request);
+                let answering = self.inner.serve(request);
                 Box::pin(async move { Ok(held(answering.await?, running)) })
             }
         }
@@ -124,7 +114,10 @@ fn count(
             let value = request.headers().get(name).map(http::HeaderValue::as_bytes);
             counters.count(limit, &value, now)
         }
-        Key::Authority => counters.count(limit, &authority(request), now),
+        Key::Authority => {
+            let name = authority::undotted(authority::name(authority::of(request)));
+            counters.count(limit, &name.to_ascii_lowercase(), now)
+        }
     }
 }
 
@@ -142,15 +135,6 @@ fn network(address: IpAddr) -> IpAddr {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
         v4 @ IpAddr::V4(_) => v4,
     }
-}
-
-/// The host name without its port, in lower case.
-fn authority(request: &Request<Body>) -> String {
-    let field = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let authority = request.uri().authority().map(http::uri::Authority::as_str).or_else(field);
-    let authority = authority.and_then(|authority| authority.parse::<http::uri::Authority>().ok());
-    let host = authority.as_ref().map_or("", http::uri::Authority::host);
-    host.trim_end_matches('.').to_ascii_lowercase()
 }
 
 fn failure(limit: &Limit, too_much: TooMuch) -> Failure {

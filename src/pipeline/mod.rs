@@ -2,11 +2,9 @@
 //! around the next. None of them knows how the application is hosted.
 
 #[cfg(feature = "front")]
-mod ask;
-#[cfg(feature = "front")]
 mod asked;
 #[cfg(feature = "front")]
-mod basic;
+mod auth;
 mod body_limit;
 #[cfg(feature = "front")]
 pub mod check;

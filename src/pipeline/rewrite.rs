@@ -3,15 +3,10 @@
 //! In: a request. Out: the same with another path, whose own is kept in the facts; or an answer. Never: changes the
 //! authority, or what a path begins with that is not its own.
 
-use std::{
-    path::Path,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
-use tower_service::Service;
 
 use super::{
     asked::{self, Asked},
@@ -25,7 +20,7 @@ use crate::{
     failure::Code,
     files::{Found, Name, open},
     front::rewrite::{Files, Fired, Kind, Outbound, Outcome, Refused, Rule, Rules},
-    stage::{Answering, Stage},
+    stage::{Answering, Serve, Stage},
 };
 
 /// Rules before what is behind.
@@ -41,17 +36,9 @@ impl Rewriting {
     }
 }
 
-impl Service<Request<Body>> for Rewriting {
-    type Response = Response<Body>;
-    type Error = Failure;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Answering {
-        let (rules, mut behind) = (Arc::clone(&self.rules), self.behind.clone());
+impl Serve for Rewriting {
+    fn serve(&self, mut request: Request<Body>) -> Answering {
+        let (rules, behind) = (Arc::clone(&self.rules), self.behind.clone());
         if rules.look_for_files() {
             return Box::pin(async move {
                 // A disk may take its time, and this thread has others to serve.
@@ -62,13 +49,13 @@ impl Service<Request<Body>> for Rewriting {
                 let (decided, request) =
                     decided.await.map_err(|error| Failure::new(Code::RewriteFailed).source(error))?;
                 match decided {
-                    Ok(()) => behind.call(request).await,
+                    Ok(()) => behind.serve(request).await,
                     Err(instead) => instead.into_result(),
                 }
             });
         }
         match decide(&rules, &mut request) {
-            Ok(()) => behind.call(request),
+            Ok(()) => behind.serve(request),
             Err(instead) => Box::pin(std::future::ready(instead.into_result())),
         }
     }

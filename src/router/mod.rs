@@ -15,11 +15,11 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Cache};
-use http::{Request, Response, header};
+use http::{Request, Response};
 use tower_service::Service;
 
 use crate::{
-    Body, Failure,
+    Body, Failure, authority,
     facts::Facts,
     failure::Code,
     stage::{Answering, Stage},
@@ -184,7 +184,7 @@ impl Sites {
         if self.exact.is_empty() && self.wildcard.is_empty() {
             return self.any;
         }
-        let name = host_name(request).to_ascii_lowercase();
+        let name = authority::undotted(authority::name(authority::of(request))).to_ascii_lowercase();
         let exact = self.exact.get(&*name).copied();
         let wildcard =
             || self.wildcard.iter().find(|(suffix, _)| is_below(&name, suffix)).map(|(_, site)| *site);
@@ -194,19 +194,6 @@ impl Sites {
 
 fn is_below(name: &str, suffix: &str) -> bool {
     name.strip_suffix(suffix).is_some_and(|label| label.len() > 1 && label.ends_with('.'))
-}
-
-/// The host name a client asked for, without port and final dot.
-fn host_name(request: &Request<Body>) -> &str {
-    let field = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let authority =
-        request.uri().authority().map(http::uri::Authority::as_str).or_else(field).unwrap_or_default();
-    let name = match authority.strip_prefix('[') {
-        Some(v6) => v6.split(']').next(),
-        None => authority.split(':').next(),
-    };
-    let name = name.unwrap_or_default();
-    name.strip_suffix('.').unwrap_or(name)
 }
 
 impl<S> Table<S> {
@@ -266,7 +253,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Routing<S::Future> {
         match self.table.load().find(&request) {
             Ok(Behind::Paths(paths)) => paths.enter(request),
-            Ok(Behind::Front(front)) => Routing::front(front.clone().call(request)),
+            Ok(Behind::Front(front)) => Routing::front(front.serve(request)),
             Err(failure) => Routing::nowhere(failure),
         }
     }

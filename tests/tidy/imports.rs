@@ -9,6 +9,7 @@ use super::{
 
 /// What everybody may import. They import each other only.
 const LEAVES: &[&str] = &[
+    "authority",
     "body",
     "config",
     "endpoint",

@@ -12,8 +12,8 @@ use super::{
     value::{LONGEST, Origin, Target, Unusable, Value},
 };
 use crate::{
+    authority,
     facts::{End, Scheme},
-    front::https,
     path,
 };
 
@@ -260,7 +260,7 @@ impl Reference {
             Self::Method => Value::new(subject.method, Origin::Elsewhere),
             Self::Scheme => Value::new(subject.scheme.as_str(), Origin::Configuration),
             Self::Authority => Value::new(subject.authority, Origin::Authority),
-            Self::Host => Value::new(https::name(subject.authority), Origin::Authority),
+            Self::Host => Value::new(authority::name(subject.authority), Origin::Authority),
             Self::Client => Value::new(address(subject.client), Origin::Elsewhere),
             Self::Field(name) => {
                 let bytes = subject.fields.get(name).map(http::HeaderValue::as_bytes).unwrap_or_default();

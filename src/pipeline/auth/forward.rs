@@ -3,10 +3,7 @@
 //! It gets the head of the request, as a GET, and what was asked for in `X-Forwarded-*`. If it answers 2xx the request goes
 //! on, with fields of that answer; any other answer is the client's. Without an answer nobody passes.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, request, response};
@@ -16,7 +13,6 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use tower_service::Service;
 
 use crate::{
     Body, Failure,
@@ -24,12 +20,12 @@ use crate::{
     failure::Code,
     front::Forward,
     private::is_private,
-    stage::{Answering, Stage},
+    stage::{Answering, Serve, Stage},
 };
 
 /// Lets pass what another server lets pass.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(super) struct ForwardAuth {
     shared: Arc<Shared>,
     inner: Stage,
 }
@@ -43,24 +39,16 @@ struct Shared {
 /// The largest body of an answer that goes to a client: a page to log in with.
 const LARGEST: usize = 1 << 20;
 
-impl Asked {
+impl ForwardAuth {
     pub(super) fn new(forward: &Forward, inner: Stage) -> Self {
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build_http();
         Self { shared: Arc::new(Shared { forward: forward.clone(), client }), inner }
     }
 }
 
-impl Service<Request<Body>> for Asked {
-    type Response = Response<Body>;
-    type Error = Failure;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Answering {
-        let (shared, mut inner) = (Arc::clone(&self.shared), self.inner.clone());
+impl Serve for ForwardAuth {
+    fn serve(&self, request: Request<Body>) -> Answering {
+        let (shared, inner) = (Arc::clone(&self.shared), self.inner.clone());
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             let (answer, page) = shared.ask(&parts).await?;
@@ -68,7 +56,7 @@ impl Service<Request<Body>> for Asked {
                 return Ok(refused(answer, page));
             }
             shared.forward.hand_on(&answer.headers, &mut parts.headers);
-            inner.call(Request::from_parts(parts, body)).await
+            inner.serve(Request::from_parts(parts, body)).await
         })
     }
 }

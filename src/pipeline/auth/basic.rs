@@ -11,21 +11,19 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, header};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
-use tower_service::Service;
 
 use crate::{
     Body, Failure,
     failure::Code,
     front::{Basic, Hashed, Users},
-    stage::{Answering, Stage},
+    stage::{Answering, Serve, Stage},
 };
 
 /// Lets pass who knows a password.
@@ -70,28 +68,20 @@ fn challenge(realm: &str) -> HeaderValue {
         .unwrap_or(HeaderValue::from_static("Basic charset=\"UTF-8\""))
 }
 
-impl Service<Request<Body>> for Passwords {
-    type Response = Response<Body>;
-    type Error = Failure;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Answering {
+impl Serve for Passwords {
+    fn serve(&self, request: Request<Body>) -> Answering {
         let Some(credentials) = Credentials::of(request.headers()) else {
             return Box::pin(std::future::ready(Err(self.shared.refusal("no password"))));
         };
         let digest = self.shared.known.digest(&credentials);
         if self.shared.known.has(&digest, Instant::now()) {
-            return self.inner.call(request);
+            return self.inner.serve(request);
         }
-        let (shared, mut inner) = (Arc::clone(&self.shared), self.inner.clone());
+        let (shared, inner) = (Arc::clone(&self.shared), self.inner.clone());
         Box::pin(async move {
             shared.verify(credentials).await?;
             shared.known.keep(digest, Instant::now());
-            inner.call(request).await
+            inner.serve(request).await
         })
     }
 }

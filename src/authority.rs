@@ -1,0 +1,54 @@
+//! The authority that a client asks for: a host name, and perhaps a port. The target's counts before the Host field.
+
+use http::{HeaderValue, Request, Uri, header};
+
+/// What `request` asks for; empty if it names none.
+pub(crate) fn of<B>(request: &Request<B>) -> &str {
+    of_parts(request.uri(), request.headers().get(header::HOST))
+}
+
+/// The same, of what was kept of a request.
+pub(crate) fn of_parts<'a>(uri: &'a Uri, host: Option<&'a HeaderValue>) -> &'a str {
+    match uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => host.and_then(|host| host.to_str().ok()).unwrap_or_default(),
+    }
+}
+
+/// An authority without its port.
+pub(crate) fn name(authority: &str) -> &str {
+    match (authority.rfind(':'), authority.rfind(']')) {
+        (Some(colon), Some(bracket)) if colon < bracket => authority,
+        (Some(colon), _) => &authority[..colon],
+        (None, _) => authority,
+    }
+}
+
+/// The port of an authority, as it is written.
+#[cfg(feature = "front")]
+pub(crate) fn port(authority: &str) -> Option<&str> {
+    authority[name(authority).len()..].strip_prefix(':').filter(|port| !port.is_empty())
+}
+
+/// A name without the dot that may stand at its end, and says nothing.
+pub(crate) fn undotted(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+#[cfg(all(test, feature = "front"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_ports_are_told_apart() {
+        for (authority, is, at) in [
+            ("a", "a", None),
+            ("a:80", "a", Some("80")),
+            ("a:", "a", None),
+            ("[::1]", "[::1]", None),
+            ("[::1]:80", "[::1]", Some("80")),
+        ] {
+            assert_eq!((name(authority), port(authority)), (is, at), "{authority}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Who may come in at all: by a password, or because another server says so. With both, both have to agree.
+
+mod basic;
+mod forward;
+
+use self::{basic::Passwords, forward::ForwardAuth};
+use crate::{front::Auth, stage::Stage};
+
+/// What `auth` wants around `inner`. The password comes first: it costs no other server anything.
+pub(super) fn around(auth: &Auth, inner: Stage) -> Stage {
+    let mut stage = inner;
+    if let Some(forward) = &auth.forward {
+        stage = Stage::new(ForwardAuth::new(forward, stage));
+    }
+    if let Some(basic) = &auth.basic {
+        stage = Stage::new(Passwords::new(basic, stage));
+    }
+    stage
+}
