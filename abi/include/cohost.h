@@ -215,8 +215,8 @@ typedef struct cohost_head {
     cohost_str authority;         /**< Host name (and port) the client asked for; empty only in HTTP/1.0. */
     cohost_str target;            /**< The request target exactly as received. */
     cohost_str path_base;         /**< The application's prefix, empty at the root; taken off the paths below. */
-    cohost_str path_query;        /**< Dot segments removed, otherwise as sent. */
-    cohost_str path;              /**< As sent, percent-encoded. */
+    cohost_str path_query;        /**< Dot segments and needless escapes (`%61`) undone, otherwise as sent. */
+    cohost_str path;              /**< The path of that, percent-encoded. */
     cohost_str path_decoded;      /**< Percent-encoding undone, except %2F. */
     cohost_str query;             /**< Without the `?`; a null ptr means there was no `?`. */
     cohost_str protocol;          /**< `:protocol` of an extended CONNECT (RFC 8441), or empty. */

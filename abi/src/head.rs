@@ -137,9 +137,9 @@ pub struct Head {
     pub target: Str,
     /// The application's path prefix, `""` at the root; already taken off the paths below.
     pub path_base: Str,
-    /// Path and query after `path_base`, dot segments removed, otherwise as sent.
+    /// Path and query after `path_base`, dot segments and needless escapes (`%61`) undone, otherwise as sent.
     pub path_query: Str,
-    /// The path alone, as sent (percent-encoded).
+    /// The path of that alone, percent-encoded.
     pub path: Str,
     /// The path with percent-encoding undone, except `%2F`.
     pub path_decoded: Str,

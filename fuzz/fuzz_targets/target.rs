@@ -15,5 +15,7 @@ fuzz_target!(|input: (&str, &[u8])| {
         assert!(path.starts_with('/') || path == "*");
         assert!(!path.split('/').any(|segment| matches!(segment, "." | "..")), "{path}");
         assert!(path.bytes().all(|byte| byte.is_ascii_graphic()), "{path}");
+        let again = path.to_owned();
+        assert!(normalise(&mut request).is_ok() && request.uri().path() == again, "{again}");
     }
 });

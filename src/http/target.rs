@@ -1,7 +1,8 @@
 //! What hyper's parser lets pass and a host must not, and the one spelling of a path that all later stages see.
 //!
-//! Dot segments are removed, plain and escaped; everything else stays as the client sent it: `%2F` is not a slash,
-//! `//` is not `/`. The target as received is kept in the facts.
+//! Dot segments are removed, plain and escaped, and escapes undone that need not be: `%61` is `a`, so that nobody gets past
+//! what is there for `/admin` as `/%61dmin`. Everything else stays as the client sent it: `%2F` is not a slash, `//` is
+//! not `/`. The target as received is kept in the facts.
 
 use std::borrow::Cow;
 
@@ -200,7 +201,12 @@ fn normalise_path(request: &mut Request<Body>) -> Result<(), &'static str> {
     if path::has_controls(target.path()) {
         return Err("the path has control characters");
     }
-    let Cow::Owned(mut normal) = path::without_dots(target.path()) else { return Ok(()) };
+    let undone = path::undone(target.path());
+    let mut normal = match (path::without_dots(&undone), &undone) {
+        (Cow::Owned(normal), _) => normal,
+        (Cow::Borrowed(_), Cow::Owned(undone)) => undone.clone(),
+        (Cow::Borrowed(_), Cow::Borrowed(_)) => return Ok(()),
+    };
     let before = Bytes::copy_from_slice(bytes);
     if let Some(query) = target.query() {
         normal.push('?');

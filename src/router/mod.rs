@@ -1,7 +1,8 @@
 //! Which application a request is for.
 //!
 //! In: a request and the binding it came through. Out: the same request, on the way to its application.
-//! Never: reads the body, changes the path, or knows how an application is hosted.
+//! Never: reads the body, changes what the path says (but it may spell the path base as it is configured), or knows how an
+//! application is hosted.
 
 mod paths;
 
@@ -361,6 +362,12 @@ mod tests {
             ("/shop/cart/x", "cart@/shop/cart"),
             ("/shop/carts", "shop@/shop"),
             ("/Shop", "root@"),
+            // An application takes them for the same, and so would files.
+            ("/%73hop", "shop@/shop"),
+            ("/sho%70/%63art/x", "cart@/shop/cart"),
+            ("/shop%2Fcart", "root@"),
+            ("/shop/c%61rts", "shop@/shop"),
+            ("/%", "root@"),
         ] {
             assert_eq!(route(&router, "a", path).await.as_deref(), Ok(found), "{path}");
         }

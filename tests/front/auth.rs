@@ -98,6 +98,31 @@ both_models! {
         assert_eq!(host.get("/healthy/plaintext").await.status, 200);
     }
 
+    async fn an_application_is_guarded_in_every_spelling_of_its_path(model: Model) {
+        let place = Workshop::new();
+        place.file("public/ad+min/x.html", "inside");
+        place.file("public/y.html", "outside");
+        let all = place.path("public").display().to_string();
+        let host = Setup::sample(model)
+            .application("path = \"/ad+min\"")
+            .more(&format!("[site.application.auth.basic.users]\nana = {HASH:?}"))
+            .more(&format!("[[site.application]]\npath = \"/\"\nstatic = {all:?}"))
+            .start()
+            .await;
+        assert_eq!(host.get("/%79.html").await.text(), "outside");
+        for path in ["/ad+min/x.html", "/%61d+min/x.html", "/ad%2Bmin/x.html", "/y/../%61%64%2bm%69n/x.html"] {
+            let answer = host.get(path).await;
+            assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (401, "not_authenticated"), "{path}");
+        }
+        // A slash that is escaped separates nothing, for files neither.
+        for path in ["/ad+min%2Fx.html", "/ad%252Bmin/x.html", "/ad%%32%62min/x.html"] {
+            assert_eq!(host.get(path).await.status, 404, "{path}");
+        }
+        let info = ask(&host, "/%61d%2bmin/%69nfo", &[("authorization", ANA)]).await.json();
+        let seen = ["path_base", "path", "target"].map(|key| info[key].as_str().unwrap().to_owned());
+        assert_eq!(seen, ["/ad+min", "/info", "/%61d%2bmin/%69nfo"]);
+    }
+
     async fn another_server_says_who_comes_in_and_as_whom(model: Model) {
         let (url, mut heard) = server().await;
         let site = format!("[site.auth.forward]\nurl = {url:?}\ncopy = [\"X-User\"]");

@@ -21,6 +21,9 @@ both_models! {
             ("/status/../shop/info", "/info", None),
             ("/x/%2e./shop/info", "/info", None),
             ("/../../shop/info", "/info", None),
+            // What need not be escaped is the same without.
+            ("/%73hop/%69nf%6F", "/info", None),
+            ("/%73hop/%2e%2E/sho%70/info?%69", "/info", Some("%69")),
         ] {
             let reply = get(&host, target).await;
             assert_eq!(reply.status(), 200, "{target}: {reply:?}");
@@ -62,6 +65,8 @@ both_models! {
             assert_eq!(reply.field("cohost-failure"), None, "{target}: the host itself answered");
         }
         let host = Setup::sample(model).application("path = \"/a+b\"").start().await;
+        // Elsewhere these two may differ.
+        assert_eq!(get(&host, "/a%2Bb/info").await.json()["path_base"], "/a+b");
         let info = get(&host, "/a+b/info?%2F+//").await.json();
         assert_eq!(info["path_base"], "/a+b");
         assert_eq!(info["query"], "%2F+//");
