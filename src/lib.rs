@@ -15,6 +15,7 @@ pub mod dispatcher;
 mod endpoint;
 pub mod facts;
 pub mod failure;
+mod fields;
 mod files;
 #[cfg(any(feature = "config", feature = "server"))]
 pub mod forwarded;

@@ -27,7 +27,7 @@
 //! | B7 | a client that goes away | `request_and_response` `cancellation` |
 //! | D1, D2 | forwarding fields | `front` `proxies`; `foreign` `what_an_untrusted_client_says_of_itself_is_replaced`; unit `forwarded/tests.rs` |
 //! | D3, D4 | the host's own fields, and `Connection` | `foreign` `a_client_cannot_forge_what_the_host_knows_of_it`, `a_client_cannot_name_the_hosts_fields_in_connection` |
-//! | D5 | fields about the connection | unit `dispatcher/fields.rs`; `request_and_response` `both_models_show_the_same_request` |
+//! | D5 | fields about the connection | unit `fields.rs`; `request_and_response` `both_models_show_the_same_request` |
 //! | D6 | restrictions and who says he is somebody else | `front` `restrictions_are_for_the_client_and_not_for_its_proxy`; unit `front/ip.rs` |
 //! | D7 | fields that steer other servers | `trust` |
 //! | D8 | one connection, several authorities | unit `router/mod.rs`; `front`, for TLS |

@@ -1,7 +1,6 @@
 //! Hands a routed request to its application and brings the answer back: one folder for each hosting model, and one for
 //! servers that somebody else runs.
 
-mod fields;
 pub mod in_process;
 #[cfg(feature = "out-of-process")]
 pub mod out_of_process;

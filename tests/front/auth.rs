@@ -50,7 +50,8 @@ async fn server() -> (String, mpsc::UnboundedReceiver<String>) {
             let answer = match head.contains("x-token: good") {
                 true => "200 OK\r\nX-User: ana\r\nX-Other: 1\r\nContent-Length: 0",
                 false => {
-                    "302 Found\r\nLocation: /login\r\nX-Hop: 1\r\nConnection: close, x-hop\r\nContent-Length: 4"
+                    "302 Found\r\nLocation: /login\r\nX-Hop: 1\r\nConnection: close, x-hop\r\nContent-Length: 4\r\n\
+                     Keep-Alive: timeout=5\r\nCohost-Failure: x\r\nUpgrade: h2c"
                 }
             };
             let close = if answer.contains("close") { "" } else { "Connection: close\r\n" };
@@ -129,7 +130,9 @@ both_models! {
         let host = Setup::sample(model).site(&site).start().await;
         let answer = ask(&host, "/info?a=b", &[("x-token", "bad"), ("x-forwarded-uri", "/public")]).await;
         assert_eq!((answer.status.as_u16(), answer.header("location"), answer.text()), (302, "/login", "who?"));
-        assert!(!answer.headers.contains_key("x-hop"));
+        for hop in ["x-hop", "keep-alive", "connection", "cohost-failure", "upgrade"] {
+            assert!(!answer.headers.contains_key(hop), "{answer:?}");
+        }
         let head = heard.recv().await.unwrap();
         for told in
             ["GET /verify HTTP/1.1", "x-forwarded-method: GET", "x-forwarded-uri: /info?a=b", "x-forwarded-for: 127.0.0.1"]
@@ -140,6 +143,51 @@ both_models! {
         let fields = [("x-token", "good"), ("x-user", "root"), ("x_user", "root"), ("x-other", "mine")];
         let info = ask(&host, "/info", &fields).await.text().to_owned();
         assert!(info.contains("ana") && !info.contains("root"), "{info}");
+        // Nor is it the client that takes it away again.
+        for connection in ["X-User", "close, x-user"] {
+            let fields = [("x-token", "good"), ("connection", connection), ("x-user", "root")];
+            let info = ask(&host, "/info", &fields).await.text().to_owned();
+            assert!(info.contains("ana") && !info.contains("root"), "{connection}: {info}");
+        }
+    }
+
+    async fn another_server_judges_what_is_served(model: Model) {
+        let (url, mut heard) = server().await;
+        let site = format!("[site.auth.forward]\nurl = {url:?}");
+        let host = Setup::sample(model).application("path = \"/shop\"").site(&site).start().await;
+        for path in ["/public/%2e%2e/shop/info?a=%62", "/public/../%73hop/%69nfo?a=%62"] {
+            let mut wire = host.wire().await;
+            wire.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-Token: good\r\n\r\n")).await;
+            assert_eq!(wire.reply().await.json()["path"], "/info");
+            let head = heard.recv().await.unwrap();
+            assert!(head.contains("x-forwarded-uri: /shop/info?a=%62\r\n"), "{head}");
+        }
+    }
+
+    async fn another_server_hears_nothing_that_only_the_host_may_say(model: Model) {
+        let (url, mut heard) = server().await;
+        let host = Setup::sample(model).site(&format!("[site.auth.forward]\nurl = {url:?}")).start().await;
+        let never = [
+            "x-real-ip", "x_forwarded_for", "x_forwarded_uri", "client-cert", "client_cert", "forwarded", "proxy", "keep-alive",
+            "proxy-connection", "http2-settings", "proxy-authorization", "cohost-facts", "ms-aspnetcore-token", "te",
+            "if-none-match", "range", "x-hop",
+        ];
+        let mut wire = host.wire().await;
+        wire.send("GET /info HTTP/1.1\r\nHost: a\r\nX-Mine: 1\r\nConnection: x-hop, x-forwarded-for\r\n").await;
+        for name in never {
+            wire.send(format!("{name}: bad\r\n")).await;
+        }
+        wire.send("\r\n").await;
+        assert_eq!(wire.reply().await.status(), 302);
+        let head = heard.recv().await.unwrap();
+        assert!(head.contains("x-mine: 1\r\n") && head.contains("x-forwarded-for: 127.0.0.1\r\n"), "{head}");
+        assert!(!head.contains("bad"), "{head}");
+
+        let client = host.client().http2();
+        let request = client.request(Method::GET, "/info").header("cookie", "a=1").header("cookie", "b=2");
+        client.send(request.body(Empty::<bytes::Bytes>::new()).unwrap()).await.unwrap();
+        let head = heard.recv().await.unwrap();
+        assert!(head.contains("cookie: a=1; b=2\r\n"), "{head}");
     }
 
     async fn without_an_answer_nobody_comes_in(model: Model) {

@@ -22,7 +22,7 @@ use super::{
     pool::{Carrier, Lease, Rest},
     upload::Watch,
 };
-use crate::{Body, Failure, body::BodyError, dispatcher::fields, failure::Code};
+use crate::{Body, Failure, body::BodyError, failure::Code, fields};
 
 /// The response for the client.
 pub(super) fn pass(

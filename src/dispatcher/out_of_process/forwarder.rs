@@ -37,10 +37,9 @@ use super::{
 };
 use crate::{
     Body, Failure,
-    dispatcher::fields::{self, Sender},
     facts::{Base, End, Facts},
-    failure::Code,
-    failure::told,
+    failure::{Code, told},
+    fields::{self, Sender},
 };
 
 /// Carries requests to one instance. Clones share its connections.

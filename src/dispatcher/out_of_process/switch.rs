@@ -14,8 +14,8 @@ use hyper_util::rt::TokioIo;
 use super::pool::{Carrier, Lease, Rest};
 use crate::{
     Body, Failure,
-    dispatcher::fields::{self, ask_upgrade, upgrade_wanted},
     failure::Code,
+    fields::{self, ask_upgrade, upgrade_wanted},
 };
 
 /// What a request wants its connection to become.

@@ -18,7 +18,7 @@ use futures_util::task::AtomicWaker;
 use http_body::{Frame, SizeHint};
 use tokio::time::Sleep;
 
-use crate::{Body, Failure, body::BodyError, dispatcher::fields, failure::Code};
+use crate::{Body, Failure, body::BodyError, failure::Code, fields};
 
 /// A request body that is watched while hyper sends it. An empty one is not.
 pub(super) struct Upload {

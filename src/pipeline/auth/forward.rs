@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, request, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, response};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -15,11 +15,12 @@ use hyper_util::{
 };
 
 use crate::{
-    Body, Failure,
-    facts::{End, Facts, Scheme},
+    Body, Failure, authority,
+    facts::{End, Facts},
     failure::Code,
+    fields::{self, Sender},
     front::Forward,
-    private::is_private,
+    pipeline::asked,
     stage::{Answering, Serve, Stage},
 };
 
@@ -47,28 +48,30 @@ impl ForwardAuth {
 }
 
 impl Serve for ForwardAuth {
-    fn serve(&self, request: Request<Body>) -> Answering {
+    fn serve(&self, mut request: Request<Body>) -> Answering {
         let (shared, inner) = (Arc::clone(&self.shared), self.inner.clone());
+        let question = question(&request);
         Box::pin(async move {
-            let (mut parts, body) = request.into_parts();
-            let (answer, page) = shared.ask(&parts).await?;
+            let (answer, page) = shared.ask(question).await?;
             if !answer.status.is_success() {
                 return Ok(refused(answer, page));
             }
-            shared.forward.hand_on(&answer.headers, &mut parts.headers);
-            inner.serve(Request::from_parts(parts, body)).await
+            for name in &shared.forward.copy {
+                fields::put(request.headers_mut(), name, answer.headers.get_all(name));
+            }
+            inner.serve(request).await
         })
     }
 }
 
 impl Shared {
-    /// The answer of the server, whole.
-    async fn ask(&self, asked: &request::Parts) -> Result<(response::Parts, Bytes), Failure> {
+    /// The answer of the server to these fields, whole.
+    async fn ask(&self, fields: HeaderMap) -> Result<(response::Parts, Bytes), Failure> {
         let Forward { url, timeout, .. } = &self.forward;
         let unavailable = |why: String| Failure::new(Code::AuthUnavailable).detail(format!("{url}: {why}"));
         let mut question = Request::new(Empty::new());
         *question.uri_mut() = url.clone();
-        *question.headers_mut() = fields(asked);
+        *question.headers_mut() = fields;
         let asking = async {
             let answer: Response<Incoming> =
                 self.client.request(question).await.map_err(|error| unavailable(causes(&error)))?;
@@ -81,48 +84,25 @@ impl Shared {
     }
 }
 
-impl Forward {
-    /// Gives a request the fields that were asked for, and none of these from anybody else.
-    fn hand_on(&self, answer: &HeaderMap, request: &mut HeaderMap) {
-        for name in &self.copy {
-            // In either spelling: where names become variables, `_` and `-` are the same.
-            let is_same =
-                |other: &&HeaderName| other.as_str().replace('_', "-") == name.as_str().replace('_', "-");
-            for spelling in request.keys().filter(is_same).cloned().collect::<Vec<_>>() {
-                request.remove(spelling);
-            }
-            for value in answer.get_all(name) {
-                request.append(name, value.clone());
-            }
-        }
+/// What the server gets to know of a request: what an application would, without its body, and what it asks for.
+fn question(asked: &Request<Body>) -> HeaderMap {
+    let mut fields = asked.headers().clone();
+    fields::clean_request(&mut fields, Sender::Untrusted);
+    for name in &NOT_ASKED {
+        fields.remove(name);
     }
-}
-
-/// What the server gets to know of a request.
-fn fields(asked: &request::Parts) -> HeaderMap {
-    let connection = of_connection(&asked.headers);
-    let mut fields = HeaderMap::new();
-    for (name, value) in &asked.headers {
-        let is_ours = name.as_str().starts_with("x-forwarded-") || is_private(name.as_str());
-        if !is_ours && !NOT_ASKED.contains(name) && !connection.contains(name) {
-            fields.append(name, value.clone());
-        }
-    }
-    let facts = asked.extensions.get::<Facts>();
-    let sent =
-        facts.and_then(|facts| facts.target.as_deref()).and_then(|sent| HeaderValue::from_bytes(sent).ok());
-    let path = || HeaderValue::from_str(asked.uri.path_and_query()?.as_str()).ok();
-    let authority = || HeaderValue::from_str(asked.uri.authority()?.as_str()).ok();
+    let facts = asked.extensions().get::<Facts>();
+    let text = |text: &str| HeaderValue::from_str(text).ok();
     let client = match facts.map_or(End::Unknown, Facts::client) {
-        End::Ip(address) => HeaderValue::from_str(&address.ip().to_canonical().to_string()).ok(),
+        End::Ip(address) => text(&address.ip().to_canonical().to_string()),
         End::Unix | End::Unknown => None,
     };
-    let scheme = facts.map_or(Scheme::Http, |facts| facts.scheme).as_str();
-    let told: [(&'static str, Option<HeaderValue>); 5] = [
-        ("x-forwarded-method", HeaderValue::from_str(asked.method.as_str()).ok()),
-        ("x-forwarded-uri", sent.or_else(path)),
-        ("x-forwarded-host", authority().or_else(|| asked.headers.get(header::HOST).cloned())),
-        ("x-forwarded-proto", Some(HeaderValue::from_static(scheme))),
+    let told = [
+        ("x-forwarded-method", text(asked.method().as_str())),
+        // As it goes on, and not as it was sent: what is judged is what is served.
+        ("x-forwarded-uri", text(&asked::target(asked))),
+        ("x-forwarded-host", text(authority::of(asked))),
+        ("x-forwarded-proto", text(asked::scheme(asked).as_str())),
         ("x-forwarded-for", client),
     ];
     for (name, value) in told {
@@ -135,49 +115,33 @@ fn fields(asked: &request::Parts) -> HeaderMap {
 
 /// The answer in place of the application's.
 fn refused(mut answer: response::Parts, page: Bytes) -> Response<Body> {
-    let connection = of_connection(&answer.headers);
-    for name in NOT_TOLD.iter().chain(&connection) {
+    fields::clean_response(&mut answer.headers);
+    for name in &NOT_TOLD {
         answer.headers.remove(name);
     }
     answer.version = http::Version::HTTP_11;
     Response::from_parts(answer, Body::from(page))
 }
 
-/// Fields that are about one connection, by what it says itself.
-fn of_connection(fields: &HeaderMap) -> Vec<HeaderName> {
-    let values = fields.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
-}
-
-/// About the connection, the body, or what the client has already: there is none of these in the question.
-const NOT_ASKED: [HeaderName; 16] = [
-    header::CONNECTION,
+/// About the body, or what the client has already: there is none of these in the question. And which authority was asked
+/// for, which is not the server's own.
+const NOT_ASKED: [HeaderName; 12] = [
     header::HOST,
+    header::CONTENT_ENCODING,
     header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
+    header::CONTENT_RANGE,
     header::TE,
-    header::TRAILER,
-    header::UPGRADE,
     header::EXPECT,
-    header::FORWARDED,
     header::RANGE,
     header::IF_MATCH,
     header::IF_NONE_MATCH,
     header::IF_MODIFIED_SINCE,
     header::IF_UNMODIFIED_SINCE,
     header::IF_RANGE,
-    header::PROXY_AUTHORIZATION,
 ];
 
-/// About a connection that is not the client's.
-const NOT_TOLD: [HeaderName; 6] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::TRAILER,
-    header::UPGRADE,
-    header::PROXY_AUTHENTICATE,
-];
+/// About a body that comes in another way.
+const NOT_TOLD: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRAILER];
 
 /// An error with all that led to it.
 fn causes(error: &dyn std::error::Error) -> String {

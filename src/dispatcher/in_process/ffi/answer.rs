@@ -9,11 +9,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, req
 use super::{bytes, io::Upgrade, names, objects::Object, push, stream, subject::Subject};
 use crate::{
     Body,
-    dispatcher::{
-        fields::{clean_response_trailers, ends_at_host},
-        in_process::generation::Lease,
-    },
+    dispatcher::in_process::generation::Lease,
     facts::Facts,
+    fields::{clean_response_trailers, ends_at_host},
     files::Given,
     room,
 };

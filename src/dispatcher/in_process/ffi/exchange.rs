@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{
     Body, Failure,
-    dispatcher::{fields, in_process::generation::Lease},
+    dispatcher::in_process::generation::Lease,
     facts::{Facts, RequestId},
-    failure, room,
+    failure, fields, room,
 };
 
 /// One request and, soon, its answer.

@@ -17,7 +17,7 @@ use http::HeaderMap;
 use http_body::Body as _;
 
 use super::{bytes as owned, head::field, names, subject::Owner};
-use crate::{Body, body::BodyError, dispatcher::fields, failure};
+use crate::{Body, body::BodyError, failure, fields};
 
 /// A request body, read by one thread at a time.
 pub(super) struct RequestBody {

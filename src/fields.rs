@@ -3,7 +3,8 @@
 //! In: the fields as the other side sent them. Out: those meant for the end of the way. Never: passes on a field that
 //! is about the connection (RFC 9110, 7.6.1), or, from outside, one that only the host may set.
 //!
-//! The host adds its own fields after [`clean_request`] has run, so that no client can name them in `Connection`.
+//! The host adds its own fields after [`clean_request`] has run, so that no client can name them in `Connection`; what adds
+//! some before that, uses [`put`].
 
 #[cfg(feature = "out-of-process")]
 use http::header::TRANSFER_ENCODING;
@@ -16,7 +17,7 @@ use crate::private::{begins, is_private};
 
 /// Whether the client's own forwarding fields may stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sender {
+pub(crate) enum Sender {
     /// Anyone.
     Untrusted,
     /// A proxy of ours.
@@ -27,7 +28,7 @@ pub(super) enum Sender {
 ///
 /// Forwarding fields stay as they came: from its facts the application learns who the client is. So does `trailer`,
 /// since our server sends no trailers that the answer does not announce.
-pub(super) fn clean_for_library(fields: &mut HeaderMap) {
+pub(crate) fn clean_for_library(fields: &mut HeaderMap) {
     if is_clean(fields, Sender::Trusted) {
         return;
     }
@@ -62,7 +63,7 @@ fn may_be_unclean(name: &str) -> bool {
 ///
 /// Never HTTP itself, which would hide requests from the host; and nothing behind a body, where it would not be clear
 /// where the new protocol begins.
-pub(super) fn upgrade_wanted(
+pub(crate) fn upgrade_wanted(
     fields: &HeaderMap,
     version: Version,
     body: &crate::Body,
@@ -74,7 +75,7 @@ pub(super) fn upgrade_wanted(
 }
 
 /// Asks for the change of protocol, after the fields have been cleaned.
-pub(super) fn ask_upgrade(fields: &mut HeaderMap, to: HeaderValue) {
+pub(crate) fn ask_upgrade(fields: &mut HeaderMap, to: HeaderValue) {
     fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     fields.insert(UPGRADE, to);
 }
@@ -83,7 +84,7 @@ pub(super) fn ask_upgrade(fields: &mut HeaderMap, to: HeaderValue) {
 const FORBIDDEN: [&str; 4] = ["h2c", "h2", "tls/1.0", "http/2.0"];
 
 /// Leaves a request's end-to-end fields, of which a client may have set every one.
-pub(super) fn clean_request(fields: &mut HeaderMap, sender: Sender) {
+pub(crate) fn clean_request(fields: &mut HeaderMap, sender: Sender) {
     if is_clean(fields, sender) {
         return;
     }
@@ -98,13 +99,13 @@ pub(super) fn clean_request(fields: &mut HeaderMap, sender: Sender) {
 }
 
 /// Whether a field of a response is nothing that an application has to say to a client.
-pub(super) fn ends_at_host(name: &HeaderName) -> bool {
+pub(crate) fn ends_at_host(name: &HeaderName) -> bool {
     is_hop_by_hop(name.as_str()) || is_private(name.as_str())
 }
 
 /// Leaves a response's end-to-end fields. `trailer` stays: our own server sends no trailers that are not announced.
-#[cfg(feature = "out-of-process")]
-pub(super) fn clean_response(fields: &mut HeaderMap) {
+#[cfg(any(feature = "front", feature = "out-of-process"))]
+pub(crate) fn clean_response(fields: &mut HeaderMap) {
     if is_clean_response(fields) {
         return;
     }
@@ -114,7 +115,7 @@ pub(super) fn clean_response(fields: &mut HeaderMap) {
 }
 
 /// Whether there is nothing to remove or to unify, as in most responses.
-#[cfg(feature = "out-of-process")]
+#[cfg(any(feature = "front", feature = "out-of-process"))]
 fn is_clean_response(fields: &HeaderMap) -> bool {
     let repeated = fields.len() > fields.keys_len();
     let unclean = |(name, value): (&HeaderName, &HeaderValue)| {
@@ -123,18 +124,47 @@ fn is_clean_response(fields: &HeaderMap) -> bool {
     !repeated && !fields.iter().any(unclean)
 }
 
+/// Gives a request the field `name` with these values, and none of it from anybody else: not in the spelling that is the
+/// same where names become variables, nor as one that `Connection` takes away again, further on.
+#[cfg(feature = "front")]
+pub(crate) fn put<'a>(
+    fields: &mut HeaderMap,
+    name: &HeaderName,
+    values: impl IntoIterator<Item = &'a HeaderValue>,
+) {
+    remove_all(fields, |other| is_same_variable(other, name.as_str()));
+    if tokens(fields, &CONNECTION).any(|token| token.eq_ignore_ascii_case(name.as_str())) {
+        let others = tokens(fields, &CONNECTION).filter(|token| !token.eq_ignore_ascii_case(name.as_str()));
+        let others = others.collect::<Vec<_>>().join(", ");
+        fields.remove(CONNECTION);
+        if let Some(others) = HeaderValue::try_from(others).ok().filter(|others| !others.is_empty()) {
+            fields.insert(CONNECTION, others);
+        }
+    }
+    for value in values {
+        fields.append(name, value.clone());
+    }
+}
+
+/// Whether two names are the same where `_` and `-` are.
+#[cfg(feature = "front")]
+fn is_same_variable(one: &str, other: &str) -> bool {
+    let variable = |byte| if byte == b'_' { b'-' } else { byte };
+    one.len() == other.len() && one.bytes().map(variable).eq(other.bytes().map(variable))
+}
+
 /// Leaves of a request's trailers what could not be mistaken for something the host says.
-pub(super) fn clean_request_trailers(fields: &mut HeaderMap) {
+pub(crate) fn clean_request_trailers(fields: &mut HeaderMap) {
     remove_all(fields, |name| is_framing(name) || is_hosts(name, Sender::Untrusted));
 }
 
 /// Leaves a response's trailers that are no framing.
-pub(super) fn clean_response_trailers(fields: &mut HeaderMap) {
+pub(crate) fn clean_response_trailers(fields: &mut HeaderMap) {
     remove_all(fields, |name| is_framing(name) || is_private(name));
 }
 
 /// Whether `list`, one of the fields that are lists of tokens, has `token`.
-pub(super) fn has_token(fields: &HeaderMap, list: &HeaderName, token: &str) -> bool {
+pub(crate) fn has_token(fields: &HeaderMap, list: &HeaderName, token: &str) -> bool {
     tokens(fields, list).any(|found| found.eq_ignore_ascii_case(token))
 }
 
@@ -261,7 +291,7 @@ fn is_list(value: &HeaderValue) -> bool {
 
 /// Whether a response says its length twice, in ways that may contradict each other.
 #[cfg(feature = "out-of-process")]
-pub(super) fn is_ambiguous(fields: &HeaderMap) -> bool {
+pub(crate) fn is_ambiguous(fields: &HeaderMap) -> bool {
     fields.contains_key(TRANSFER_ENCODING) && fields.contains_key(CONTENT_LENGTH)
 }
 
@@ -434,6 +464,21 @@ mod tests {
         clean_request_trailers(&mut trailers);
 
         assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["grpc-status"]);
+    }
+
+    #[cfg(feature = "front")]
+    #[test]
+    fn a_field_that_is_put_is_there_whatever_the_client_says() {
+        let user: HeaderName = "x-user".parse().unwrap();
+        for connection in ["x-user", "close, X-User", "X-USER,upgrade"] {
+            let mut map = fields(&[("connection", connection), ("x_user", "root"), ("x-user", "root")]);
+
+            put(&mut map, &user, [&HeaderValue::from_static("ana")]);
+            assert_eq!(has_token(&map, &CONNECTION, "upgrade"), connection.contains("upgrade"));
+            clean_for_library(&mut map);
+
+            assert_eq!(map.iter().collect::<Vec<_>>(), [(&user, &HeaderValue::from_static("ana"))]);
+        }
     }
 
     #[test]
