@@ -46,6 +46,9 @@ struct Shared {
 /// Passwords that are hashed at a time: there shall be processors left for who is let in.
 const AT_A_TIME: usize = 2;
 
+/// Bytes of a password, and of a name. Some hashes take as long as the password is: a head full of it, minutes.
+const LONGEST: usize = 1024;
+
 /// Requests that wait for that. Who guesses passwords gets 503 beyond.
 const QUEUE: usize = 256;
 
@@ -73,14 +76,18 @@ impl Serve for Passwords {
         let Some(credentials) = Credentials::of(request.headers()) else {
             return Box::pin(std::future::ready(Err(self.shared.refusal("no password"))));
         };
+        if credentials.user.len().max(credentials.password.len()) > LONGEST {
+            return Box::pin(std::future::ready(Err(self
+                .shared
+                .refusal("a password that long is nobody's"))));
+        }
         let digest = self.shared.known.digest(&credentials);
         if self.shared.known.has(&digest, Instant::now()) {
             return self.inner.serve(request);
         }
         let (shared, inner) = (Arc::clone(&self.shared), self.inner.clone());
         Box::pin(async move {
-            shared.verify(credentials).await?;
-            shared.known.keep(digest, Instant::now());
+            shared.verify(credentials, digest).await?;
             inner.serve(request).await
         })
     }
@@ -93,17 +100,26 @@ impl Shared {
             .field(header::WWW_AUTHENTICATE, self.challenge.clone())
     }
 
-    async fn verify(self: &Arc<Self>, credentials: Credentials) -> Result<(), Failure> {
+    async fn verify(self: &Arc<Self>, credentials: Credentials, digest: Digest) -> Result<(), Failure> {
         let place =
             Place::take(self).ok_or_else(|| unavailable("too many passwords to verify".to_owned()))?;
         let permit =
             Arc::clone(&self.room).acquire_owned().await.map_err(|error| unavailable(error.to_string()))?;
         drop(place);
+        // All parts of a page are asked for at once: the first of them has shown by now that it is the right one.
+        if self.known.has(&digest, Instant::now()) {
+            return Ok(());
+        }
         let shared = Arc::clone(self);
         let hashing = tokio::task::spawn_blocking(move || {
             // Until it has ended: a client that leaves makes no room for another one.
             let _permit = permit;
-            shared.users.has(&credentials).map(|has| (has, credentials.user))
+            let has = shared.users.has(&credentials)?;
+            if has {
+                // Before the next one may begin.
+                shared.known.keep(digest, Instant::now());
+            }
+            Ok((has, credentials.user))
         });
         match hashing.await.map_err(|error| unavailable(error.to_string()))? {
             Ok((true, _)) => Ok(()),
@@ -207,8 +223,11 @@ const LARGEST: u64 = 4 << 20;
 #[derive(Debug)]
 struct Known {
     key: [u8; 32],
-    since: Mutex<HashMap<[u8; 32], Instant>>,
+    since: Mutex<HashMap<Digest, Instant>>,
 }
+
+/// What stands for credentials.
+type Digest = [u8; 32];
 
 /// How long they are known, and so, how long somebody gets in after having been taken out of the file.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
@@ -222,17 +241,17 @@ impl Known {
         Self { key, since: Mutex::default() }
     }
 
-    fn digest(&self, credentials: &Credentials) -> [u8; 32] {
+    fn digest(&self, credentials: &Credentials) -> Digest {
         let hash = Sha256::new().chain_update(self.key).chain_update(credentials.user.len().to_le_bytes());
         hash.chain_update(&credentials.user).chain_update(&credentials.password).finalize().into()
     }
 
-    fn has(&self, digest: &[u8; 32], now: Instant) -> bool {
+    fn has(&self, digest: &Digest, now: Instant) -> bool {
         let since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         since.get(digest).is_some_and(|since| now.duration_since(*since) < KNOWN_FOR)
     }
 
-    fn keep(&self, digest: [u8; 32], now: Instant) {
+    fn keep(&self, digest: Digest, now: Instant) {
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         if since.len() >= MOST_KNOWN {
             since.retain(|_, since| now.duration_since(*since) < KNOWN_FOR);
@@ -281,6 +300,42 @@ mod tests {
         };
         assert!(has("ana", "secret") && has("carl", "secret"));
         assert!(!has("ana", "Secret") && !has("bob", "secret") && !has("", ""));
+    }
+
+    /// Behind a password; it lets pass who comes there.
+    struct Inside;
+
+    impl Serve for Inside {
+        fn serve(&self, _: Request<Body>) -> Answering {
+            Box::pin(std::future::ready(Ok(http::Response::new(Body::empty()))))
+        }
+    }
+
+    fn with(password: &str) -> Request<Body> {
+        let value = format!("Basic {}", BASE64_STANDARD.encode(format!("ana:{password}")));
+        Request::builder().header(header::AUTHORIZATION, value).body(Body::empty()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_password_is_hashed_once_for_all_who_wait_and_never_if_it_is_too_long() {
+        let hash = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW".parse().unwrap();
+        let basic = Basic { users: Users::These(vec![("ana".to_owned(), hash)]), realm: "shop".to_owned() };
+        let passwords = Passwords::new(&basic, Stage::new(Inside));
+        let busy = Arc::clone(&passwords.shared.room).acquire_many_owned(2).await.unwrap();
+
+        // Nobody has to wait for that.
+        let refused = passwords.serve(with(&"x".repeat(LONGEST + 1))).await;
+        assert_eq!(refused.unwrap_err().code, Code::NotAuthenticated);
+
+        let mut waiting = passwords.serve(with("nobody knows it"));
+        assert!(tokio::time::timeout(Duration::ZERO, &mut waiting).await.is_err());
+        // It would be wrong if it were hashed; now somebody else has found it to be right.
+        let credentials = Credentials { user: "ana".to_owned(), password: b"nobody knows it".to_vec() };
+        passwords.shared.known.keep(passwords.shared.known.digest(&credentials), Instant::now());
+        drop(busy);
+        assert_eq!(waiting.await.unwrap().status(), 200);
+        assert!(passwords.serve(with("secret")).await.is_ok());
+        assert!(passwords.serve(with(&"x".repeat(LONGEST))).await.is_err());
     }
 
     #[test]
