@@ -78,15 +78,15 @@ fn authority(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<(), &'s
         return Err("there is more than one Host field");
     }
     match (host, uri.authority()) {
-        (Some(host), None) => host_value(host),
+        (Some(host), None) => host_value(host.as_bytes()),
         (Some(host), Some(authority))
             if host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
         {
-            host_value(host)
+            host_value(host.as_bytes())
         }
         (Some(_), Some(_)) => Err("the Host field differs from the target's authority"),
-        (None, Some(authority)) if authority.as_str().contains('@') => Err("an authority names no user"),
-        (None, Some(_)) => Ok(()),
+        // It becomes a Host field, and is looked at as one.
+        (None, Some(authority)) => host_value(authority.as_str().as_bytes()),
         (None, None) if version == Version::HTTP_11 => Err("there is no Host field"),
         (None, None) if version == Version::HTTP_2 => Err("there is no authority"),
         (None, None) => Ok(()),
@@ -116,8 +116,7 @@ const COLON: u8 = 2;
 const OTHER: u8 = 4;
 
 /// RFC 9110, section 7.2: a host and perhaps a port, nothing else.
-fn host_value(value: &HeaderValue) -> Result<(), &'static str> {
-    let value = value.as_bytes();
+fn host_value(value: &[u8]) -> Result<(), &'static str> {
     // Without a branch a byte: every request's host comes by here.
     let kinds = value.iter().fold(0, |kinds, byte| kinds | IN_HOSTS[usize::from(*byte)]);
     let right = match kinds {
@@ -128,7 +127,7 @@ fn host_value(value: &HeaderValue) -> Result<(), &'static str> {
         }
         _ => is_v6(value),
     };
-    if right { Ok(()) } else { Err("the Host field is not a host name") }
+    if right { Ok(()) } else { Err("the host is not a host name") }
 }
 
 /// An address of IPv6 in brackets, and perhaps a port.
@@ -240,6 +239,18 @@ mod tests {
         for host in ["a", "a:80", "[::1]", "[::1]:80", "127.0.0.1:8080", "xn--bcher-kva.example", "a_b", "a:"]
         {
             assert!(!refused(Request::builder().uri("/").header("host", host)), "{host}");
+        }
+        let absolute = |authority: &str| {
+            let target = format!("http://{authority}/");
+            refused(Request::builder().version(Version::HTTP_2).uri(target))
+        };
+        for authority in
+            ["evil.org,a.example.com", "a;b", "*.a", "a(b)", "a:99999", "u@a", "a:b", "a&b", "a'"]
+        {
+            assert!(absolute(authority), "{authority}");
+        }
+        for authority in ["a", "a:80", "[::1]:80", "a."] {
+            assert!(!absolute(authority), "{authority}");
         }
         assert!(refused(Request::builder().uri("/")));
         assert!(refused(Request::builder().uri("/").header("host", "a").header("host", "a")));
