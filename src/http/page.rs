@@ -144,9 +144,12 @@ impl Form {
 fn grpc_status(code: Code) -> u16 {
     match code.status() {
         StatusCode::GATEWAY_TIMEOUT => 4,
+        StatusCode::FORBIDDEN => 7,
         StatusCode::PAYLOAD_TOO_LARGE => 8,
         StatusCode::NOT_FOUND => 12,
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => 14,
+        // To be tried again; at a limit, too.
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => 14,
+        StatusCode::UNAUTHORIZED => 16,
         // Internal: no client can do better next time.
         _ => 13,
     }
@@ -214,6 +217,9 @@ mod tests {
             (Code::ApplicationPanicked, "13"),
             (Code::FailFast, "14"),
             (Code::InstanceLost, "14"),
+            (Code::RateLimited, "14"),
+            (Code::AddressDenied, "7"),
+            (Code::NotAuthenticated, "16"),
         ] {
             let response = ErrorPage::default().response(&code.into(), wants(Form::Grpc));
             assert_eq!(
