@@ -70,7 +70,9 @@ pub(crate) fn upgrade_wanted(
 ) -> Option<HeaderValue> {
     let to = fields.get(UPGRADE)?;
     let asked = version == Version::HTTP_11 && has_token(fields, &CONNECTION, "upgrade");
-    let forbidden = FORBIDDEN.iter().any(|protocol| has_token(fields, &UPGRADE, protocol));
+    let protocols =
+        fields.get_all(UPGRADE).into_iter().flat_map(|list| list.as_bytes().split(|b| *b == b','));
+    let forbidden = protocols.into_iter().any(is_forbidden);
     (asked && !forbidden && http_body::Body::is_end_stream(body)).then(|| to.clone())
 }
 
@@ -80,8 +82,12 @@ pub(crate) fn ask_upgrade(fields: &mut HeaderMap, to: HeaderValue) {
     fields.insert(UPGRADE, to);
 }
 
-/// HTTP itself, or beneath it.
-const FORBIDDEN: [&str; 4] = ["h2c", "h2", "tls/1.0", "http/2.0"];
+/// HTTP itself, or beneath it, in whatever version. What is no text is no name either, but another parser may see one in it.
+fn is_forbidden(protocol: &[u8]) -> bool {
+    let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default().trim_ascii();
+    !protocol.is_ascii()
+        || [&b"h2c"[..], b"h2", b"http", b"tls"].iter().any(|one| name.eq_ignore_ascii_case(one))
+}
 
 /// Leaves a request's end-to-end fields, of which a client may have set every one.
 pub(crate) fn clean_request(fields: &mut HeaderMap, sender: Sender) {
@@ -339,6 +345,30 @@ mod tests {
         );
 
         assert_eq!(left, ["accept: */*"]);
+    }
+
+    #[test]
+    fn no_connection_becomes_one_of_http() {
+        let wanted = |to: &[u8]| {
+            let mut map = fields(&[("connection", "upgrade")]);
+            map.insert(UPGRADE, HeaderValue::from_bytes(to).unwrap());
+            upgrade_wanted(&map, Version::HTTP_11, &crate::Body::empty()).is_some()
+        };
+        for to in [
+            &b"h2c"[..],
+            b"H2C",
+            b"websocket, h2c",
+            b"\xff, h2c",
+            b"h2c\xff",
+            b"TLS/1.2",
+            b"HTTP/2.0",
+            b"h2c/1",
+        ] {
+            assert!(!wanted(to), "{:?}", String::from_utf8_lossy(to));
+        }
+        for to in [&b"websocket"[..], b"h2cool", b"a/h2c"] {
+            assert!(wanted(to), "{:?}", String::from_utf8_lossy(to));
+        }
     }
 
     #[test]
