@@ -72,9 +72,10 @@ impl Gate {
         if !self.0.closed.load(Ordering::Relaxed) {
             return None;
         }
-        let closed = self.0.why.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let closed = closed.filter(|closed| closed.held || closed.until > now);
+        let why = self.0.why.lock().unwrap_or_else(PoisonError::into_inner);
+        let closed = why.as_ref().filter(|closed| closed.held || closed.until > now).cloned();
         if closed.is_none() {
+            // While nobody can give another reason.
             self.open();
         }
         closed
@@ -90,7 +91,8 @@ impl Gate {
     }
 
     fn close(&self, why: Closed) {
-        *self.0.why.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        let mut reason = self.0.why.lock().unwrap_or_else(PoisonError::into_inner);
+        *reason = Some(why);
         self.0.closed.store(true, Ordering::Relaxed);
     }
 
@@ -131,6 +133,34 @@ mod tests {
         assert_eq!(failure.retry_after, Some(Duration::from_secs(3)));
         assert!(gate.closed(now + Duration::from_secs(3)).is_none());
         assert!(gate.closed(now).is_none(), "it stays open");
+    }
+
+    #[test]
+    fn an_order_that_comes_as_another_one_is_over_counts() {
+        let now = Instant::now();
+        let refuse = |retry_after| Refuse {
+            application: "gate-race-test".to_owned(),
+            why: Why::FailFast,
+            detail: "it crashed".to_owned(),
+            retry_after,
+            held: false,
+        };
+        let (gate, over) = (of("gate-race-test"), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let _ = gate.closed(now);
+                }
+            });
+            for _ in 0..2000 {
+                close(&refuse(Duration::ZERO), now);
+                close(&refuse(Duration::from_secs(3)), now);
+                let closed = gate.closed(now).is_some();
+                over.store(!closed, Ordering::Relaxed);
+                assert!(closed);
+            }
+            over.store(true, Ordering::Relaxed);
+        });
     }
 
     #[test]
