@@ -9,20 +9,21 @@ use super::{
     files::Files,
     headers::{Amend, Amended},
     https::Secure,
-    limit::{Kept, Limited},
+    kept::Kept,
+    limit::Limited,
     rewrite::Rewriting,
 };
 use crate::{front::Front, stage::Stage};
 
-/// What `front` wants around `inner`; `inner` itself, if it wants nothing. What it counts is `kept` under the name of
-/// `place`, which no other front has.
+/// What `front` wants around `inner`; `inner` itself, if it wants nothing. What it remembers is `kept` under the
+/// name of `place`, which no other front has.
 #[must_use]
 pub fn around(front: &Front, place: &str, kept: &Kept, inner: Stage) -> Stage {
     // From the inside out.
     let mut stage = inner;
     // Innermost: all that holds for what is behind holds for files as well.
     if let Some(files) = &front.files {
-        stage = Stage::new(Files::before(files.clone(), stage));
+        stage = Stage::new(Files::kept(files, place, kept, stage));
     }
     // Files have no use for bodies; what is behind counts what comes out.
     if front.compression.as_ref().is_some_and(|compression| compression.decompress) {
@@ -34,7 +35,7 @@ pub fn around(front: &Front, place: &str, kept: &Kept, inner: Stage) -> Stage {
     }
     // Before all that an application does for a request, and behind what costs less.
     if let Some(wanted) = &front.auth {
-        stage = auth::around(wanted, stage);
+        stage = auth::around(wanted, place, kept, stage);
     }
     // Before all that takes a path for what it says.
     if let Some(filter) = &front.filter {

@@ -8,7 +8,7 @@
 
 use std::{
     net::IpAddr,
-    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
@@ -18,6 +18,7 @@ use super::{
     check::refuse,
     concurrency::held,
     counters::{Counters, Running, TooMuch},
+    kept::Kept,
 };
 use crate::{
     Body, Failure, authority,
@@ -26,34 +27,6 @@ use crate::{
     front::{Key, Limit},
     stage::{Answering, Serve, Stage},
 };
-
-/// What is remembered from one configuration to the next, where both want the same in the same place. Clones are the same.
-#[derive(Clone, Debug, Default)]
-pub struct Kept(Arc<Mutex<Vec<Entry>>>);
-
-#[derive(Debug)]
-struct Entry {
-    place: Box<str>,
-    limit: Limit,
-    // Gone with the last stage that counts here.
-    counters: Weak<Counters>,
-}
-
-impl Kept {
-    /// The counts for `limit` at `place`: those that were, if it was there before.
-    fn counters(&self, place: &str, limit: &Limit) -> Arc<Counters> {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.retain(|entry| entry.counters.strong_count() > 0);
-        let same = entries.iter().find(|entry| &*entry.place == place && entry.limit == *limit);
-        if let Some(counters) = same.and_then(|entry| entry.counters.upgrade()) {
-            return counters;
-        }
-        let counters = Arc::new(Counters::default());
-        let entry = Entry { place: place.into(), limit: limit.clone(), counters: Arc::downgrade(&counters) };
-        entries.push(entry);
-        counters
-    }
-}
 
 /// Limits what `inner` gets of each.
 #[derive(Clone, Debug)]
@@ -69,7 +42,7 @@ impl Limited {
         for limit in limits {
             // The same one twice would count everything twice.
             if !counted.iter().any(|(other, _)| other == limit) {
-                counted.push((limit.clone(), kept.counters(place, limit)));
+                counted.push((limit.clone(), kept.at(place, limit, Counters::default)));
             }
         }
         Self { limits: counted.into(), inner }
@@ -158,23 +131,5 @@ mod tests {
         assert_eq!(network("::ffff:192.0.2.7"), "192.0.2.7");
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::1"));
         assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
-    }
-
-    #[test]
-    fn counts_outlive_a_configuration_only_where_the_next_one_wants_the_same() {
-        let limit = |most: usize| Limit {
-            key: Key::Client,
-            rate: None,
-            concurrent: most.try_into().ok(),
-            enforcement: crate::front::Enforcement::Refuse,
-        };
-        let kept = Kept::default();
-        let first = kept.counters("a", &limit(1));
-        assert!(Arc::ptr_eq(&first, &kept.counters("a", &limit(1))));
-        assert!(!Arc::ptr_eq(&first, &kept.counters("b", &limit(1))));
-        assert!(!Arc::ptr_eq(&first, &kept.counters("a", &limit(2))));
-        drop(first);
-        let _other = kept.counters("b", &limit(1));
-        assert_eq!(kept.0.lock().unwrap().len(), 1);
     }
 }

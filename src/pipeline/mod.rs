@@ -35,6 +35,8 @@ mod https;
 #[cfg(feature = "front")]
 mod ip;
 #[cfg(feature = "front")]
+mod kept;
+#[cfg(feature = "front")]
 mod limit;
 #[cfg(feature = "front")]
 mod rewrite;
@@ -51,6 +53,6 @@ pub use files::Files;
 #[cfg(feature = "front")]
 pub use front::around;
 #[cfg(feature = "front")]
-pub use limit::Kept;
+pub use kept::Kept;
 #[cfg(feature = "front")]
 pub use rewrite::fired;

@@ -11,6 +11,7 @@ use tokio::{
 use crate::{
     both_models,
     host::{Answer, Host, Model, Setup, Workshop},
+    supervision::rewrite,
 };
 
 /// The password `secret`.
@@ -85,6 +86,21 @@ both_models! {
         assert_eq!(with(&host, NOBODY).await.0, 200);
         let log = host.log.text();
         assert!(!log.contains("secret") && !log.contains("YW5hO") && !log.contains("$2b$"), "{log}");
+    }
+
+    async fn who_is_known_stays_so_while_other_things_change(model: Model) {
+        let place = Workshop::new();
+        let users = place.file("users", format!("ana:{HASH}\n"));
+        let site = format!("[site.auth.basic]\nusers = {:?}", users.display().to_string());
+        let setup = || Setup::sample(model).site(&site);
+        let host = setup().start().await;
+        assert_eq!(with(&host, ANA).await.0, 200);
+        std::fs::remove_file(&users).unwrap();
+        rewrite(&host, &setup().site("[site.ip]\ndeny = [\"192.0.2.1\"]").text());
+        assert_eq!(host.operator(&["reload"]).await.code, 0);
+        assert_eq!(host.operator(&["recycle", "app"]).await.code, 0);
+        assert_eq!(with(&host, ANA).await.0, 200);
+        assert_eq!(with(&host, WRONG).await, (503, "auth_unavailable".to_owned()));
     }
 
     async fn an_application_may_have_users_of_its_own(model: Model) {

@@ -23,6 +23,7 @@ use crate::{
     Body, Failure,
     failure::Code,
     front::{Basic, Hashed, Users},
+    pipeline::Kept,
     stage::{Answering, Serve, Stage},
 };
 
@@ -53,15 +54,8 @@ const LONGEST: usize = 1024;
 const QUEUE: usize = 256;
 
 impl Passwords {
-    pub(super) fn new(basic: &Basic, inner: Stage) -> Self {
-        let shared = Shared {
-            users: basic.users.clone(),
-            challenge: challenge(&basic.realm),
-            known: Known::new(),
-            room: Arc::new(Semaphore::new(AT_A_TIME)),
-            waiting: AtomicUsize::new(0),
-        };
-        Self { shared: Arc::new(shared), inner }
+    pub(super) fn new(basic: &Basic, place: &str, kept: &Kept, inner: Stage) -> Self {
+        Self { shared: kept.at(place, basic, || Shared::new(basic)), inner }
     }
 }
 
@@ -94,6 +88,16 @@ impl Serve for Passwords {
 }
 
 impl Shared {
+    fn new(basic: &Basic) -> Self {
+        Self {
+            users: basic.users.clone(),
+            challenge: challenge(&basic.realm),
+            known: Known::new(),
+            room: Arc::new(Semaphore::new(AT_A_TIME)),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
     fn refusal(&self, why: &str) -> Failure {
         Failure::new(Code::NotAuthenticated)
             .detail(why)
@@ -320,7 +324,7 @@ mod tests {
     async fn a_password_is_hashed_once_for_all_who_wait_and_never_if_it_is_too_long() {
         let hash = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW".parse().unwrap();
         let basic = Basic { users: Users::These(vec![("ana".to_owned(), hash)]), realm: "shop".to_owned() };
-        let passwords = Passwords::new(&basic, Stage::new(Inside));
+        let passwords = Passwords::new(&basic, "site", &Kept::default(), Stage::new(Inside));
         let busy = Arc::clone(&passwords.shared.room).acquire_many_owned(2).await.unwrap();
 
         // Nobody has to wait for that.

@@ -20,7 +20,7 @@ use crate::{
     failure::Code,
     fields::{self, Sender},
     front::Forward,
-    pipeline::asked,
+    pipeline::{Kept, asked},
     stage::{Answering, Serve, Stage},
 };
 
@@ -41,9 +41,8 @@ struct Shared {
 const LARGEST: usize = 1 << 20;
 
 impl ForwardAuth {
-    pub(super) fn new(forward: &Forward, inner: Stage) -> Self {
-        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build_http();
-        Self { shared: Arc::new(Shared { forward: forward.clone(), client }), inner }
+    pub(super) fn new(forward: &Forward, place: &str, kept: &Kept, inner: Stage) -> Self {
+        Self { shared: kept.at(place, forward, || Shared::new(forward)), inner }
     }
 }
 
@@ -65,6 +64,11 @@ impl Serve for ForwardAuth {
 }
 
 impl Shared {
+    fn new(forward: &Forward) -> Self {
+        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build_http();
+        Self { forward: forward.clone(), client }
+    }
+
     /// The answer of the server to these fields, whole.
     async fn ask(&self, fields: HeaderMap) -> Result<(response::Parts, Bytes), Failure> {
         let Forward { url, timeout, .. } = &self.forward;

@@ -46,13 +46,18 @@ impl Files {
     /// These files, and nothing else.
     #[must_use]
     pub fn alone(files: front::Files) -> Self {
-        Self { shelf: Shelf::new(files), behind: None }
+        Self { shelf: Arc::new(Shelf::new(files)), behind: None }
     }
 
     /// These files, and what is behind where there is none of them.
     #[must_use]
     pub fn before(files: front::Files, behind: Stage) -> Self {
-        Self { shelf: Shelf::new(files), behind: Some(behind) }
+        Self { shelf: Arc::new(Shelf::new(files)), behind: Some(behind) }
+    }
+
+    /// The same, with what of them is `kept` in memory at `place`.
+    pub(super) fn kept(files: &front::Files, place: &str, kept: &super::Kept, behind: Stage) -> Self {
+        Self { shelf: kept.at(place, files, || Shelf::new(files.clone())), behind: Some(behind) }
     }
 }
 
@@ -175,9 +180,9 @@ impl Wish {
 }
 
 impl Shelf {
-    fn new(files: front::Files) -> Arc<Self> {
+    fn new(files: front::Files) -> Self {
         let memory = (files.memory > 0).then(|| Memory::new(files.memory));
-        Arc::new(Self { files, memory })
+        Self { files, memory }
     }
 
     async fn find(self: &Arc<Self>, wish: &Wish) -> Result<Target, NotOpened> {
