@@ -250,6 +250,7 @@ pub(super) const STATIC: Keys = Keys {
         "cache_control",
         "hidden",
         "memory",
+        "browse",
     ],
 };
 

@@ -38,16 +38,27 @@ impl Name {
         Some(name)
     }
 
+    /// What is called `own` in this folder; `None` if no path names that.
+    pub(crate) fn below(&self, own: &[u8]) -> Option<Self> {
+        let mut name = Self { is_directory: false, ..self.clone() };
+        name.add(own.iter().copied())?;
+        Some(name)
+    }
+
     fn push(&mut self, segment: &str) -> Option<()> {
         if has_broken_escape(segment.as_bytes()) {
             return None;
         }
+        self.add(percent_decode_str(segment))
+    }
+
+    fn add(&mut self, segment: impl Iterator<Item = u8>) -> Option<()> {
         let is_first = self.bytes.is_empty();
         if !is_first {
             self.bytes.push(b'/');
         }
         let start = self.bytes.len();
-        self.bytes.extend(percent_decode_str(segment));
+        self.bytes.extend(segment);
         let segment = &self.bytes[start..];
         let is_plain = !segment.iter().any(|byte| matches!(byte, b'/' | b'\\' | 0..=0x1f | 0x7f));
         if segment.is_empty() || !is_plain || matches!(segment, b"." | b"..") {

@@ -21,15 +21,15 @@ pub(crate) enum Found {
     /// A regular file.
     File(Opened),
     /// A directory.
-    Directory,
+    Directory(Opened),
 }
 
-/// A regular file that is open.
+/// A regular file, or a directory, that is open.
 #[derive(Debug)]
 pub(crate) struct Opened {
     /// To read.
     pub(crate) file: OwnedFd,
-    /// As it was when it was opened.
+    /// As it was then.
     pub(crate) stat: Stat,
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn open(folder: &Path, name: &Path) -> Result<Found, NotOpened> {
     let stat = fstat(&file).map_err(|errno| NotOpened::Failed(errno.into()))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Ok(Found::File(Opened { file, stat })),
-        FileType::Directory => Ok(Found::Directory),
+        FileType::Directory => Ok(Found::Directory(Opened { file, stat })),
         _ => Err(NotOpened::NoFile),
     }
 }
@@ -223,8 +223,8 @@ mod tests {
         for name in ["pipe", "socket"] {
             assert!(matches!(open(&www, Path::new(name)), Err(NotOpened::NoFile)), "{name}");
         }
-        assert!(matches!(open(&www, Path::new("a")), Ok(Found::Directory)));
-        assert!(matches!(open(&www, Path::new("")), Ok(Found::Directory)));
+        assert!(matches!(open(&www, Path::new("a")), Ok(Found::Directory(_))));
+        assert!(matches!(open(&www, Path::new("")), Ok(Found::Directory(_))));
         assert!(matches!(open(&www, Path::new("a/b/file/x")), Err(NotOpened::Missing)));
         assert!(matches!(open(&www, Path::new(&"x".repeat(5000))), Err(NotOpened::Missing)));
         assert!(matches!(open(&www, Path::new(&"x/".repeat(2100))), Err(NotOpened::Missing)));

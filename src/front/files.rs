@@ -26,6 +26,8 @@ pub struct Files {
     pub hidden: bool,
     /// How many bytes of files may be kept in memory; 0 for none.
     pub memory: u64,
+    /// Whether a directory without a document is answered with a list of what is in it.
+    pub browse: bool,
     /// Paths below the folder that nobody gets, such as the host's own configuration. Those below them, neither.
     pub private: Vec<PathBuf>,
 }
@@ -44,6 +46,7 @@ impl Files {
             cache_control: Vec::new(),
             hidden: false,
             memory: 16_000_000,
+            browse: false,
             private: Vec::new(),
         }
     }

@@ -78,7 +78,7 @@ pub(super) fn default_document(element: &Element<'_>, draft: &mut Draft) {
     let mut names: Vec<_> =
         entries.iter().filter(|entry| entry.name() == "add").map(|entry| entry.required("value")).collect();
     if !element.is("enabled", true) {
-        draft.note(element, "a directory has a document, or none; there is no listing either way");
+        draft.put(STATIC, element, "default_documents = []".to_owned());
         return;
     }
     // Without a word to the contrary they come before those that there are.
@@ -192,7 +192,7 @@ pub(super) fn web_socket(element: &Element<'_>, draft: &mut Draft) {
 
 /// `<directoryBrowse>`: off, unless it says otherwise.
 pub(super) fn directory_browse(element: &Element<'_>, draft: &mut Draft) {
-    if element.is("enabled", false) {
-        draft.note(element, "directories are not listed");
+    if element.is("enabled", false) && are_ours(element, draft) {
+        draft.put(STATIC, element, "browse = true".to_owned());
     }
 }

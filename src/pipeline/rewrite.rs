@@ -159,7 +159,7 @@ impl Files for Disk {
         // As a file that is sent would be found: what is named here and sent there is the same.
         match open(folder, Name::of(path)?.path()).ok()? {
             Found::File(_) => Some(Kind::File),
-            Found::Directory => Some(Kind::Directory),
+            Found::Directory(_) => Some(Kind::Directory),
         }
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Files> {
     files.fallback = section.read("fallback", path);
     section.set(&mut files.precompressed, "precompressed", boolean);
     section.set(&mut files.hidden, "hidden", boolean);
+    section.set(&mut files.browse, "browse", boolean);
     section.set(&mut files.memory, "memory", |value| Ok(size_or_none(value)?.unwrap_or_default()));
     section.set(&mut files.types, "types", |value| types(&section, value));
     section.set(&mut files.cache_control, "cache_control", |value| cache_control(&section, value));

@@ -4,6 +4,7 @@
 //! long as the file system does, so it is called where that is allowed.
 
 use std::{
+    ffi::OsStr,
     io,
     ops::Not as _,
     os::fd::OwnedFd,
@@ -28,6 +29,8 @@ pub(super) enum Target {
     File(Arc<Kept>),
     /// A directory whose path lacks its slash.
     Directory,
+    /// A directory without a document, which may be listed.
+    Listing,
 }
 
 /// What `name` leads to, which was asked for as `path`. `known` is what it was before.
@@ -38,23 +41,20 @@ pub(super) fn look(
     codings: Codings,
     known: Option<Arc<Kept>>,
 ) -> Result<Target, NotOpened> {
-    let may_be_sent = |name: &Path| {
-        files.private.iter().any(|private| name.starts_with(private)).not()
-            && !name
-                .components()
-                .any(|part| RESERVED.iter().any(|it| part.as_os_str().eq_ignore_ascii_case(it)))
-    };
-    if (name.is_hidden() && !files.hidden) || !may_be_sent(name.path()) {
+    if !may_be_asked_for(files, name) {
         return Err(NotOpened::Missing);
     }
     let (place, opened) = match name.is_directory() {
-        true => default_document(files, name)?,
+        true => match default_document(files, name) {
+            Err(NotOpened::Missing) if files.browse => return listing(files, name),
+            document => document?,
+        },
         false => match open(&files.root, name.path())? {
             Found::File(opened) => (name.path().to_owned(), opened),
-            Found::Directory => return Ok(Target::Directory),
+            Found::Directory(_) => return Ok(Target::Directory),
         },
     };
-    if !may_be_sent(&place) {
+    if !may_be_sent(files, &place) {
         return Err(NotOpened::Missing);
     }
     let (coding, opened) = match files.precompressed {
@@ -78,12 +78,30 @@ pub(super) fn look(
     Ok(Target::File(Arc::new(Kept::new((content, mark.length), mark.validators(), fields, mark))))
 }
 
+/// Whether what has this name is shown to anybody.
+pub(super) fn may_be_asked_for(files: &Files, name: &Name) -> bool {
+    (files.hidden || !name.is_hidden()) && may_be_sent(files, name.path())
+}
+
+fn may_be_sent(files: &Files, name: &Path) -> bool {
+    let is_reserved = |part: &OsStr| RESERVED.iter().any(|it| part.eq_ignore_ascii_case(it));
+    files.private.iter().any(|private| name.starts_with(private)).not()
+        && !name.components().any(|part| is_reserved(part.as_os_str()))
+}
+
+fn listing(files: &Files, name: &Name) -> Result<Target, NotOpened> {
+    match open(&files.root, name.path())? {
+        Found::Directory(_) => Ok(Target::Listing),
+        Found::File(_) => Err(NotOpened::Missing),
+    }
+}
+
 fn default_document(files: &Files, name: &Name) -> Result<(PathBuf, Opened), NotOpened> {
     for document in &files.default_documents {
         let place = name.path().join(document);
         match open(&files.root, &place) {
             Ok(Found::File(opened)) => return Ok((place, opened)),
-            Ok(Found::Directory) | Err(NotOpened::Missing | NotOpened::NoFile) => {}
+            Ok(Found::Directory(_)) | Err(NotOpened::Missing | NotOpened::NoFile) => {}
             Err(why) => return Err(why),
         }
     }
@@ -193,6 +211,11 @@ fn is_nothing(weight: &str) -> bool {
     let weight = weight.trim().trim_start_matches(['q', 'Q']).trim_start();
     let Some(number) = weight.strip_prefix('=') else { return false };
     number.trim().parse::<f32>().is_ok_and(|number| number <= 0.0)
+}
+
+/// The name of the file that `name` is a compressed form of, going by how it ends.
+pub(super) fn uncompressed(name: &[u8]) -> Option<&[u8]> {
+    CODINGS.iter().find_map(|(_, extension, _)| name.strip_suffix(extension.as_bytes()))
 }
 
 /// Best first: the bit, what the name of the file ends in, what the field says.

@@ -1,10 +1,12 @@
 //! Files below a folder, in place of what is behind, or before it.
 //!
 //! In: a request. Out: the file that its path names; where there is none, the answer of what is behind. Never: shows what
-//! is hidden, or lists a directory.
+//! is hidden, or lists a directory where that is not wanted.
 
 mod kept;
+mod list;
 mod look;
+mod page;
 
 use std::{
     sync::Arc,
@@ -17,13 +19,15 @@ use tower_service::Service;
 
 use self::{
     kept::{Kept, Memory},
+    list::Listing,
     look::{Codings, Target},
+    page::Form,
 };
 use crate::{
     Body, Failure,
     facts::{Base, Facts},
     failure::Code,
-    files::{Asked, Name, NotOpened, answer},
+    files::{Asked, Content, Name, NotOpened, Validators, answer},
     front::{self, Order},
     stage::{Answering, Stage},
 };
@@ -86,11 +90,16 @@ async fn answered(
             None => Ok(not_allowed()),
         };
     }
-    let wish = Wish::of(&request);
+    let wish = Wish::of(&request, &shelf.files);
     let found = match (shelf.files.order, behind) {
         (Order::Files, Some(mut behind)) => match shelf.find(&wish).await {
             Err(why) if is_nothing(&why) => behind.call(request).await,
-            found => wish.answer(found),
+            // What is behind may have a page for that path.
+            Ok(Target::Listing) => match behind.call(request).await {
+                other if is_missing(&other) => shelf.answer(&wish, Ok(Target::Listing)).await,
+                other => return other,
+            },
+            found => shelf.answer(&wish, found).await,
         },
         (Order::Application, Some(mut behind)) => {
             let other = behind.call(request).await;
@@ -99,15 +108,15 @@ async fn answered(
             }
             match shelf.find(&wish).await {
                 Err(why) if is_nothing(&why) => other,
-                found => wish.answer(found),
+                found => shelf.answer(&wish, found).await,
             }
         }
-        (_, None) => wish.answer(shelf.find(&wish).await),
+        (_, None) => shelf.answer(&wish, shelf.find(&wish).await).await,
     };
     match &shelf.files.fallback {
         Some(page) if wish.is_for_a_page && is_missing(&found) => {
             match shelf.find(&Wish { name: Name::of(page), path: page.clone(), ..wish.clone() }).await {
-                Ok(page) => wish.answer(Ok(page)),
+                Ok(page) => shelf.answer(&wish, Ok(page)).await,
                 Err(_) => found,
             }
         }
@@ -126,12 +135,14 @@ struct Wish {
     base: Arc<str>,
     asked: Asked,
     codings: Codings,
+    /// How a list would be read.
+    form: Form,
     /// Somebody wants to see something, rather than a script its parts.
     is_for_a_page: bool,
 }
 
 impl Wish {
-    fn of(request: &Request<Body>) -> Self {
+    fn of(request: &Request<Body>, files: &front::Files) -> Self {
         let (mut path, mut base) = (request.uri().path(), "".into());
         if let Some(facts) = request.extensions().get::<Facts>() {
             match facts.base {
@@ -149,27 +160,34 @@ impl Wish {
             base,
             asked: Asked::of(request.method(), fields),
             codings: Codings::of(fields),
+            form: if files.browse { Form::of(fields) } else { Form::default() },
             is_for_a_page: !last.contains('.') || accepts.contains("text/html"),
         }
     }
 
-    fn answer(&self, found: Result<Target, NotOpened>) -> Result<Response<Body>, Failure> {
-        match found {
-            Ok(Target::File(file)) => {
-                let Kept { content, length, validators, fields, .. } = &*file;
-                let all = (content, 0, *length);
-                Ok(answer(&self.asked, all, validators, HeaderMap::clone(fields), &Handle::current()))
-            }
-            Ok(Target::Directory) => Ok(self.redirect()),
-            Err(why) => Err(failure(&why)),
-        }
+    fn file(&self, file: &Kept) -> Response<Body> {
+        let Kept { content, length, validators, fields, .. } = file;
+        let all = (content, 0, *length);
+        answer(&self.asked, all, validators, HeaderMap::clone(fields), &Handle::current())
+    }
+
+    /// The path as its client has it.
+    fn path_outside(&self) -> String {
+        format!("{}{}", self.base, self.uri.path())
+    }
+
+    fn listing(&self, listing: &Listing) -> Response<Body> {
+        let (fields, text) = self.form.answer(&self.path_outside(), self.path != "/", listing);
+        let (length, asked) = (text.len() as u64, self.asked.clone().without_range());
+        let all = (&Content::Memory(text.into()), 0, length);
+        answer(&asked, all, &Validators::default(), fields, &Handle::current())
     }
 
     /// The path of a directory gets its slash, so that links in its page lead below it. It names no authority, and cannot
     /// be taken for one: a path that begins with two slashes names no directory.
     fn redirect(&self) -> Response<Body> {
         let query = self.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-        let place = format!("{}{}/{query}", self.base, self.uri.path());
+        let place = format!("{}/{query}", self.path_outside());
         let mut answer = Response::new(Body::empty());
         *answer.status_mut() = StatusCode::MOVED_PERMANENTLY;
         if let Ok(place) = HeaderValue::try_from(place) {
@@ -194,9 +212,29 @@ impl Shelf {
         }
         let (shelf, path) = (Arc::clone(self), wish.path.clone());
         let look = move || shelf.look(&name, path, codings, known);
-        tokio::task::spawn_blocking(look)
-            .await
-            .map_err(|error| NotOpened::Failed(std::io::Error::other(error)))?
+        off_the_threads_that_serve(look).await
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        wish: &Wish,
+        found: Result<Target, NotOpened>,
+    ) -> Result<Response<Body>, Failure> {
+        match found {
+            Ok(Target::File(file)) => Ok(wish.file(&file)),
+            Ok(Target::Directory) => Ok(wish.redirect()),
+            Ok(Target::Listing) => self.list(wish).await.map_err(|why| failure(&why)),
+            Err(why) => Err(failure(&why)),
+        }
+    }
+
+    async fn list(self: &Arc<Self>, wish: &Wish) -> Result<Response<Body>, NotOpened> {
+        let (shelf, wish) = (Arc::clone(self), wish.clone());
+        off_the_threads_that_serve(move || {
+            let name = wish.name.as_ref().ok_or(NotOpened::Missing)?;
+            Ok(wish.listing(&Listing::of(&shelf.files, name)?))
+        })
+        .await
     }
 
     /// Looks at the disk, and keeps what is there if it is small.
@@ -216,6 +254,14 @@ impl Shelf {
         }
         found
     }
+}
+
+/// Does what waits for a disk.
+async fn off_the_threads_that_serve<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, NotOpened> + Send + 'static,
+) -> Result<T, NotOpened> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| NotOpened::Failed(std::io::Error::other(error)))?
 }
 
 /// Whether somebody else may have something at that path.

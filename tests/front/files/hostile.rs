@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A folder with all that should not be in one.
-fn dangerous() -> Workshop {
+pub(super) fn dangerous() -> Workshop {
     let place = www();
     let at = |name: &str| place.path(name);
     symlink("../secret", at("www/link")).unwrap();

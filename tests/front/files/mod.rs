@@ -4,6 +4,8 @@
 mod hostile;
 // What is sent of a file, and how it is named.
 mod answers;
+// Lists of directories.
+mod listing;
 // What else can be said of files: fallbacks, types, compressed siblings.
 mod options;
 
