@@ -284,7 +284,10 @@ pub(super) const REWRITE: Keys = Keys {
 pub(super) const CONDITION: Keys =
     Keys { header: "conditions", names: &["input", "matches", "differs", "is", "is_not", "root"] };
 
-pub(super) const OUTBOUND: Keys = Keys { header: "outbound", names: &["name", "field", "match", "value"] };
+pub(super) const OUTBOUND: Keys = Keys {
+    header: "outbound",
+    names: &["name", "status", "field", "match", "conditions", "any", "value", "add"],
+};
 
 pub(super) const UPSTREAM: Keys = Keys { header: "upstreams", names: &["url", "weight"] };
 

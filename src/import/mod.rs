@@ -7,6 +7,7 @@
 mod application;
 mod content;
 mod draft;
+mod outbound;
 mod reference;
 mod rules;
 mod security;

@@ -68,12 +68,16 @@ fn reference(inner: &str) -> Result<String, Unknown> {
         "REMOTE_ADDR" | "REMOTE_HOST" => "client",
         "CONTENT_TYPE" => "header:content-type",
         "CONTENT_LENGTH" => "header:content-length",
-        name => match name.strip_prefix("HTTP_") {
-            Some(field) if !field.is_empty() => {
-                return Ok(format!("header:{}", field.replace('_', "-").to_ascii_lowercase()));
-            }
-            _ => return Err(format!("{{{inner}}} has no counterpart")),
-        },
+        "RESPONSE_STATUS" => "status",
+        name => {
+            let field = |start: &str| name.strip_prefix(start).filter(|field| !field.is_empty());
+            let (kind, field) = match (field("HTTP_"), field("RESPONSE_")) {
+                (Some(field), _) => ("header", field),
+                (_, Some(field)) => ("answer", field),
+                _ => return Err(format!("{{{inner}}} has no counterpart")),
+            };
+            return Ok(format!("{kind}:{}", field.replace('_', "-").to_ascii_lowercase()));
+        }
     };
     Ok(known.to_owned())
 }

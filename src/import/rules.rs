@@ -1,7 +1,8 @@
-//! `<rewrite>`: rules for requests, rules for answers, maps.
+//! `<rewrite>`: rules for requests, and maps.
 
 use super::{
     draft::{Draft, quoted, quoted_key},
+    outbound,
     reference::{Unknown, input, template},
     xml::Element,
 };
@@ -15,13 +16,11 @@ pub(super) fn rewrite(element: &Element<'_>, draft: &mut Draft) {
         match inner.name() {
             "rewriteMaps" => {}
             "rules" => {
-                inner.children().iter().for_each(|entry| translate(entry, draft, rule, "[[site.rewrite]]"));
-            }
-            "outboundRules" => {
-                for entry in inner.children().iter().filter(|entry| entry.name() != "preConditions") {
-                    translate(entry, draft, outbound, "[[site.outbound]]");
+                for entry in &inner.children() {
+                    translate(entry, draft, "[[site.rewrite]]", rule);
                 }
             }
+            "outboundRules" => outbound::rules(&inner, draft),
             "globalRules" | "providers" | "allowedServerVariables" => {
                 draft.note(&inner, "belongs to the server, and has no counterpart in a site");
             }
@@ -45,11 +44,11 @@ fn map(element: &Element<'_>, draft: &mut Draft) {
 }
 
 /// A rule that is translated whole, or else noted with the reason.
-fn translate(
+pub(super) fn translate(
     element: &Element<'_>,
     draft: &mut Draft,
-    read: fn(&Element<'_>, &mut Draft) -> Result<Vec<String>, Unknown>,
     header: &str,
+    read: impl Fn(&Element<'_>, &mut Draft) -> Result<Vec<String>, Unknown>,
 ) {
     let name = element.required("name");
     match element.name() {
@@ -68,14 +67,14 @@ fn translate(
 
 /// How a rule writes patterns.
 #[derive(Clone, Copy)]
-enum Syntax {
+pub(super) enum Syntax {
     Regular,
     Wildcard,
     Exact,
 }
 
 impl Syntax {
-    fn of(element: &Element<'_>) -> Self {
+    pub(super) fn of(element: &Element<'_>) -> Self {
         match element.required("patternSyntax") {
             "Wildcard" => Self::Wildcard,
             "ExactMatch" => Self::Exact,
@@ -84,7 +83,7 @@ impl Syntax {
     }
 
     /// `text` as a pattern of ours.
-    fn pattern(self, text: &str, is_case_ignored: bool) -> String {
+    pub(super) fn pattern(self, text: &str, is_case_ignored: bool) -> String {
         let pattern = match self {
             // Which is no escape of ours; a slash needs none.
             Self::Regular => text.replace("\\/", "/"),
@@ -126,9 +125,7 @@ fn rule(element: &Element<'_>, draft: &mut Draft) -> Result<Vec<String>, Unknown
     let group = element.child("conditions");
     if let Some(group) = &group {
         if group.is("trackAllCaptures", false) {
-            return Err(
-                "groups of several conditions are used; {C:1} is of the last one that matched".to_owned()
-            );
+            return Err(ALL_CAPTURES.to_owned());
         }
         for entry in group.children() {
             conditions.push(condition(&entry, syntax)?);
@@ -158,6 +155,10 @@ fn rule(element: &Element<'_>, draft: &mut Draft) -> Result<Vec<String>, Unknown
     Ok(lines)
 }
 
+/// Why such conditions are not translated.
+pub(super) const ALL_CAPTURES: &str =
+    "groups of several conditions are used; {C:1} is of the last one that matched";
+
 /// Whether the rule uses groups of its pattern.
 fn refers(element: &Element<'_>) -> bool {
     element.children().iter().any(|child| {
@@ -170,7 +171,7 @@ fn refers(element: &Element<'_>) -> bool {
     })
 }
 
-fn condition(element: &Element<'_>, syntax: Syntax) -> Result<String, Unknown> {
+pub(super) fn condition(element: &Element<'_>, syntax: Syntax) -> Result<String, Unknown> {
     let is_negated = element.is("negate", false);
     let text = element.required("input");
     if let kind @ ("IsFile" | "IsDirectory") = element.required("matchType") {
@@ -244,29 +245,4 @@ fn rooted(template: &str) -> String {
         _ if is_whole => template.to_owned(),
         _ => format!("/{template}"),
     }
-}
-
-/// A rule for a field of answers.
-fn outbound(element: &Element<'_>, _: &mut Draft) -> Result<Vec<String>, Unknown> {
-    if element.attribute("preCondition").is_some_and(|name| !name.is_empty())
-        || element.child("conditions").is_some()
-    {
-        return Err("rules for answers have no conditions".to_owned());
-    }
-    let matched = element.child("match").ok_or("it has no pattern")?;
-    let Some(field) = matched.attribute("serverVariable").and_then(|name| name.strip_prefix("RESPONSE_"))
-    else {
-        return Err("bodies of answers are not rewritten".to_owned());
-    };
-    let action = element.child("action").ok_or("it has no action")?;
-    if matched.is("negate", false) || action.required("type") != "Rewrite" {
-        return Err("a rule for answers replaces what it matches".to_owned());
-    }
-    let pattern = Syntax::of(element)
-        .pattern(matched.attribute("pattern").unwrap_or(".*"), matched.is("ignoreCase", true));
-    Ok(vec![
-        format!("field = {}", quoted(&field.replace('_', "-"))),
-        format!("match = {}", quoted(&pattern)),
-        format!("value = {}", quoted(&template(action.attribute("value").unwrap_or_default())?)),
-    ])
 }

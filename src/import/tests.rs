@@ -98,6 +98,32 @@ fn what_the_module_is_told_the_application_has() {
 }
 
 #[test]
+fn rules_for_answers_keep_their_conditions() {
+    let imported = import("rewrite");
+    let rules = &read(&imported).sites[0].front.outbound;
+    let told: Vec<_> =
+        rules.iter().map(|rule| (&*rule.name, rule.conditions.len(), rule.any, rule.add)).collect();
+    let expected = [
+        ("server", 0, false, false),
+        ("hsts", 1, false, true),
+        ("frames", 1, false, true),
+        ("http only", 2, false, true),
+        ("origin", 1, false, true),
+        ("errors of pages", 2, true, true),
+    ];
+    assert_eq!(told, expected);
+    for (line, what) in [
+        (86, "\"links\": bodies of answers"),
+        (102, "\"errors\": one of several conditions is enough"),
+        (110, "\"nowhere\": there is no preCondition \"Gone\""),
+        (114, "files are looked for when a request comes"),
+        (129, "bodies of answers"),
+    ] {
+        assert!(notes(&imported, line, what), "{line} {what}: {:#?}", imported.notes);
+    }
+}
+
+#[test]
 fn a_secret_that_is_not_translated_is_not_repeated() {
     let imported = import("aspnet-framework");
     assert!(!imported.text.contains("secret"), "{}", imported.text);

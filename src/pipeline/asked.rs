@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
 use crate::{
     Body, authority,
@@ -19,28 +19,36 @@ pub(super) struct Asked {
     uri: Uri,
     host: Option<HeaderValue>,
     client: End,
+    /// Those of its fields that somebody wants to see.
+    fields: HeaderMap,
     /// What its path begins with that is not its own here.
     base: Option<Arc<str>>,
 }
 
 impl Asked {
-    /// What `request` says.
-    pub(super) fn of(request: &Request<Body>) -> Self {
+    /// What `request` says; of its fields, those that are `wanted`.
+    pub(super) fn of(request: &Request<Body>, wanted: &[HeaderName]) -> Self {
         let facts = request.extensions().get::<Facts>();
+        let mut fields = HeaderMap::new();
+        for name in wanted {
+            let lines = request.headers().get_all(name).iter();
+            fields.extend(lines.map(|line| (name.clone(), line.clone())));
+        }
         Self {
             scheme: scheme(request),
             method: request.method().clone(),
             uri: request.uri().clone(),
             host: request.headers().get(header::HOST).cloned(),
             client: facts.map_or(End::Unknown, Facts::client),
+            fields,
             base: facts.filter(|facts| facts.base == Base::InPath).map(|facts| Arc::clone(&facts.path_base)),
         }
     }
 
-    /// As rules see it; of its fields nothing is left.
-    pub(super) fn subject<'a>(&'a self, no_fields: &'a HeaderMap) -> Subject<'a> {
+    /// As rules see it.
+    pub(super) fn subject(&self) -> Subject<'_> {
         let path = below(self.uri.path(), self.base.as_deref());
-        Subject::new(path, self.uri.query(), self.method.as_str(), no_fields).asked(
+        Subject::new(path, self.uri.query(), self.method.as_str(), &self.fields).asked(
             self.scheme,
             authority::of_parts(&self.uri, self.host.as_ref()),
             self.client,

@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
 use tower_service::Service;
 
 use super::asked::Asked;
@@ -25,6 +25,11 @@ use crate::{
 pub(super) trait Amend: fmt::Debug + Send + Sync + 'static {
     /// Does so, in an answer of that status to what was asked.
     fn amend(&self, asked: &Asked, status: StatusCode, fields: &mut HeaderMap);
+
+    /// The fields of the request that it has to know for that.
+    fn wanted(&self) -> Vec<HeaderName> {
+        Vec::new()
+    }
 }
 
 impl Amend for Headers {
@@ -46,6 +51,8 @@ impl Amend for Hsts {
 #[derive(Clone, Debug)]
 pub(super) struct Amended<S> {
     amends: Arc<[Box<dyn Amend>]>,
+    /// The fields of requests that they have to know, each once.
+    wanted: Arc<[HeaderName]>,
     inner: S,
 }
 
@@ -53,7 +60,13 @@ impl<S> Amended<S> {
     /// The first change is made first.
     #[must_use]
     pub(super) fn new(amends: Vec<Box<dyn Amend>>, inner: S) -> Self {
-        Self { amends: amends.into(), inner }
+        let mut wanted: Vec<HeaderName> = Vec::new();
+        for name in amends.iter().flat_map(|amend| amend.wanted()) {
+            if !wanted.contains(&name) {
+                wanted.push(name);
+            }
+        }
+        Self { amends: amends.into(), wanted: wanted.into(), inner }
     }
 }
 
@@ -70,7 +83,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Amending<S::Future> {
-        let asked = Some(Asked::of(&request));
+        let asked = Some(Asked::of(&request, &self.wanted));
         Amending { inner: self.inner.call(request), amends: Arc::clone(&self.amends), asked }
     }
 }

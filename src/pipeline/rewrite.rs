@@ -6,7 +6,7 @@
 use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
 
 use super::{
     asked::{self, Asked},
@@ -165,12 +165,13 @@ impl Files for Disk {
 }
 
 impl Amend for Outbound {
-    fn amend(&self, asked: &Asked, _: StatusCode, fields: &mut HeaderMap) {
-        if fields.contains_key(&self.field) {
-            let no_fields = HeaderMap::new();
-            if self.amend(&asked.subject(&no_fields), fields) {
-                tracing::debug!(rule = self.name, field = %self.field, "outbound rule");
-            }
+    fn amend(&self, asked: &Asked, status: StatusCode, fields: &mut HeaderMap) {
+        if self.concerns(status, fields) && self.amend(asked.subject(), status, fields) {
+            tracing::debug!(rule = self.name, field = %self.field, "outbound rule");
         }
+    }
+
+    fn wanted(&self) -> Vec<HeaderName> {
+        self.request_fields()
     }
 }

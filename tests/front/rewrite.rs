@@ -94,6 +94,23 @@ both_models! {
         assert_eq!(get(&host, "/there").await.status(), 404);
     }
 
+    async fn rules_for_answers_look_at_the_answer_and_at_what_was_asked(model: Model) {
+        let rules = "[[site.outbound]]\nstatus = ['404', '5xx']\nfield = 'X-Failed'\nmatch = '^$'\nadd = true\n\
+                     value = '{status} for {header:user-agent}'\n\
+                     [[site.outbound]]\nfield = 'X-Kind'\nmatch = '^$'\nadd = true\nvalue = '{C:1}'\n\
+                     conditions = [{ input = 'answer:content-type', matches = '^application/(json)' }]";
+        let host = Setup::sample(model).site(rules).start().await;
+        let fields = |reply: &Reply| {
+            let text = |name| reply.field(name).map(str::to_owned);
+            (reply.status(), text("x-failed"), text("x-kind"))
+        };
+        assert_eq!(fields(&get(&host, "/info").await), (200, None, Some("json".into())));
+        assert_eq!(fields(&get(&host, "/plaintext").await), (200, None, None));
+        let mut wire = host.wire().await;
+        wire.send("GET /none HTTP/1.1\r\nHost: a\r\nUser-Agent: me\r\n\r\n").await;
+        assert_eq!(fields(&wire.reply().await), (404, Some("404 for me".into()), None));
+    }
+
     async fn fields_of_answers_follow_rules(model: Model) {
         let rules = "[site.application.headers]\nset = { Location = 'http://inside:8080/x' }\n\
                      append = { Set-Cookie = ['a=1', 'b=2'] }";

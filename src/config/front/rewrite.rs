@@ -14,8 +14,8 @@ use super::super::{
 };
 use super::{headers, https::redirect_status};
 use crate::front::rewrite::{
-    Action, Condition, Kind, Maps, Outbound, Pattern, Query, Reference, Response, Rule, Rules, Scope,
-    Template, TemplateError, Test, Then,
+    About, Action, Condition, Kind, Maps, NoStatus, Outbound, Pattern, Query, Reference, Response, Rule,
+    Rules, Scope, Statuses, Template, TemplateError, Test, Then,
 };
 
 /// The rules for requests.
@@ -82,15 +82,8 @@ fn rule<'a>(
 
 /// Notes what a rule refers to that is not there.
 fn check(section: &Section<'_>, rule: &Rule, maps: &Maps) {
-    let patterns: Vec<_> = rule
-        .conditions
-        .iter()
-        .filter_map(|condition| match &condition.test {
-            Test::Matches(pattern) => Some(pattern),
-            _ => None,
-        })
-        .collect();
-    let scope = Scope { pattern: &rule.pattern, conditions: &patterns, maps };
+    let patterns = patterns(&rule.conditions);
+    let scope = Scope { pattern: &rule.pattern, conditions: &patterns, maps, about: About::Requests };
     for condition in &rule.conditions {
         note(section, "conditions", condition.input.check(scope));
     }
@@ -103,6 +96,17 @@ fn check(section: &Section<'_>, rule: &Rule, maps: &Maps) {
         }
         _ => {}
     }
+}
+
+/// The patterns whose groups can be referred to.
+fn patterns(conditions: &[Condition]) -> Vec<&Pattern> {
+    let tests = conditions.iter().map(|condition| &condition.test);
+    tests
+        .filter_map(|test| match test {
+            Test::Matches(pattern) => Some(pattern),
+            _ => None,
+        })
+        .collect()
 }
 
 fn note(section: &Section<'_>, key: &'static str, checked: Result<(), TemplateError>) {
@@ -272,10 +276,53 @@ fn outbound_rule(section: &Section<'_>, number: usize, maps: &Arc<Maps>) -> Opti
     let field = section.read("field", |value| headers::name(&value.text()?));
     let pattern = section.read("match", parsed::<Pattern>);
     let value = section.read("value", parsed::<Template>);
-    let rule = Outbound { name, field: field?, pattern: pattern?, value: value?, maps: Arc::clone(maps) };
-    let scope = Scope { pattern: &rule.pattern, conditions: &[], maps: &**maps };
-    note(section, "value", rule.value.check(scope).and_then(|()| rule.value.check_outbound()));
+    let statuses = section.read_each("status", statuses).unwrap_or_default().into_iter().map(|(one, _)| one);
+    let conditions = conditions(section);
+    let any = section.read("any", boolean).unwrap_or_default();
+    let add = section.read("add", boolean).unwrap_or_default();
+    let rule = Outbound {
+        name,
+        statuses: statuses.collect(),
+        field: field?,
+        pattern: pattern?,
+        conditions: conditions?,
+        any,
+        value: value?,
+        add,
+        maps: Arc::clone(maps),
+    };
+    check_outbound(section, &rule);
     Some(rule)
+}
+
+/// Notes what a rule for answers refers to that is not there, and what would have no effect.
+fn check_outbound(section: &Section<'_>, rule: &Outbound) {
+    let patterns = patterns(&rule.conditions);
+    let scope =
+        Scope { pattern: &rule.pattern, conditions: &patterns, maps: &*rule.maps, about: About::Answers };
+    for condition in &rule.conditions {
+        note(section, "conditions", condition.input.check(scope));
+        if let Some(value) = section.value("conditions")
+            && matches!(condition.test, Test::Is(..) | Test::IsNot(..))
+        {
+            let why = "files are looked for when a request comes, and not when its answer leaves";
+            section.refuse("conditions", &value.at(), Refusal::new(why));
+        }
+    }
+    note(section, "value", rule.value.check(scope));
+    if let Some(value) = section.value("add").filter(|_| rule.add && !rule.pattern.is_in("")) {
+        let why = "has no effect with a pattern that the empty text does not have";
+        section.refuse("add", &value.at(), Refusal::new(why));
+    }
+}
+
+/// `"404"`, `404` or `"4xx"`.
+fn statuses(value: &Value<'_>) -> Result<Statuses, Refusal> {
+    let text = match value.written.get_ref() {
+        DeValue::Integer(number) => number.as_str().to_owned(),
+        _ => value.text()?,
+    };
+    text.parse().map_err(|error: NoStatus| Refusal::new(format!("{error} (is {text:?})")))
 }
 
 /// A text that says what it should be itself.

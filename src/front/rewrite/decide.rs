@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     Action, Condition, Files, Kind, Maps, Query, Response, Rule, Rules, Test, Then,
@@ -28,6 +28,8 @@ pub struct Subject<'a> {
     authority: &'a str,
     client: End,
     fields: &'a HeaderMap,
+    /// Status and fields, once it is there.
+    answer: Option<(StatusCode, &'a HeaderMap)>,
 }
 
 impl<'a> Subject<'a> {
@@ -42,6 +44,7 @@ impl<'a> Subject<'a> {
             authority: "",
             client: End::Unknown,
             fields,
+            answer: None,
         }
     }
 
@@ -49,6 +52,18 @@ impl<'a> Subject<'a> {
     #[must_use]
     pub fn asked(self, scheme: Scheme, authority: &'a str, client: End) -> Self {
         Self { scheme, authority, client, ..self }
+    }
+
+    /// The same, with its answer.
+    pub(super) fn answered(self, status: StatusCode, fields: &'a HeaderMap) -> Self {
+        Self { answer: Some((status, fields)), ..self }
+    }
+
+    /// A field of the answer; several lines as one.
+    fn answer_field(&self, name: &HeaderName) -> String {
+        let lines = self.answer.iter().flat_map(|(_, fields)| fields.get_all(name));
+        let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+        lines.join(", ")
     }
 
     fn cookie(&self, name: &str) -> Option<&str> {
@@ -188,6 +203,25 @@ pub(super) struct Seen<'a, 'p> {
     pub(super) maps: &'a Maps,
     pub(super) found: Found<'p>,
     pub(super) condition: Option<Found<'p>>,
+    /// The field of an answer that the rule's own pattern was looked for in.
+    pub(super) field: Option<&'a HeaderName>,
+}
+
+impl<'p> Seen<'_, 'p> {
+    /// Whether these conditions hold; one of them where `any` is enough.
+    pub(super) fn meets(
+        &mut self,
+        conditions: &'p [Condition],
+        any: bool,
+        subject: &Subject<'_>,
+        files: &dyn Files,
+    ) -> bool {
+        let mut holds = |condition: &'p Condition| condition.holds(subject, self, files);
+        match any && !conditions.is_empty() {
+            true => conditions.iter().any(&mut holds),
+            false => conditions.iter().all(&mut holds),
+        }
+    }
 }
 
 impl Rule {
@@ -200,14 +234,8 @@ impl Rule {
     ) -> Option<Seen<'a, 'p>> {
         let path = subject.path.strip_prefix('/').unwrap_or(&subject.path);
         let found = self.pattern.find(Value::new(path, Origin::Path))?;
-        let mut seen = Seen { maps, found, condition: None };
-        let mut conditions = self.conditions.iter();
-        let mut holds = |condition: &'p Condition| condition.holds(subject, &mut seen, files);
-        let all = match self.any && !self.conditions.is_empty() {
-            true => conditions.any(&mut holds),
-            false => conditions.all(&mut holds),
-        };
-        all.then_some(seen)
+        let mut seen = Seen { maps, found, condition: None, field: None };
+        seen.meets(&self.conditions, self.any, subject, files).then_some(seen)
     }
 
     fn act(&self, subject: &Subject<'_>, seen: &Seen<'_, '_>) -> Result<Outcome<'_>, Unusable> {
@@ -263,10 +291,17 @@ impl Reference {
             Self::Host => Value::new(authority::name(subject.authority), Origin::Authority),
             Self::Client => Value::new(address(subject.client), Origin::Elsewhere),
             Self::Field(name) => {
-                let bytes = subject.fields.get(name).map(http::HeaderValue::as_bytes).unwrap_or_default();
+                let bytes = subject.fields.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
                 Value::new(String::from_utf8_lossy(bytes), Origin::Elsewhere)
             }
             Self::Cookie(name) => Value::new(subject.cookie(name).unwrap_or_default(), Origin::Elsewhere),
+            Self::Status => {
+                let status = subject.answer.as_ref().map_or("", |(status, _)| status.as_str());
+                Value::new(status, Origin::Configuration)
+            }
+            // One line of it after the other is looked at.
+            Self::AnswerField(name) if seen.field == Some(name) => seen.found.whole().clone(),
+            Self::AnswerField(name) => Value::new(subject.answer_field(name), Origin::Elsewhere),
             Self::Map(map, key) => {
                 Value::new(seen.maps.look_up(map, &key.value(subject, seen).text), Origin::Configuration)
             }

@@ -24,10 +24,10 @@ use http::{HeaderValue, StatusCode};
 
 pub use self::{
     decide::{Fired, Outcome, Refused, Subject},
-    outbound::{Answered, Outbound},
+    outbound::{NoStatus, Outbound, Statuses},
     pattern::{Pattern, PatternError},
     reference::{Group, NoReference, Reference},
-    template::{Names, Scope, Template, TemplateError},
+    template::{About, Names, Scope, Template, TemplateError},
 };
 
 /// Rules in their order, and the maps that they look things up in.

@@ -81,7 +81,9 @@ impl Pattern {
         self.0.captures_len() > 1
     }
 
-    pub(super) fn is_in(&self, text: &str) -> bool {
+    /// Whether it is in `text`.
+    #[must_use]
+    pub fn is_in(&self, text: &str) -> bool {
         self.0.is_match(text)
     }
 
@@ -102,6 +104,11 @@ pub(super) struct Found<'p> {
 }
 
 impl Found<'_> {
+    /// What it was looked for in.
+    pub(super) fn whole(&self) -> &Value {
+        &self.value
+    }
+
     /// The part of it that a group has; empty for one that took no part.
     pub(super) fn part(&self, group: &Group) -> Value {
         let number = match group {

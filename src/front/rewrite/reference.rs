@@ -27,6 +27,10 @@ pub enum Reference {
     Field(HeaderName),
     /// A cookie, `cookie:NAME`.
     Cookie(String),
+    /// The status of the answer.
+    Status,
+    /// A field of the answer, `answer:NAME`.
+    AnswerField(HeaderName),
     /// What a map has for something: `map:NAME:1`, `map:NAME:path`.
     Map(String, Box<Reference>),
     /// Something in lower case: `lower:1`.
@@ -45,8 +49,8 @@ pub enum Group {
 /// Why a text refers to nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is none of path, query, method, scheme, authority, host, client, header:NAME, cookie:NAME, map:NAME:…, lower:…, a \
-     group's number or name, C: and one of those"
+    "{0:?} is none of path, query, method, scheme, authority, host, client, header:NAME, cookie:NAME, status, answer:NAME, \
+     map:NAME:…, lower:…, a group's number or name, C: and one of those"
 )]
 pub struct NoReference(String);
 
@@ -60,6 +64,7 @@ impl std::str::FromStr for Reference {
             return match kind {
                 "C" => group(rest).map(Self::Condition).ok_or_else(nothing),
                 "header" => rest.parse().map(Self::Field).map_err(|_| nothing()),
+                "answer" => rest.parse().map(Self::AnswerField).map_err(|_| nothing()),
                 "cookie" if !rest.is_empty() => Ok(Self::Cookie(rest.to_owned())),
                 "lower" => inner(rest).map(Self::Lower),
                 "map" => match rest.split_once(':') {
@@ -89,7 +94,7 @@ impl Reference {
 }
 
 /// What groups cannot be called.
-pub(super) const WORDS: [(&str, Reference); 7] = [
+pub(super) const WORDS: [(&str, Reference); 8] = [
     ("path", Reference::Path),
     ("query", Reference::Query),
     ("method", Reference::Method),
@@ -97,6 +102,7 @@ pub(super) const WORDS: [(&str, Reference); 7] = [
     ("authority", Reference::Authority),
     ("host", Reference::Host),
     ("client", Reference::Client),
+    ("status", Reference::Status),
 ];
 
 /// A number, or a name as patterns have them.
@@ -121,11 +127,13 @@ mod tests {
         assert_eq!(read("id"), Some(Reference::Match(Group::Name("id".into()))));
         assert_eq!(read("C:12"), Some(Reference::Condition(Group::Number(12))));
         assert_eq!(read("header:X-A"), Some(Reference::Field(HeaderName::from_static("x-a"))));
+        assert_eq!(read("answer:X-A"), Some(Reference::AnswerField(HeaderName::from_static("x-a"))));
+        assert_eq!(read("status"), Some(Reference::Status));
         let path = Box::new(Reference::Path);
         assert_eq!(read("map:old:path"), Some(Reference::Map("old".into(), path.clone())));
         assert_eq!(read("lower:path"), Some(Reference::Lower(path)));
         for text in
-            ["", "C:", "a-b", "1a", "100", "header:", "header:a b", "cookie:", "map:a", "map::1", "x:1"]
+            ["", "C:", "a-b", "1a", "100", "header:", "header:a b", "answer:", "cookie:", "map:a", "map::1", "x:1"]
         {
             assert_eq!(read(text), None, "{text}");
         }

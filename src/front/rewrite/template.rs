@@ -39,9 +39,9 @@ pub enum TemplateError {
     /// It leaves the site.
     #[error("what is rewritten stays within the site; to send clients elsewhere, redirect them")]
     LeavesTheSite,
-    /// It is for an answer, and refers to a field of the request.
-    #[error("fields and cookies of the request are not known any more when its answer is there")]
-    NoFields,
+    /// It is for a request, and refers to its answer.
+    #[error("there is no answer yet when requests are looked at; status and answer:NAME are for outbound rules")]
+    NoAnswer,
     /// It has a fragment, which is never sent to a server.
     #[error("a path has no #")]
     Fragment,
@@ -64,6 +64,17 @@ pub struct Scope<'a> {
     pub conditions: &'a [&'a Pattern],
     /// The names of the maps.
     pub maps: &'a dyn Names,
+    /// What the rule is about.
+    pub about: About,
+}
+
+/// What rules are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// Requests on their way in.
+    Requests,
+    /// Answers on their way out, and what was asked for.
+    Answers,
 }
 
 /// Names of maps.
@@ -159,19 +170,6 @@ impl Template {
         check_authority(&first[start.len()..], &self.pieces[1..])
     }
 
-    /// Whether answers can be given it, of whose request the fields are not kept.
-    ///
-    /// # Errors
-    /// They would be needed.
-    pub fn check_outbound(&self) -> Result<(), TemplateError> {
-        let needs =
-            |reference: &&Reference| matches!(reference.root().1, Reference::Field(_) | Reference::Cookie(_));
-        match self.references().find(needs) {
-            Some(_) => Err(TemplateError::NoFields),
-            None => Ok(()),
-        }
-    }
-
     /// `{scheme}://…` is written in full; everything else that comes first is a path, or from a map.
     fn check_first_reference(&self) -> Result<(), TemplateError> {
         match &self.pieces[..] {
@@ -233,6 +231,7 @@ impl Reference {
             Self::Condition(group) if !scope.conditions.iter().any(|pattern| pattern.has(group)) => {
                 Err(TemplateError::NoConditionGroup(group.to_string()))
             }
+            Self::Status | Self::AnswerField(_) if scope.about == About::Requests => Err(TemplateError::NoAnswer),
             _ => Ok(()),
         }
     }

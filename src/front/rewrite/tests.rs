@@ -1,6 +1,6 @@
 //! What rules decide, and what no request can make of them.
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use proptest::prelude::*;
 
 use super::*;
@@ -186,7 +186,7 @@ fn templates_that_mean_nothing_are_refused() {
     assert!(template("https://a/").check_rewrite().is_err() && template("/a#b").check_rewrite().is_err());
     let pattern: Pattern = "(a)".parse().unwrap();
     let maps = maps();
-    let scope = Scope { pattern: &pattern, conditions: &[&pattern], maps: &maps };
+    let scope = Scope { pattern: &pattern, conditions: &[&pattern], maps: &maps, about: About::Requests };
     for (text, is_there) in [
         ("{1}", true),
         ("{2}", false),
@@ -196,6 +196,8 @@ fn templates_that_mean_nothing_are_refused() {
         ("{map:old:1}", true),
         ("{map:new:1}", false),
         ("{map:old:2}", false),
+        ("{status}", false),
+        ("{map:old:answer:via}", false),
     ] {
         assert_eq!(template(text).check(scope).is_ok(), is_there, "{text}");
     }
@@ -218,23 +220,83 @@ fn a_pattern_that_takes_others_for_ever_takes_no_time() {
     assert!(began.elapsed() < std::time::Duration::from_secs(5));
 }
 
+fn outbound(field: HeaderName, pattern: &str, value: &str) -> Outbound {
+    Outbound {
+        name: String::new(),
+        statuses: Vec::new(),
+        field,
+        pattern: pattern.parse().unwrap(),
+        conditions: Vec::new(),
+        any: false,
+        value: template(value),
+        add: false,
+        maps: std::sync::Arc::default(),
+    }
+}
+
+/// Whether `rule` changes an answer with these fields, to a request of a client that accepts `a/b`.
+fn amends(rule: &Outbound, status: StatusCode, fields: &mut HeaderMap) -> bool {
+    let asked = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("a/b"))]);
+    rule.amend(Subject::new("/", None, "GET", &asked), status, fields)
+}
+
 #[test]
 fn fields_of_answers_are_changed_value_by_value() {
-    let rule = Outbound {
-        name: String::new(),
-        field: http::header::SET_COOKIE,
-        pattern: "^(a=.*)$".parse().unwrap(),
-        value: template("{1}; Secure"),
-        maps: std::sync::Arc::default(),
-    };
-    let cookie = |text| (http::header::SET_COOKIE, HeaderValue::from_static(text));
+    let rule = outbound(header::SET_COOKIE, "^(a=.*)$", "{1}; Secure");
+    let cookie = |text| (header::SET_COOKIE, HeaderValue::from_static(text));
     let mut fields = HeaderMap::from_iter([cookie("a=1"), cookie("b=2")]);
-    let none = HeaderMap::new();
-    assert!(rule.amend(&Subject::new("/", None, "GET", &none), &mut fields));
+    assert!(amends(&rule, StatusCode::OK, &mut fields));
     assert_eq!(fields.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1; Secure", "b=2"]);
-    let gone = Outbound { value: template(""), ..rule };
-    assert!(gone.amend(&Subject::new("/", None, "GET", &none), &mut fields));
-    assert_eq!(fields.get_all("set-cookie").iter().collect::<Vec<_>>(), ["b=2"]);
+    // Of a rule's own field, conditions see the value that it is about.
+    let differs = Condition { input: "answer:set-cookie".parse().unwrap(), test: differs("; Secure") };
+    let others = Outbound { conditions: vec![differs], ..outbound(header::SET_COOKIE, ".+", "{0}; Secure") };
+    assert!(amends(&others, StatusCode::OK, &mut fields));
+    assert_eq!(fields.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1; Secure", "b=2; Secure"]);
+    assert!(!amends(&others, StatusCode::OK, &mut fields));
+    let gone = outbound(header::SET_COOKIE, "^a=", "");
+    assert!(amends(&gone, StatusCode::OK, &mut fields));
+    assert_eq!(fields.get_all("set-cookie").iter().collect::<Vec<_>>(), ["b=2; Secure"]);
+}
+
+fn differs(pattern: &str) -> Test {
+    Test::Differs(pattern.parse().unwrap())
+}
+
+#[test]
+fn rules_for_answers_have_conditions() {
+    let rule = |statuses: &[&str], conditions| Outbound {
+        statuses: statuses.iter().map(|text| text.parse().unwrap()).collect(),
+        conditions,
+        ..outbound(header::VIA, "^$", "{status} {C:1} {header:accept}")
+    };
+    let html = || HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/html"))]);
+    let said = |rule: &Outbound, status: u16| {
+        let mut fields = html();
+        let has = amends(&Outbound { add: true, ..rule.clone() }, StatusCode::from_u16(status).unwrap(), &mut fields);
+        has.then(|| fields[header::VIA].to_str().unwrap().to_owned())
+    };
+    let of_html = || matches("answer:content-type", "^text/(.*)");
+    assert_eq!(said(&rule(&["404", "5XX"], vec![of_html()]), 503).as_deref(), Some("503 html a/b"));
+    assert_eq!(said(&rule(&["404", "5xx"], vec![of_html()]), 404).as_deref(), Some("404 html a/b"));
+    for (statuses, condition, status) in [
+        (&["404", "5xx"][..], of_html(), 403),
+        (&[], matches("answer:content-type", "^image/(.*)"), 200),
+        (&[], matches("answer:etag", "(.)"), 200),
+        (&[], matches("status", "^3(..)"), 200),
+        (&[], matches("header:referer", "(.)"), 200),
+    ] {
+        assert_eq!(said(&rule(statuses, vec![condition]), status), None);
+    }
+    let either = vec![matches("status", "^3(..)"), of_html()];
+    assert_eq!(said(&Outbound { any: true, ..rule(&[], either.clone()) }, 200).as_deref(), Some("200 html a/b"));
+    assert_eq!(said(&rule(&[], either), 200), None);
+    // A field that is not there is not added unless that is wanted.
+    assert!(!amends(&rule(&[], vec![of_html()]), StatusCode::OK, &mut html()));
+    for text in ["", "x", "4x4", "xxx", "600", "099", "4040", "+40", "é4"] {
+        assert!(text.parse::<Statuses>().is_err(), "{text}");
+    }
+    let names = [header::ACCEPT, header::REFERER];
+    assert_eq!(rule(&[], vec![matches("lower:header:referer", ".")]).request_fields(), names);
 }
 
 proptest! {
