@@ -7,8 +7,10 @@ use super::{
 
 const STATIC: &str = "[site.application.static]";
 
+pub(super) const CACHE_CONTROL: &str = "[site.application.static.cache_control]";
+
 /// Whether files of the site are sent by the host. With a program, IIS hands it every request.
-fn are_ours(element: &Element<'_>, draft: &mut Draft) -> bool {
+pub(super) fn are_ours(element: &Element<'_>, draft: &mut Draft) -> bool {
     if draft.has_code() {
         draft.note(
             element,
@@ -34,13 +36,18 @@ pub(super) fn static_content(element: &Element<'_>, draft: &mut Draft) {
             }
             // Which is usual before each of them.
             "remove" | "clear" => {}
-            "clientCache" => client_cache(&inner, draft),
+            "clientCache" => {
+                if let Some(value) = lifetime(&inner, draft) {
+                    draft.put(CACHE_CONTROL, &inner, format!("\"*\" = {}", quoted(&value)));
+                }
+            }
             _ => draft.note(&inner, "has no counterpart"),
         }
     }
 }
 
-fn client_cache(element: &Element<'_>, draft: &mut Draft) {
+/// `<clientCache>`, as what `Cache-Control` says.
+pub(super) fn lifetime(element: &Element<'_>, draft: &mut Draft) -> Option<String> {
     let mut parts: Vec<String> =
         element.attribute("cacheControlCustom").map(str::to_owned).into_iter().collect();
     match element.required("cacheControlMode") {
@@ -52,10 +59,7 @@ fn client_cache(element: &Element<'_>, draft: &mut Draft) {
         "UseExpires" => draft.note(element, "a date is not sent; say how long instead, as max-age"),
         _ => {}
     }
-    if !parts.is_empty() {
-        let line = format!("\"*\" = {}", quoted(&parts.join(", ")));
-        draft.put("[site.application.static.cache_control]", element, line);
-    }
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// `1.00:00:00` in seconds.
@@ -138,8 +142,8 @@ fn custom_headers(element: &Element<'_>, draft: &mut Draft) {
     }
 }
 
-/// `<httpRedirect>`: everything goes elsewhere.
-pub(super) fn http_redirect(element: &Element<'_>, draft: &mut Draft) {
+/// `<httpRedirect>`: everything goes elsewhere; with a pattern, what has it.
+pub(super) fn http_redirect(element: &Element<'_>, pattern: Option<&str>, draft: &mut Draft) {
     if !element.is("enabled", false) {
         return;
     }
@@ -164,7 +168,9 @@ pub(super) fn http_redirect(element: &Element<'_>, draft: &mut Draft) {
             exact.replace("$S", "{path}").replace("$V", "{path}").replace("$P", "").replace("$Q", "?{query}")
         }
     };
-    let mut lines = vec![format!("redirect = {}", quoted(&target)), format!("status = {status}")];
+    let mut lines: Vec<_> =
+        pattern.map(|pattern| format!("match = {}", quoted(pattern))).into_iter().collect();
+    lines.extend([format!("redirect = {}", quoted(&target)), format!("status = {status}")]);
     if is_exact && !target.contains("{query}") {
         lines.push("query = \"drop\"".to_owned());
     }

@@ -78,11 +78,39 @@ impl Draft {
         }
     }
 
+    /// The same, before all other lines of the table: where the first one that fits is meant.
+    pub(super) fn put_first(&mut self, header: &str, element: &Element<'_>, line: String) {
+        let is_new = !self.has(header, key(&line));
+        self.put(header, element, line);
+        if let Some(table) = self.tables(header).iter_mut().find(|table| is_new && table.header == header) {
+            table.lines.rotate_right(1);
+        }
+    }
+
+    /// Whether the table `header` says something under this key.
+    pub(super) fn has(&mut self, header: &str, name: &str) -> bool {
+        let mut tables = self.tables(header).iter().filter(|table| table.header == header);
+        tables.any(|table| table.lines.iter().any(|line| key(&line.text) == name))
+    }
+
     /// A table of its own, which stands or falls as a whole.
     pub(super) fn put_whole(&mut self, header: &str, element: &Element<'_>, name: &str, lines: Vec<String>) {
-        let from = Some((element.line(), format!("<{} {name:?}>", element.name())));
-        let lines = lines.into_iter().map(|text| Line { text, from: from.clone() }).collect();
-        self.tables(header).push(Table { header: header.to_owned(), lines, is_whole: true });
+        let table = Table::whole(header, element, name, lines);
+        self.tables(header).push(table);
+    }
+
+    /// The same, before all others of its kind.
+    pub(super) fn put_whole_first(
+        &mut self,
+        header: &str,
+        element: &Element<'_>,
+        name: &str,
+        lines: Vec<String>,
+    ) {
+        let table = Table::whole(header, element, name, lines);
+        let tables = self.tables(header);
+        let place = tables.iter().position(|table| table.header == header).unwrap_or(tables.len());
+        tables.insert(place, table);
     }
 
     /// The application itself.
@@ -199,6 +227,12 @@ impl Draft {
 }
 
 impl Table {
+    fn whole(header: &str, element: &Element<'_>, name: &str, lines: Vec<String>) -> Self {
+        let from = Some((element.line(), format!("<{} {name:?}>", element.name())));
+        let lines = lines.into_iter().map(|text| Line { text, from: from.clone() }).collect();
+        Self { header: header.to_owned(), lines, is_whole: true }
+    }
+
     /// Whether nothing goes without it.
     fn is_fixed(&self) -> bool {
         self.header == APPLICATION || self.header == "[[site]]"

@@ -7,6 +7,7 @@
 mod application;
 mod content;
 mod draft;
+mod location;
 mod outbound;
 mod reference;
 mod rules;
@@ -61,6 +62,9 @@ pub fn web_config(text: &str, site: &str) -> Result<Imported, Unreadable> {
     if !draft.has_application() {
         application::none(&root, &mut draft);
     }
+    for element in root.children().iter().filter(|element| element.name() == "location") {
+        location::location(element, &mut draft);
+    }
     Ok(draft.finish())
 }
 
@@ -69,7 +73,7 @@ fn section(element: &Element<'_>, draft: &mut Draft) {
     match element.name() {
         "system.webServer" => server(element, draft),
         // How templates of ASP.NET Core begin: all of the site, but not the applications below it.
-        "location" if matches!(element.attribute("path").unwrap_or_default(), "" | "." | "/") => {
+        "location" if location::is_all(element) => {
             for inner in element.children() {
                 match inner.name() {
                     "system.webServer" => server(&inner, draft),
@@ -77,14 +81,8 @@ fn section(element: &Element<'_>, draft: &mut Draft) {
                 }
             }
         }
-        "location" => {
-            let path = element.attribute("path").unwrap_or_default();
-            let why = format!(
-                "what holds for the path {path:?} alone; make it an application of its own, as a [[site.application]] \
-                 with that path, and put its tables there"
-            );
-            draft.note(element, &why);
-        }
+        // What others there are depends on what stands before it in the file.
+        "location" => {}
         // What follows them is noted where it stands.
         "configSections" => {}
         _ => draft.note(element, NOT_OURS),
@@ -111,7 +109,7 @@ fn server(element: &Element<'_>, draft: &mut Draft) {
             "defaultDocument" => content::default_document(&inner, draft),
             "httpErrors" => content::http_errors(&inner, draft),
             "httpProtocol" => content::http_protocol(&inner, draft),
-            "httpRedirect" => content::http_redirect(&inner, draft),
+            "httpRedirect" => content::http_redirect(&inner, None, draft),
             "urlCompression" => content::url_compression(&inner, draft),
             "webSocket" => content::web_socket(&inner, draft),
             "directoryBrowse" => content::directory_browse(&inner, draft),

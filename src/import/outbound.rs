@@ -22,7 +22,8 @@ pub(super) fn rules(element: &Element<'_>, draft: &mut Draft) {
 /// A rule for a field of answers.
 fn rule(element: &Element<'_>, shared: &[Element<'_>], draft: &mut Draft) -> Result<Vec<String>, Unknown> {
     let matched = element.child("match").ok_or("it has no pattern")?;
-    let Some(field) = matched.attribute("serverVariable").and_then(|name| name.strip_prefix("RESPONSE_")) else {
+    let Some(field) = matched.attribute("serverVariable").and_then(|name| name.strip_prefix("RESPONSE_"))
+    else {
         return Err(BODIES.to_owned());
     };
     let field = field.replace('_', "-");
@@ -42,7 +43,11 @@ fn rule(element: &Element<'_>, shared: &[Element<'_>], draft: &mut Draft) -> Res
     }
     let pattern = if is_negated { ".*".to_owned() } else { own };
     if element.is("stopProcessing", false) {
-        draft.note_attribute(element, "stopProcessing", "the rules for answers below it are asked all the same");
+        draft.note_attribute(
+            element,
+            "stopProcessing",
+            "the rules for answers below it are asked all the same",
+        );
     }
     let mut lines = vec![
         format!("field = {}", quoted(&field)),
@@ -69,7 +74,8 @@ impl Conditions {
         if group.is("trackAllCaptures", false) {
             return Err(ALL_CAPTURES.to_owned());
         }
-        let written = group.children().iter().map(|entry| condition(entry, syntax)).collect::<Result<Vec<_>, _>>()?;
+        let written =
+            group.children().iter().map(|entry| condition(entry, syntax)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { any: group.required("logicalGrouping") == "MatchAny" && written.len() > 1, written })
     }
 

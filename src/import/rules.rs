@@ -95,7 +95,7 @@ impl Syntax {
 }
 
 /// What means something in a pattern as what it is.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for character in text.chars() {
         if "\\.+*?()|[]{}^$#&-~".contains(character) {

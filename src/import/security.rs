@@ -10,26 +10,178 @@ pub(super) fn security(element: &Element<'_>, draft: &mut Draft) {
         match inner.name() {
             "requestFiltering" => request_filtering(&inner, draft),
             "ipSecurity" => ip_security(&inner, draft),
-            "dynamicIpSecurity" => {
-                draft.note(&inner, "limits by client are [[site.limit]], with other numbers: requests in a time, and at once");
-            }
+            "dynamicIpSecurity" => dynamic_ip_security(&inner, draft),
             "authentication" => authentication(&inner, draft),
-            "authorization" => draft.note(&inner, "who may do what is the application's to say"),
+            "authorization" => authorization(&inner, draft),
             "access" => draft.note(&inner, "TLS and certificates of clients stand in [site.tls]"),
             _ => draft.note(&inner, "has no counterpart"),
         }
     }
 }
 
+/// `<authentication>`: who asks for a password, and whether strangers get in.
 fn authentication(element: &Element<'_>, draft: &mut Draft) {
     for way in element.children() {
         match way.name() {
             // What everybody gets who asks for nothing.
             "anonymousAuthentication" if way.is("enabled", true) => {}
+            "anonymousAuthentication" => draft.note(&way, CLOSED),
             _ if !way.is("enabled", false) => {}
-            "basicAuthentication" => draft.note(&way, "names and hashed passwords stand in [site.auth]"),
-            _ => draft.note(&way, "has to be done by the application, or by a proxy"),
+            "basicAuthentication" => draft.note(&way, ACCOUNTS),
+            _ => draft.note(
+                &way,
+                "has to be done by the application, or by another server, as [site.auth.forward]",
+            ),
         }
+    }
+    if !refuses_strangers(element) {
+        return;
+    }
+    close(element, draft);
+    let basic = element.child("basicAuthentication").filter(|way| way.is("enabled", false));
+    if let Some(realm) = basic.map(|way| way.required("realm")).filter(|realm| !realm.is_empty()) {
+        draft.put(BASIC, element, format!("realm = {}", super::draft::quoted(realm)));
+    }
+}
+
+/// Whether `<authentication>` lets in only whom it knows.
+pub(super) fn refuses_strangers(element: &Element<'_>) -> bool {
+    element.child("anonymousAuthentication").is_some_and(|way| !way.is("enabled", true))
+}
+
+/// Nobody gets in until somebody says who.
+fn close(element: &Element<'_>, draft: &mut Draft) {
+    if !draft.has(BASIC, "users") {
+        draft.put(BASIC, element, "users = {}".to_owned());
+    }
+}
+
+const BASIC: &str = "[site.auth.basic]";
+
+const ACCOUNTS: &str = "names and passwords are accounts of Windows, and not in this file. Write users = \"users\" in \
+                        [site.auth.basic], and make the file with: htpasswd -B -c users NAME";
+
+const CLOSED: &str = "who comes in has to be known, and this file does not say whom: nobody gets in until there are users in \
+                      [site.auth.basic], or [site.auth.forward] in its place, or [site.auth] is taken out for an application \
+                      that asks by itself";
+
+/// The rules of `<authorization>`. Without them, all may come in.
+pub(super) struct Authorization<'a> {
+    rules: Vec<Element<'a>>,
+    /// Whether the rule of the server goes, which lets everybody in.
+    is_bare: bool,
+}
+
+impl<'a> Authorization<'a> {
+    pub(super) fn of(element: &Element<'a>) -> Self {
+        let all = element.children();
+        let takes_out = |entry: &Element<'_>| match entry.name() {
+            "clear" => true,
+            "remove" => entry.required("users") == "*",
+            _ => false,
+        };
+        let is_bare = all.iter().any(takes_out);
+        Self { rules: all.into_iter().filter(|entry| entry.name() == "add").collect(), is_bare }
+    }
+
+    /// Whether somebody who is not known is refused. IIS asks those that deny first.
+    pub(super) fn is_closed(&self) -> bool {
+        let has = |access: &str, who: &[&str]| {
+            self.rules.iter().any(|rule| {
+                let mut users = rule.required("users").split(',').map(str::trim);
+                rule.required("accessType") == access
+                    && rule.required("verbs").is_empty()
+                    && users.any(|user| who.contains(&user))
+            })
+        };
+        has("Deny", &["?", "*"]) || (self.is_bare && !has("Allow", &["*"]))
+    }
+}
+
+/// `<authorization>`: users, groups and methods.
+fn authorization(element: &Element<'_>, draft: &mut Draft) {
+    let all = Authorization::of(element);
+    for rule in &all.rules {
+        let (users, roles, verbs) = (rule.required("users"), rule.required("roles"), rule.required("verbs"));
+        let is_denied = rule.required("accessType") == "Deny";
+        if !verbs.is_empty() {
+            let verbs: Vec<_> = verbs.split(',').map(str::trim).collect();
+            let key = if is_denied { "denied_verbs" } else { "allowed_verbs" };
+            let why = format!("methods are for all or for nobody: {key} = {} in [site.filter]", list(verbs));
+            draft.note(rule, &why);
+        } else if !roles.is_empty() {
+            let why = format!(
+                "{roles:?} are groups of accounts, which there are none of; who is in one gets a line in users of \
+                 [site.auth.basic], or the application looks after it"
+            );
+            draft.note(rule, &why);
+        } else if !matches!(users, "*" | "?" | "") && is_denied {
+            draft
+                .note(rule, &format!("{users:?} are kept out by not being among users in [site.auth.basic]"));
+        } else if !matches!(users, "*" | "?" | "") {
+            let lines = users.split(',').map(|user| format!("{} = \"HASH\"", quoted_key(user.trim())));
+            let why = format!(
+                "write users = {{ {} }} in [site.auth.basic], each with the hash that htpasswd -nB prints behind the name",
+                lines.collect::<Vec<_>>().join(", ")
+            );
+            draft.note(rule, &why);
+        }
+    }
+    if all.is_closed() {
+        draft.note(element, CLOSED);
+        close(element, draft);
+    }
+}
+
+/// `<dynamicIpSecurity>`: how many requests each client may make.
+fn dynamic_ip_security(element: &Element<'_>, draft: &mut Draft) {
+    let mut is_on = false;
+    for inner in element.children() {
+        if !inner.is("enabled", false) {
+            continue;
+        }
+        let number = |name: &str, default: &'static str| match inner.required(name) {
+            "" => default.to_owned(),
+            written => written.to_owned(),
+        };
+        let line = match inner.name() {
+            // In quotes, so that what is no number is refused there and not everywhere.
+            "denyByConcurrentRequests" => {
+                format!("concurrent = {}", super::draft::quoted(&number("maxConcurrentRequests", "5")))
+            }
+            "denyByRequestRate" => {
+                let (requests, time) =
+                    (number("maxRequests", "20"), number("requestIntervalInMilliseconds", "200"));
+                format!("rate = {}", super::draft::quoted(&format!("{requests}/{time}ms")))
+            }
+            _ => {
+                draft.note(&inner, "has no counterpart");
+                continue;
+            }
+        };
+        is_on = true;
+        let mut lines = vec![line];
+        if element.is("enableLoggingOnlyMode", false) {
+            lines.push("log_only = true".to_owned());
+        }
+        draft.put_whole("[[site.limit]]", &inner, inner.name(), lines);
+    }
+    if !is_on {
+        return;
+    }
+    let denied = match element.required("denyAction") {
+        "" => "Forbidden",
+        action => action,
+    };
+    let why = format!("in place of {denied}, who makes more gets 429, and is told when to come again");
+    draft.note_attribute(element, "denyAction", &why);
+    if element.is("enableProxyMode", false) {
+        draft.note_attribute(
+            element,
+            "enableProxyMode",
+            "X-Forwarded-For is believed of proxies that are named: trusted_proxies = [\"10.0.0.0/8\"] in [server], with their \
+             addresses",
+        );
     }
 }
 

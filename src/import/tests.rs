@@ -2,10 +2,14 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
 
 use super::{Imported, Unreadable, text, web_config};
-use crate::config::{self, Artifact, Config};
+use crate::{
+    config::{self, Artifact, Config},
+    front::{Enforcement, Users, rewrite::Subject},
+};
 
 /// Files as people have them.
 fn corpus() -> BTreeMap<String, String> {
@@ -36,7 +40,7 @@ fn notes(imported: &Imported, line: usize, text: &str) -> bool {
 #[test]
 fn whatever_is_imported_is_a_configuration_without_faults() {
     let corpus = corpus();
-    assert!(corpus.len() >= 7);
+    assert!(corpus.len() >= 8);
     for (name, text) in corpus {
         let imported = web_config(&text, &name).unwrap();
         assert_eq!(&*read(&imported).sites[0].name, name);
@@ -113,14 +117,83 @@ fn rules_for_answers_keep_their_conditions() {
     ];
     assert_eq!(told, expected);
     for (line, what) in [
-        (86, "\"links\": bodies of answers"),
-        (102, "\"errors\": one of several conditions is enough"),
-        (110, "\"nowhere\": there is no preCondition \"Gone\""),
-        (114, "files are looked for when a request comes"),
-        (129, "bodies of answers"),
+        (83, "\"links\": bodies of answers"),
+        (100, "\"errors\": one of several conditions is enough"),
+        (108, "\"nowhere\": there is no preCondition \"Gone\""),
+        (112, "files are looked for when a request comes"),
+        (128, "bodies of answers"),
     ] {
         assert!(notes(&imported, line, what), "{line} {what}: {:#?}", imported.notes);
     }
+}
+
+#[test]
+fn nobody_gets_in_who_did_not_before() {
+    let imported = import("security");
+    let front = &read(&imported).sites[0].front;
+    let basic = front.auth.as_ref().unwrap().basic.as_ref().unwrap();
+    assert_eq!((&basic.users, &*basic.realm), (&Users::These(Vec::new()), "Price lists"));
+    let rules = &front.rewrite.as_ref().unwrap().rules;
+    let told: Vec<_> = rules.iter().map(|rule| (&*rule.name, rule.pattern.as_str())).collect();
+    let expected =
+        [("closed: admin", "(?i)^admin(?:/|$)"), ("home", "(?i)^$"), ("rewrite[3]", "(?i)^old(?:/|$)")];
+    assert_eq!(told, expected);
+    for (line, what) in [
+        (6, "nobody gets in until there are users"),
+        (7, "htpasswd -B -c users NAME"),
+        (8, "[site.auth.forward]"),
+        (11, "nobody gets in until"),
+        (13, r#"users = { "alice" = "HASH", "SHOP\\bob" = "HASH" }"#),
+        (14, "\"Administrators\" are groups"),
+        (15, "\"mallory\" are kept out"),
+        (16, "denied_verbs = [\"PUT\", \"DELETE\"] in [site.filter]"),
+        (62, "read by .NET"),
+        (67, "the path \"admin\" alone: who may come in"),
+        (68, "[[site.application]] with that path"),
+        (69, "[[site.application]] with that path"),
+        (71, "path = \"/admin\" and the command"),
+    ] {
+        assert!(notes(&imported, line, what), "{line} {what}: {:#?}", imported.notes);
+    }
+    assert!(imported.notes.iter().all(|note| !note.text.contains("\"login\"")), "{:#?}", imported.notes);
+}
+
+#[test]
+fn limits_by_client_have_the_numbers_of_iis() {
+    let imported = import("security");
+    let limits = &read(&imported).sites[0].front.limits;
+    let rate = limits[1].rate.unwrap();
+    assert_eq!(limits[0].concurrent.unwrap().get(), 5);
+    assert_eq!((rate.requests.get(), rate.per.as_millis(), rate.burst.get()), (30, 300, 30));
+    assert!(limits.iter().all(|limit| limit.enforcement == Enforcement::Log));
+    assert!(notes(&imported, 18, "in place of AbortRequest, who makes more gets 429"));
+    assert!(notes(&imported, 18, "trusted_proxies = [\"10.0.0.0/8\"]"));
+}
+
+#[test]
+fn what_holds_for_a_path_becomes_rules_with_patterns() {
+    let config = read(&import("security"));
+    let site = &config.sites[0];
+    let Artifact::Files(files) = &site.applications[0].artifact else { panic!("no files") };
+    let lifetime = |path: &str| {
+        let fits = files.cache_control.iter().find(|(pattern, _)| pattern.fits(path));
+        fits.map(|(_, value)| value.to_str().unwrap().to_owned())
+    };
+    assert_eq!(lifetime("/images/a.png").as_deref(), Some("max-age=604800"));
+    assert_eq!(lifetime("/service-worker.js").as_deref(), Some("no-cache"));
+    assert_eq!(lifetime("/a.png").as_deref(), Some("max-age=60"));
+    let asked = HeaderMap::new();
+    let mut fields =
+        HeaderMap::from_iter([(HeaderName::from_static("x-powered-by"), HeaderValue::from_static("x"))]);
+    let amend = |path: &str, fields: &mut HeaderMap| {
+        for rule in &site.front.outbound {
+            rule.amend(Subject::new(path, None, "GET", &asked), StatusCode::OK, fields);
+        }
+    };
+    amend("/imagesque/", &mut fields);
+    assert_eq!(fields.len(), 1);
+    amend("/Images/a.png", &mut fields);
+    assert_eq!((fields.len(), &fields["access-control-allow-origin"]), (1, &HeaderValue::from_static("*")));
 }
 
 #[test]

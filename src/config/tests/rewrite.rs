@@ -63,18 +63,32 @@ fn faults_of_rules_are_told_where_they_stand() {
 fn faults_of_outbound_rules_and_of_fields_are_told_where_they_stand() {
     for (lines, fault) in [
         ("value = '{2}'", "9:9: site.shop.application./.outbound[1].value: the pattern has no group 2"),
-        ("value = ''\nstatus = [404, 'x']", "outbound[1].status: must be a status, as \"404\", or a class of them"),
-        ("value = ''\nadd = true", "outbound[1].add: has no effect with a pattern that the empty text does not"),
-        ("value = ''\nconditions = [{ input = 'C:1', matches = 'a' }]", "no condition of the rule has a group 1"),
-        ("value = ''\nconditions = [{ is = 'file', root = '/' }]", "files are looked for when a request comes"),
+        (
+            "value = ''\nstatus = [404, 'x']",
+            "outbound[1].status: must be a status, as \"404\", or a class of them",
+        ),
+        (
+            "value = ''\nadd = true",
+            "outbound[1].add: has no effect with a pattern that the empty text does not",
+        ),
+        (
+            "value = ''\nconditions = [{ input = 'C:1', matches = 'a' }]",
+            "no condition of the rule has a group 1",
+        ),
+        (
+            "value = ''\nconditions = [{ is = 'file', root = '/' }]",
+            "files are looked for when a request comes",
+        ),
     ] {
         let rule = format!("[[site.application.outbound]]\nfield = 'Location'\nmatch = '(a)'\n{lines}");
         let told = in_application(&rule);
         assert!(told.contains(fault), "{lines}: {told}");
     }
     assert!(
-        in_application("[[site.application.rewrite]]\nconditions = [{ input = 'status', matches = '4' }]\nstop = true")
-            .contains("there is no answer yet")
+        in_application(
+            "[[site.application.rewrite]]\nconditions = [{ input = 'status', matches = '4' }]\nstop = true"
+        )
+        .contains("there is no answer yet")
     );
     assert_eq!(
         in_application("[site.application.headers]\nset = { Content-Length = '1' }"),

@@ -5,7 +5,8 @@ use std::{ops::RangeInclusive, path::Path, str::FromStr, sync::Arc};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
-    Condition, Files, Kind, Maps, Reference, Subject, Template, decide::Seen, pattern::Pattern, template::Piece,
+    Condition, Files, Kind, Maps, Reference, Subject, Template, decide::Seen, pattern::Pattern,
+    template::Piece,
 };
 
 /// A rule for one field of answers.

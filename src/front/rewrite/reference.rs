@@ -132,9 +132,20 @@ mod tests {
         let path = Box::new(Reference::Path);
         assert_eq!(read("map:old:path"), Some(Reference::Map("old".into(), path.clone())));
         assert_eq!(read("lower:path"), Some(Reference::Lower(path)));
-        for text in
-            ["", "C:", "a-b", "1a", "100", "header:", "header:a b", "answer:", "cookie:", "map:a", "map::1", "x:1"]
-        {
+        for text in [
+            "",
+            "C:",
+            "a-b",
+            "1a",
+            "100",
+            "header:",
+            "header:a b",
+            "answer:",
+            "cookie:",
+            "map:a",
+            "map::1",
+            "x:1",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
         assert_eq!(read("map:a:map:b:1"), None);

@@ -40,7 +40,9 @@ pub enum TemplateError {
     #[error("what is rewritten stays within the site; to send clients elsewhere, redirect them")]
     LeavesTheSite,
     /// It is for a request, and refers to its answer.
-    #[error("there is no answer yet when requests are looked at; status and answer:NAME are for outbound rules")]
+    #[error(
+        "there is no answer yet when requests are looked at; status and answer:NAME are for outbound rules"
+    )]
     NoAnswer,
     /// It has a fragment, which is never sent to a server.
     #[error("a path has no #")]
@@ -231,7 +233,9 @@ impl Reference {
             Self::Condition(group) if !scope.conditions.iter().any(|pattern| pattern.has(group)) => {
                 Err(TemplateError::NoConditionGroup(group.to_string()))
             }
-            Self::Status | Self::AnswerField(_) if scope.about == About::Requests => Err(TemplateError::NoAnswer),
+            Self::Status | Self::AnswerField(_) if scope.about == About::Requests => {
+                Err(TemplateError::NoAnswer)
+            }
             _ => Ok(()),
         }
     }

@@ -272,7 +272,11 @@ fn rules_for_answers_have_conditions() {
     let html = || HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/html"))]);
     let said = |rule: &Outbound, status: u16| {
         let mut fields = html();
-        let has = amends(&Outbound { add: true, ..rule.clone() }, StatusCode::from_u16(status).unwrap(), &mut fields);
+        let has = amends(
+            &Outbound { add: true, ..rule.clone() },
+            StatusCode::from_u16(status).unwrap(),
+            &mut fields,
+        );
         has.then(|| fields[header::VIA].to_str().unwrap().to_owned())
     };
     let of_html = || matches("answer:content-type", "^text/(.*)");
@@ -288,7 +292,10 @@ fn rules_for_answers_have_conditions() {
         assert_eq!(said(&rule(statuses, vec![condition]), status), None);
     }
     let either = vec![matches("status", "^3(..)"), of_html()];
-    assert_eq!(said(&Outbound { any: true, ..rule(&[], either.clone()) }, 200).as_deref(), Some("200 html a/b"));
+    assert_eq!(
+        said(&Outbound { any: true, ..rule(&[], either.clone()) }, 200).as_deref(),
+        Some("200 html a/b")
+    );
     assert_eq!(said(&rule(&[], either), 200), None);
     // A field that is not there is not added unless that is wanted.
     assert!(!amends(&rule(&[], vec![of_html()]), StatusCode::OK, &mut html()));
