@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     both_models,
@@ -237,14 +236,32 @@ async fn a_handshake_that_is_never_finished_is_cut_off_and_others_are_served() {
 #[tokio::test]
 async fn a_request_in_flight_is_finished_when_the_host_stops() {
     let issuer = Issuer::new();
-    let mut host = shop(Model::InProcess, &issuer).await;
-    let stream = host.secure(&issuer, SHOP).connect().await.unwrap();
+    let setup = Setup::sample(Model::InProcess).secure(&issuer.issue(&[SHOP]));
+    let mut host = setup.server("shutdown_timeout = \"60s\"").start().await;
+    let mut stream = host.secure(&issuer, SHOP).offering(&["http/1.1"]).connect().await.unwrap();
+    let request = "POST /upload HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // It is in flight once the application has asked for its body.
+    until(&mut stream, "HTTP/1.1 100 Continue\r\n\r\n").await;
     host.signal("TERM");
-    // The connection was open before the stop: its client may be about to send.
-    let answer = host.secure(&issuer, SHOP).get_on(stream, "/").await.unwrap();
-    assert_eq!((answer.status, answer.header("connection")), (StatusCode::OK, "close"));
+    host.log.message("stopping: finishing what is in flight; a second signal hurries").await;
+    stream.write_all(b"last").await.unwrap();
+    until(&mut stream, "HTTP/1.1 200 OK\r\n").await;
+    drop(stream);
     // Not by a second signal, which would hurry it.
     assert!(host.ended().await.success());
+}
+
+/// Reads up to this text, and no byte more.
+async fn until(stream: &mut (impl AsyncRead + Unpin), text: &str) {
+    let reading = async {
+        let mut told = Vec::new();
+        while !told.ends_with(text.as_bytes()) {
+            let next = stream.read_u8().await;
+            told.push(next.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&told))));
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("in time");
 }
 
 #[tokio::test]
