@@ -40,8 +40,9 @@ mod proxies;
 // Certificates: what is wrong with them, and how they are renewed.
 mod certificates;
 
-// Certificates of clients.
+// Certificates of clients, and those that were revoked.
 mod clients;
+mod revocation;
 
 // Bindings that speak TLS.
 mod tls;

@@ -13,8 +13,8 @@ use std::{
 };
 
 use cohost::{
-    config::{Certificate, ClientCertificates, Config},
-    listener::tls::{Authorities, Clients, Identity, Objection, Pem, Source},
+    config::{Certificate, ClientCertificates, Config, Vouching},
+    listener::tls::{Authorities, Clients, Identity, Objection, Pem, Revocations, Source},
 };
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +24,14 @@ pub(crate) struct Certificates {
     held: Vec<Held>,
     /// Those who vouch for clients, by file.
     #[serde(default)]
-    authorities: Vec<(OsString, String)>,
+    authorities: Vec<Text>,
+    /// And whom they have revoked.
+    #[serde(default)]
+    revocations: Vec<Text>,
 }
+
+/// What is in a file.
+type Text = (OsString, String);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Held {
@@ -84,53 +90,45 @@ impl Certificates {
             };
             self.held.push(Held::new(certificate, pem));
         }
-        unusable.extend(self.look_at_authorities(&old, config, &seen));
+        let files = vouching(config).map(|(site, vouching)| (site, &vouching.authorities));
+        self.authorities = texts(&old.authorities, files, &seen, read_authorities, &mut unusable);
+        let files = vouching(config).filter_map(|(site, vouching)| Some((site, vouching.revoked.as_ref()?)));
+        let read = |file: &Path| self.read_revocations(config, file);
+        self.revocations = texts(&old.revocations, files, &seen, read, &mut unusable);
         unusable
     }
 
-    fn look_at_authorities(
-        &mut self,
-        old: &Self,
-        config: &Config,
-        seen: impl Fn(&Path) -> bool,
-    ) -> Vec<Unusable> {
-        let mut unusable = Vec::new();
-        for (site, file) in authorities(config) {
-            if self.vouching(file).is_some() {
-                continue;
+    /// What is in a file of revocation lists, which all sites that name it can use.
+    fn read_revocations(&self, config: &Config, file: &Path) -> Result<String, String> {
+        let (pem, revocations) = read_revocations(file)?;
+        let sites = vouching(config).filter(|(_, vouching)| vouching.revoked.as_deref() == Some(file));
+        for (_, vouching) in sites {
+            let path = &vouching.authorities;
+            let authorities = find(&self.authorities, path).and_then(|pem| Authorities::new(pem, path).ok());
+            if let Some(authorities) = authorities {
+                authorities.without(&revocations, file).map_err(|error| error.to_string())?;
             }
-            let before = old.vouching(file);
-            let pem = match before {
-                Some(pem) if !seen(file) => pem.to_owned(),
-                _ => match read_authorities(file) {
-                    Ok(pem) => pem,
-                    Err(why) => {
-                        let (site, certificate) = (site.to_owned(), file.clone());
-                        let kept = before.map_or(Before::None, |_| Before::Usable);
-                        unusable.push(Unusable { site, certificate, why, before: kept });
-                        let Some(pem) = before else { continue };
-                        pem.to_owned()
-                    }
-                },
-            };
-            self.authorities.push((file.clone().into(), pem));
         }
-        unusable
-    }
-
-    fn vouching(&self, file: &Path) -> Option<&str> {
-        self.authorities.iter().find(|(path, _)| *path == *file).map(|(_, pem)| &**pem)
+        Ok(pem)
     }
 
     /// What a site asks of its clients.
     pub(crate) fn clients(&self, asked: &ClientCertificates) -> Clients {
-        let Some(file) = asked.authorities() else { return Clients::Off };
-        let authorities = self.vouching(file).and_then(|pem| Authorities::new(pem, file).ok());
-        match (asked, authorities) {
+        let Some(vouching) = asked.vouching() else { return Clients::Off };
+        match (asked, self.authorities(vouching)) {
             (ClientCertificates::Optional(_), Some(authorities)) => Clients::Optional(authorities),
             (ClientCertificates::Required(_), Some(authorities)) => Clients::Required(authorities),
             _ => Clients::Nobody,
         }
+    }
+
+    /// Who vouches, if all that has to be known of that is known.
+    fn authorities(&self, vouching: &Vouching) -> Option<Authorities> {
+        let Vouching { authorities: file, revoked } = vouching;
+        let authorities = Authorities::new(find(&self.authorities, file)?, file).ok()?;
+        let Some(file) = revoked else { return Some(authorities) };
+        let revocations = Revocations::new(find(&self.revocations, file)?, file).ok()?;
+        authorities.without(&revocations, file).ok()
     }
 
     /// Those of a site that can be presented, in the order of the configuration.
@@ -148,6 +146,9 @@ impl Certificates {
         for (path, objection) in self.objections(config, now) {
             tracing::warn!(certificate = %path.display(), "the certificate {objection}");
         }
+        for (path, objection) in self.objections_to_lists(config, now) {
+            tracing::warn!(list = %path.display(), "the revocation list {objection}");
+        }
     }
 
     fn objections<'a>(&self, config: &'a Config, now: SystemTime) -> Vec<(&'a Path, Objection)> {
@@ -156,6 +157,15 @@ impl Certificates {
             Some((certificate.certificate.as_path(), identity.objection(now)?))
         };
         sites(config).filter_map(objection).collect()
+    }
+
+    fn objections_to_lists<'a>(&self, config: &'a Config, now: SystemTime) -> Vec<(&'a Path, Objection)> {
+        let objection = |(_, vouching): (&'a str, &'a Vouching)| {
+            let file = vouching.revoked.as_ref()?;
+            let revocations = Revocations::new(find(&self.revocations, file)?, file).ok()?;
+            Some((file.as_path(), revocations.objection(now)?))
+        };
+        vouching(config).filter_map(objection).collect()
     }
 
     fn find(&self, certificate: &Certificate) -> Option<&Pem> {
@@ -203,23 +213,82 @@ pub(crate) fn read_authorities(file: &Path) -> Result<String, String> {
     read.map_err(|error| error.to_string())
 }
 
+/// The content of a file of revocation lists, and what it means; or why it is of no use.
+pub(crate) fn read_revocations(file: &Path) -> Result<(String, Revocations), String> {
+    let pem = Revocations::read(file).map_err(|error| error.to_string())?;
+    let revocations = Revocations::new(&pem, file).map_err(|error| error.to_string())?;
+    Ok((pem, revocations))
+}
+
+/// What an operator is to know of who vouches for clients, if there is something; or why they are of no use.
+pub(crate) fn read_vouching(vouching: &Vouching) -> Result<Option<String>, String> {
+    let Vouching { authorities: file, revoked } = vouching;
+    let authorities = Authorities::new(&read_authorities(file)?, file).map_err(|error| error.to_string())?;
+    let Some(file) = revoked else { return Ok(None) };
+    let (_, revocations) = read_revocations(file)?;
+    authorities.without(&revocations, file).map_err(|error| error.to_string())?;
+    let objection = revocations.objection(SystemTime::now());
+    Ok(objection.map(|objection| format!("the revocation list in {} {objection}", file.display())))
+}
+
+/// What there is in `files`; what was `known` of those that nobody has `seen` change, or that are of no use now.
+fn texts<'a>(
+    known: &[Text],
+    files: impl Iterator<Item = (&'a str, &'a PathBuf)>,
+    seen: impl Fn(&Path) -> bool,
+    read: impl Fn(&Path) -> Result<String, String>,
+    unusable: &mut Vec<Unusable>,
+) -> Vec<Text> {
+    let mut texts: Vec<Text> = Vec::new();
+    for (site, file) in files {
+        if find(&texts, file).is_some() {
+            continue;
+        }
+        let before = find(known, file);
+        let text = match before {
+            Some(text) if !seen(file) => text.to_owned(),
+            _ => match read(file) {
+                Ok(text) => text,
+                Err(why) => {
+                    let (site, certificate) = (site.to_owned(), file.clone());
+                    let kept = before.map_or(Before::None, |_| Before::Usable);
+                    unusable.push(Unusable { site, certificate, why, before: kept });
+                    let Some(text) = before else { continue };
+                    text.to_owned()
+                }
+            },
+        };
+        texts.push((file.clone().into(), text));
+    }
+    texts
+}
+
+fn find<'a>(texts: &'a [Text], file: &Path) -> Option<&'a str> {
+    texts.iter().find(|(path, _)| *path == *file).map(|(_, text)| &**text)
+}
+
 /// The files by which certificates are named: their own, and those of authorities.
 pub(crate) fn all(config: &Config) -> impl Iterator<Item = &PathBuf> {
     let certificates = sites(config).map(|(_, certificate)| &certificate.certificate);
-    certificates.chain(authorities(config).map(|(_, file)| file))
+    certificates.chain(files_for_clients(config))
 }
 
 /// All files.
 pub(crate) fn paths(config: &Config) -> BTreeSet<PathBuf> {
     let certificates = sites(config).flat_map(|(_, certificate)| paths_of(certificate));
-    certificates.map(Path::to_owned).chain(authorities(config).map(|(_, file)| file.clone())).collect()
+    certificates.map(Path::to_owned).chain(files_for_clients(config).cloned()).collect()
 }
 
-fn authorities(config: &Config) -> impl Iterator<Item = (&str, &PathBuf)> {
+/// Those of authorities, and of whom they have revoked.
+fn files_for_clients(config: &Config) -> impl Iterator<Item = &PathBuf> {
+    vouching(config).flat_map(|(_, vouching)| std::iter::once(&vouching.authorities).chain(&vouching.revoked))
+}
+
+fn vouching(config: &Config) -> impl Iterator<Item = (&str, &Vouching)> {
     config
         .sites
         .iter()
-        .filter_map(|site| Some((&*site.name, site.tls.as_ref()?.client_certificates.authorities()?)))
+        .filter_map(|site| Some((&*site.name, site.tls.as_ref()?.client_certificates.vouching()?)))
 }
 
 fn sites(config: &Config) -> impl Iterator<Item = (&str, &Certificate)> {

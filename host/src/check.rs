@@ -87,8 +87,12 @@ fn of_certificates(site: &Site) -> Option<Finding> {
             Err(why) => refusals.push(why),
         }
     }
-    let authorities = site.tls.as_ref()?.client_certificates.authorities();
-    refusals.extend(authorities.and_then(|file| certificates::read_authorities(file).err()));
+    if let Some(vouching) = site.tls.as_ref()?.client_certificates.vouching() {
+        match certificates::read_vouching(vouching) {
+            Ok(objection) => finding.warnings.extend(objection),
+            Err(why) => refusals.push(why),
+        }
+    }
     let secure = site.bindings.iter().filter(|binding| binding.scheme == Scheme::Https);
     for name in secure.filter_map(|binding| name(&binding.authority)) {
         if !identities.is_empty() && !identities.iter().any(|identity| identity.is_for(&name)) {

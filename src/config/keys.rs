@@ -256,7 +256,16 @@ pub(super) const STATIC: Keys = Keys {
 
 pub(super) const TLS: Keys = Keys {
     header: "tls",
-    names: &["certificate", "key", "ocsp", "certificates", "min_version", "client_certificates", "client_ca"],
+    names: &[
+        "certificate",
+        "key",
+        "ocsp",
+        "certificates",
+        "min_version",
+        "client_certificates",
+        "client_ca",
+        "client_crl",
+    ],
 };
 
 pub(super) const CERTIFICATE: Keys = Keys { header: "certificates", names: &["certificate", "key", "ocsp"] };

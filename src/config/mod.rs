@@ -41,7 +41,7 @@ pub use self::{
     binding::{Authority, Binding, BindingError, Listen},
     fault::{Fault, Faults},
     schema::schema,
-    tls::{Certificate, ClientCertificates, Tls},
+    tls::{Certificate, ClientCertificates, Tls, Vouching},
 };
 use self::{
     fault::Refusal,

@@ -39,19 +39,28 @@ pub enum ClientCertificates {
     /// They are not asked.
     #[default]
     Off,
-    /// Who shows one must be known to an authority in this file; the others come in, too.
-    Optional(PathBuf),
-    /// Nobody comes in without one that is known to an authority in this file.
-    Required(PathBuf),
+    /// Who shows one must be known to one of these authorities; the others come in, too.
+    Optional(Vouching),
+    /// Nobody comes in without one that is known to one of these authorities.
+    Required(Vouching),
+}
+
+/// Who vouches for clients, and whom they do not vouch for any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vouching {
+    /// PEM: the certificates of authorities.
+    pub authorities: PathBuf,
+    /// PEM: their revocation lists.
+    pub revoked: Option<PathBuf>,
 }
 
 impl ClientCertificates {
-    /// The file of those who may vouch for clients.
+    /// Who may vouch for clients.
     #[must_use]
-    pub fn authorities(&self) -> Option<&PathBuf> {
+    pub fn vouching(&self) -> Option<&Vouching> {
         match self {
             Self::Off => None,
-            Self::Optional(file) | Self::Required(file) => Some(file),
+            Self::Optional(vouching) | Self::Required(vouching) => Some(vouching),
         }
     }
 }
@@ -104,15 +113,19 @@ fn clients(section: &Section<'_>) -> ClientCertificates {
     let authorities = section.read("client_ca", |value| file(section, value));
     let words = [("off", Wanted::Off), ("optional", Wanted::Optional), ("required", Wanted::Required)];
     let wanted = section.read("client_certificates", one_of(&words));
-    match (wanted.unwrap_or_default(), authorities) {
-        (Wanted::Optional, Some(file)) => return ClientCertificates::Optional(file),
-        (Wanted::Required, Some(file)) => return ClientCertificates::Required(file),
+    let wanted = wanted.unwrap_or_default();
+    let revoked = section.read("client_crl", |value| match wanted {
+        Wanted::Off => Err(Refusal::new(NOT_ASKED)),
+        _ => file(section, value),
+    });
+    let vouching = authorities.map(|authorities| Vouching { authorities, revoked });
+    match (wanted, vouching) {
+        (Wanted::Optional, Some(vouching)) => return ClientCertificates::Optional(vouching),
+        (Wanted::Required, Some(vouching)) => return ClientCertificates::Required(vouching),
         (Wanted::Off, None) => {}
         (Wanted::Off, Some(_)) => {
             if let Some(value) = section.value("client_ca") {
-                let refusal =
-                    Refusal::new("has no effect without client_certificates = \"optional\" or \"required\"");
-                section.refuse("client_ca", &value.at(), refusal);
+                section.refuse("client_ca", &value.at(), Refusal::new(NOT_ASKED));
             }
         }
         (_, None) if section.value("client_ca").is_none() => {
@@ -140,5 +153,7 @@ fn file(section: &Section<'_>, value: &Value<'_>) -> Result<PathBuf, Refusal> {
     }
     Ok(section.reading.resolve(path))
 }
+
+const NOT_ASKED: &str = "has no effect without client_certificates = \"optional\" or \"required\"";
 
 const MISSING: &str = "is missing; name the PEM file of a certificate, and of its key with key";

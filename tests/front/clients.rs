@@ -10,19 +10,19 @@ use crate::{
 const SHOP: &str = "shop.example";
 
 /// Who vouches for the host, who vouches for clients, and a client that is known.
-struct Cast {
-    host: Issuer,
-    clients: Issuer,
-    known: Issued,
+pub(super) struct Cast {
+    pub(super) host: Issuer,
+    pub(super) clients: Issuer,
+    pub(super) known: Issued,
 }
 
 impl Cast {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let clients = Issuer::new();
         Self { host: Issuer::new(), known: clients.issue(&["client.example"]), clients }
     }
 
-    fn setup(&self, setup: Setup, wanted: &str) -> Setup {
+    pub(super) fn setup(&self, setup: Setup, wanted: &str) -> Setup {
         setup
             .secure(&self.host.issue(&[SHOP]))
             .file("clients.pem", &self.clients.pem())
@@ -33,13 +33,13 @@ impl Cast {
         self.setup(Setup::sample(model), wanted).start().await
     }
 
-    fn client(&self, host: &Host, own: Option<&Issued>) -> Secure {
+    pub(super) fn client(&self, host: &Host, own: Option<&Issued>) -> Secure {
         host.secure(&self.host, SHOP).speaking(&self.host, Handshake::Any, own)
     }
 }
 
 /// Why a client does not come in. With TLS 1.3 it hears so only after its own part of the handshake.
-async fn refusal(client: &Secure) -> String {
+pub(super) async fn refusal(client: &Secure) -> String {
     match client.connect().await {
         Ok(mut stream) => stream.read(&mut [0]).await.expect_err("an alert").to_string(),
         Err(error) => error.to_string(),

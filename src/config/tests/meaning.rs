@@ -7,7 +7,7 @@ use crate::{
     HostingModel,
     config::{
         Application, Artifact, Certificate, ClientCertificates, Config, Listen, LogFormat, Tls,
-        UnknownAuthority,
+        UnknownAuthority, Vouching,
     },
     forwarded::{Fields, Proxy},
     front::Files,
@@ -96,7 +96,11 @@ fn everything_that_is_written_is_used() {
         certificate("/etc/shop/shop.pem", "/keys/shop.pem", Some("/etc/shop/shop.ocsp")),
         certificate("/etc/shop/other.pem", "/etc/shop/other.key", None),
     ];
-    let client_certificates = ClientCertificates::Optional("/etc/shop/clients.pem".into());
+    let vouching = Vouching {
+        authorities: "/etc/shop/clients.pem".into(),
+        revoked: Some("/etc/shop/revoked.pem".into()),
+    };
+    let client_certificates = ClientCertificates::Optional(vouching);
     assert_eq!(shop.tls, Some(Tls { certificates, min_version: TlsVersion::Tls13, client_certificates }));
     assert_eq!(shop.bindings[2].listen, Listen::Unix("/etc/shop/shop.sock".into()));
 

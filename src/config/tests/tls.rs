@@ -59,4 +59,11 @@ fn certificates_of_clients_need_somebody_who_vouches_for_them() {
             "4:51: site.a.tls.client_ca: has no effect without client_certificates = \"optional\" or \"required\""
         ]
     );
+    assert_eq!(
+        of("client_crl = 'c'"),
+        [
+            "4:52: site.a.tls.client_crl: has no effect without client_certificates = \"optional\" or \"required\""
+        ]
+    );
+    assert_eq!(of("client_certificates = 'required', client_crl = 'c'"), [missing]);
 }

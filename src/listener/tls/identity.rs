@@ -168,6 +168,7 @@ impl Identity {
 enum Kind {
     Certificate,
     Key,
+    List,
 }
 
 fn text(path: &Path, kind: Kind) -> Result<String, IdentityError> {
@@ -177,6 +178,7 @@ fn text(path: &Path, kind: Kind) -> Result<String, IdentityError> {
         (Ok(text), _) => Ok(text),
         (Err(_), Kind::Certificate) => Err(IdentityError::NoCertificate { path, hint: DER_CERTIFICATE }),
         (Err(_), Kind::Key) => Err(IdentityError::NoKey { path, hint: DER_KEY }),
+        (Err(_), Kind::List) => Err(IdentityError::NoList { path, hint: DER_LIST }),
     }
 }
 
@@ -187,6 +189,11 @@ fn unreadable(path: &Path, source: io::Error) -> IdentityError {
 /// What is in a file of certificates.
 pub(super) fn certificates(path: &Path) -> Result<String, IdentityError> {
     text(path, Kind::Certificate)
+}
+
+/// What is in a file of revocation lists.
+pub(super) fn lists(path: &Path) -> Result<String, IdentityError> {
+    text(path, Kind::List)
 }
 
 /// A certificate of that file is damaged.
@@ -288,6 +295,22 @@ pub enum IdentityError {
         /// What is wrong with it.
         source: rustls::Error,
     },
+    /// There is no revocation list where one is to be.
+    #[error("{} has no revocation list in PEM: {hint}", path.display())]
+    NoList {
+        /// The file.
+        path: PathBuf,
+        /// What it has.
+        hint: &'static str,
+    },
+    /// A revocation list is of a kind that is not supported.
+    #[error("a revocation list in {} cannot be used: {source}; use whole lists, and no differences or indirect ones", path.display())]
+    UnusableList {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: rustls::server::VerifierBuilderError,
+    },
     /// There is no response of OCSP where one is to be.
     #[error("{} is no OCSP response in DER; openssl ocsp -respout writes one", path.display())]
     NoResponse {
@@ -320,6 +343,9 @@ pub enum Objection {
         /// How long it has.
         days: u64,
     },
+    /// Another one should be in its place by now.
+    #[error("should have been renewed by now; who was revoked since then comes in")]
+    Outdated,
     /// It is for no host name.
     #[error("has no host name among its alternative names, so that clients refuse it")]
     Nameless,
@@ -328,8 +354,9 @@ pub enum Objection {
 const DAY: u64 = 24 * 60 * 60;
 /// Authorities that renew by themselves do so long before that.
 const SOON: Duration = Duration::from_secs(10 * DAY);
-const CUT: &str = "a block of it is cut short or damaged";
+pub(super) const CUT: &str = "a block of it is cut short or damaged";
 const DER_CERTIFICATE: &str = "it looks like DER; write it as PEM with openssl x509 -inform der -in … -out …";
+const DER_LIST: &str = "it looks like DER; write it as PEM with openssl crl -inform der -in … -out …";
 const DER_KEY: &str = "it looks like DER; write it as PEM with openssl pkey -inform der -in … -out …";
 
 #[cfg(test)]

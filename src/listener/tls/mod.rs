@@ -28,7 +28,7 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use self::names::Names;
 pub use self::{
-    clients::{Authorities, Clients},
+    clients::{Authorities, Clients, Revocations},
     identity::{Identity, IdentityError, Objection, Pem, Source},
     names::Unknown,
     tickets::Secret,
