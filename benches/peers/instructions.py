@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import clients
 import load
 from process import Tree
 from report import HEAD, judged, one_line
@@ -33,7 +34,7 @@ def of_server(server, workloads, directory, core):
 def of_workload(server, workload, tree, out):
     wrong = load.answers(server, workload, time.monotonic() + PATIENCE)
     if wrong:
-        raise load.Wrong(f"{wrong}; {tree.last_words()}")
+        raise clients.Wrong(f"{wrong}; {tree.last_words()}")
     ask(server, workload, FEW)
     dump(tree, out)
     ask(server, workload, MORE)
@@ -47,7 +48,7 @@ def dump(tree, out):
         subprocess.run(["vgdb", f"--pid={pid}", "dump"], check=True, capture_output=True, timeout=PATIENCE)
     executed = total(out)
     if executed == 0:
-        raise load.Wrong("valgrind counted nothing")
+        raise clients.Wrong("valgrind counted nothing")
     return executed
 
 
@@ -62,7 +63,7 @@ def ask(server, workload, times):
             while not answer.endswith(workload.expected):
                 piece = client.recv(65536)
                 if not piece:
-                    raise load.Wrong("the connection ended")
+                    raise clients.Wrong("the connection ended")
                 answer += piece
 
 
@@ -94,7 +95,8 @@ def total(out):
 
 # Not those out of process: under valgrind the host is not the program that it starts instances with.
 SERVERS = [
-    "raw-hyper", "raw-hyper-mimalloc", "static-axum", "static-axum-mimalloc", "nginx", "cohost-c", "cohost-sample"
+    "raw-hyper", "raw-hyper-mimalloc", "static-axum", "static-axum-mimalloc", "nginx", "cohost-sample",
+    *load.FRONTS,
 ]
 CASES = [
     f"seam_{kind}_get_{fields}" for fields in ("1_field", "12_fields") for kind in ("static", "c", "axum_static", "sdk_axum")
@@ -112,7 +114,7 @@ def report(servers, bench, directory, core):
             continue
         try:
             get, browser = of_server(server, [workloads["get"], workloads["browser"]], directory, core)
-        except load.Wrong as wrong:
+        except clients.Wrong as wrong:
             lines.append(f"| {server.name} | not measured: {one_line(wrong)} | | |")
             continue
         found[server.name] = get

@@ -1,16 +1,15 @@
-"""What is asked of the servers, and the program that asks: wrk.
+"""What is asked of the servers, and whether they answer as they should.
 
-In: a server's port. Out: how many requests were answered, and in how long. Never: counts a round in which an answer
-was wrong.
+In: a server. Out: the tables there are, and what is wrong with an answer. Never: measures.
 """
 
 import http.client
-import re
-import subprocess
+import ssl
 import time
 from dataclasses import dataclass, field
 
-KB64 = 64 * 1024
+KB = 1024
+KB64 = 64 * KB
 MB = 1024 * 1024
 HELLO = b"Hello, World!"
 
@@ -31,6 +30,12 @@ BROWSER = {
 PROXIES = ["cohost-sample-process", "cohost-command-tcp", "cohost-command-unix", "nginx-proxy-tcp", "nginx-proxy-unix"]
 STATIC = ["raw-hyper", "raw-hyper-mimalloc", "static-axum", "static-axum-mimalloc", "nginx"]
 CARRIERS = ["static-axum", "static-axum-mimalloc", "nginx", "cohost-sample"]
+FILES = ["nginx", "cohost-files"]
+FRONTS = [
+    "cohost-c", "cohost-c-ip", "cohost-c-headers", "cohost-c-filter", "cohost-c-limit", "cohost-c-rewrite",
+    "cohost-c-compression", "cohost-c-static",
+]
+TLS = ["nginx-tls", "cohost-c-tls"]
 
 
 @dataclass
@@ -48,6 +53,9 @@ class Workload:
     body: int = 0
     pipelined: int = 1
     connections: int = 32
+    client: str = "wrk"  # see clients.py
+    streams: int = 10  # at a time on a connection, of h2load
+    resumed: bool = False  # of s_time
 
     def script(self):
         """What wrk is to do, in Lua."""
@@ -94,6 +102,16 @@ WORKLOADS = [
     Workload(
         "pipeline", "GET, 13 bytes, 16 pipelined", STATIC + ["cohost-c", "cohost-sample"], "nginx", pipelined=16
     ),
+    Workload("file1kb", "a file of 1 KB", FILES, "nginx", path=f"/bytes/{KB}", expected=b"x" * KB),
+    Workload("file1mb", "a file of 1 MB", FILES, "nginx", path=f"/bytes/{MB}", expected=b"x" * MB),
+    Workload("h2", "GET, 13 bytes, HTTP/2 over TLS 1.3, 10 at a time on each connection", TLS, "nginx-tls", client="h2load"),
+    Workload("tls", "GET, 13 bytes, HTTP/1.1 over TLS 1.3, connections stay open", TLS, "nginx-tls"),
+    Workload("tls1mb", "a file of 1 MB, HTTP/1.1 over TLS 1.3", ["nginx-tls", "cohost-files-tls"], "nginx-tls", path=f"/bytes/{MB}", expected=b"x" * MB),
+    Workload("handshake", "a TLS 1.3 handshake and a GET each", TLS, "nginx-tls", client="s_time"),
+    Workload(
+        "resumed", "the same with the session of the one before", TLS, "nginx-tls", client="s_time", resumed=True
+    ),
+    Workload("features", "GET, 13 bytes, with features of the front before it", FRONTS, "cohost-c", fields=BROWSER),
 ]
 
 
@@ -102,7 +120,7 @@ def answers(server, workload, deadline):
     wrong = "no answer"
     while time.monotonic() < deadline:
         try:
-            client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+            client = connection(server)
             client.request(workload.method, workload.path, b"x" * workload.body or None, workload.fields)
             answer = client.getresponse()
             body = answer.read()
@@ -122,22 +140,9 @@ def answers(server, workload, deadline):
     return wrong
 
 
-def wrk(server, workload, script, core, seconds):
-    """Asks for so many seconds; how many requests were answered."""
-    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{workload.connections}", f"-d{seconds}s"]
-    command += ["-s", str(script), f"http://127.0.0.1:{server.port}{workload.path}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
-    said = done.stdout + done.stderr
-    requests = re.search(r"(\d+) requests in", said)
-    if done.returncode != 0 or not requests or int(requests[1]) == 0:
-        raise Wrong(f"wrk: {said.strip()[-300:]}")
-    for trouble in (r"Non-2xx or 3xx responses: \d+", r"Socket errors: .*"):
-        found = re.search(trouble, said)
-        # What is still under way at the end of a round may be cut off, in either direction.
-        if found and sum(map(int, re.findall(r"\d+", found[0].partition(":")[2]))) > workload.connections:
-            raise Wrong(found[0])
-    return int(requests[1])
-
-
-class Wrong(Exception):
-    """A round that does not count."""
+def connection(server):
+    if not server.tls:
+        return http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    # Made for this run, by the run itself.
+    trusting = ssl._create_unverified_context()
+    return http.client.HTTPSConnection("127.0.0.1", server.port, timeout=5, context=trusting)

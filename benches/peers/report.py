@@ -129,6 +129,16 @@ TARGETS = [
             ("pipeline", "C handler, 16 pipelined", "cohost-c"),
         ]
     ),
+    Target("P11 1 KB", "a file ÷ nginx", ("file1kb", "cohost-files"), [("file1kb", "nginx")], 1.2, 1.0),
+    Target("P11 1 MB", "a file ÷ nginx `sendfile`", ("file1mb", "cohost-files"), [("file1mb", "nginx")], 1.2, 1.0),
+    *(
+        Target(f"P12 {name}", f"{about} ÷ nginx", (name, "cohost-c-tls"), [(name, "nginx-tls")], 1.1, 1.0)
+        for name, about in [
+            ("h2", "requests over HTTP/2 and TLS"),
+            ("handshake", "full handshakes"),
+            ("resumed", "resumed handshakes"),
+        ]
+    ),
 ]
 
 HEAD = "| target | figure | value | must | aim | |\n|---|---|---|---|---|---|\n"

@@ -7,12 +7,24 @@ one core, no access log, TCP in front, connections that stay open.
 import os
 import shutil
 import socket
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import load
 
 ECHO_MODULE = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
+
+# Features of the front, each as it is when it has nothing to object to.
+FRONT = {
+    "ip": ("with a list of addresses", '[site.ip]\nallow = ["127.0.0.0/8"]'),
+    "headers": ("with the fields of answers that make pages safer", "[site.headers]\nsecurity = true"),
+    "filter": ("with the filter's IIS preset", '[site.filter]\npreset = "iis"'),
+    "limit": ("with a limit of requests by client", '[[site.limit]]\nrate = "1000000/s"'),
+    "rewrite": ("with a rewrite rule that does not match", '[[site.rewrite]]\nmatch = "^old/(.*)"\nrewrite = "/new/{{1}}"'),
+    "compression": ("with compression, of an answer too small for it", "[site.compression]"),
+    "static": ("with files first, none of that name", '[site.static]\nroot = "{files}"'),
+}
 
 
 @dataclass
@@ -23,6 +35,10 @@ class Server:
     commands: list
     port: int
     about: str
+    tls: bool = False
+
+    def url(self, path):
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}{path}"
 
 
 @dataclass
@@ -51,11 +67,16 @@ class Yard:
             self.static("static-axum", "the sample application's routes, served by axum"),
             self.static("static-axum-mimalloc", "the same with the allocator that cohost has"),
             self.nginx("nginx", "one worker: return, files, the echo module", self.answers()),
+            self.nginx("nginx-tls", "the same over TLS, with OpenSSL", self.answers(), tls=True),
         ]
         if "cohost" in programs:
             servers += [
                 self.library("cohost-c", "in process, benches/peers/plaintext.c", self.built.c_handler),
                 self.library("cohost-c-example", "in process, examples/c/hello.c", self.built.c_example),
+                self.library("cohost-c-tls", "in process, benches/peers/plaintext.c", self.built.c_handler, tls=True),
+                self.files_served("cohost-files", "files, no application"),
+                self.files_served("cohost-files-tls", "the same over TLS, with rustls", tls=True),
+                *(self.behind(feature, table) for feature, table in FRONT.items()),
             ]
             if self.built.sample:
                 sample = self.built.sample
@@ -79,17 +100,27 @@ class Yard:
 
     # cohost
 
-    def library(self, name, about, library, model="inprocess"):
-        return self.cohost(name, about, f'library = "{library}"\nhosting_model = "{model}"')
+    def library(self, name, about, library, model="inprocess", tls=False):
+        return self.cohost(name, about, f'library = "{library}"\nhosting_model = "{model}"', tls=tls)
+
+    def files_served(self, name, about, tls=False):
+        return self.cohost(name, about, f'static = {{ root = "{self.files()}" }}', tls=tls)
+
+    def behind(self, feature, table):
+        """The C handler behind one feature of the front, which finds nothing to do."""
+        library = f'library = "{self.built.c_handler}"'
+        return self.cohost(f"cohost-c-{feature}", table[0], library, table[1].format(files=self.files()))
 
     def command(self, name, about, listen):
         where = {"port": "127.0.0.1:{port}", "socket": "unix:{socket}"}[listen]
         program = self.built.programs["static-axum"]
         return self.cohost(name, about, f'command = ["{program}", "{where}"]\nlisten = "{listen}"')
 
-    def cohost(self, name, about, application):
+    def cohost(self, name, about, application, front="", tls=False):
         port = free_port()
         place = self.place(name)
+        if tls:
+            front += f'[site.tls]\ncertificate = "{self.certificate()}"\nkey = "{self.certificate()}"\n'
         (place / "cohost.toml").write_text(
             f"""[log]
 level = "warn"
@@ -97,26 +128,46 @@ access = false
 
 [[site]]
 name = "bench"
-bindings = ["http://127.0.0.1:{port}"]
+bindings = ["{"https" if tls else "http"}://127.0.0.1:{port}"]
 
+{front}
 [[site.application]]
 {application}
-preload = true
+{"" if "static" in application else "preload = true"}
 """
         )
-        return Server(name, [[self.built.programs["cohost"], "run", "--no-supervisor", place / "cohost.toml"]], port, about)
+        command = [self.built.programs["cohost"], "run", "--no-supervisor", place / "cohost.toml"]
+        return Server(name, [command], port, about, tls)
+
+    # What several of them are given
+
+    def files(self):
+        """A directory with files to serve."""
+        root = self.directory / "files"
+        if not root.exists():
+            (root / "bytes").mkdir(parents=True)
+            for size in (load.KB, load.KB64, load.MB):
+                (root / "bytes" / str(size)).write_bytes(b"x" * size)
+        return root
+
+    def certificate(self):
+        """A file with a certificate of its own making, and its key: P-256, as most have."""
+        file = self.directory / "certificate.pem"
+        if not file.exists():
+            made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+            made += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+            subprocess.run([*made, "-keyout", file, "-out", f"{file}.certificate"], check=True, capture_output=True)
+            with open(file, "a") as both:
+                both.write(Path(f"{file}.certificate").read_text())
+        return file
 
     # nginx
 
     def answers(self):
         """What stands for an application: directives that answer alike."""
-        files = self.place("files") / "bytes"
-        files.mkdir()
-        for size in (load.KB64, load.MB):
-            (files / str(size)).write_bytes(b"x" * size)
         return f"""
         location = /plaintext {{ default_type "text/plain; charset=utf-8"; return 200 "Hello, World!"; }}
-        location /bytes/ {{ root {files.parent}; default_type application/octet-stream; }}
+        location /bytes/ {{ root {self.files()}; default_type application/octet-stream; }}
         location = /echo {{
             client_max_body_size 8m;
             client_body_buffer_size 2m;
@@ -140,8 +191,10 @@ preload = true
         server.commands.insert(0, [self.built.programs["static-axum"], address])
         return server
 
-    def nginx(self, name, about, locations, outside=""):
+    def nginx(self, name, about, locations, outside="", tls=False):
         port = free_port()
+        certificate = self.certificate() if tls else ""
+        secure = f"ssl_certificate {certificate}; ssl_certificate_key {certificate}; ssl_protocols TLSv1.2 TLSv1.3;"
         place = self.place(name)
         configuration = place / "nginx.conf"
         configuration.write_text(
@@ -166,13 +219,14 @@ http {{
     scgi_temp_path {place}/scgi;
     {outside}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;{locations}
+        listen 127.0.0.1:{port} backlog=4096{" ssl http2" if tls else ""};
+        {secure if tls else ""}{locations}
     }}
 }}
 """
         )
         nginx = shutil.which("nginx") or "/usr/sbin/nginx"
-        return Server(name, [[nginx, "-p", place, "-c", configuration]], port, about)
+        return Server(name, [[nginx, "-p", place, "-c", configuration]], port, about, tls)
 
     def place(self, name):
         place = self.directory / name
