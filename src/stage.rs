@@ -43,6 +43,12 @@ impl Stage {
     pub fn serve(&self, request: Request<Body>) -> Answering {
         self.0.serve(request)
     }
+
+    /// Whether both are the same, with nothing around one of them.
+    #[cfg(all(test, feature = "front"))]
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Service<Request<Body>> for Stage {

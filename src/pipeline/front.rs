@@ -102,3 +102,29 @@ fn amends(front: &Front) -> Vec<Box<dyn Amend>> {
     }
     amends
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::{
+        Body,
+        stage::{Answering, Serve},
+    };
+
+    struct Application;
+
+    impl Serve for Application {
+        fn serve(&self, _: Request<Body>) -> Answering {
+            unreachable!("nobody asks")
+        }
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_not_there() {
+        let application = Stage::new(Application);
+        let around = around(&Front::default(), "site", &Kept::default(), application.clone());
+        assert!(around.same_as(&application));
+    }
+}
