@@ -195,7 +195,7 @@ impl Answer {
         if let (None, Some(exchange)) = (&clients, &self.exchange) {
             exchange.lease.was_cut();
         }
-        if let (None, Some(_), Some(exchange)) = (&clients, &source, &self.exchange) {
+        if let (None, Some(_), Some(exchange)) = (&clients, &source, &mut self.exchange) {
             exchange.lease.broke();
         }
         self.abandon();

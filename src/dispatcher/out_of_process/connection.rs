@@ -68,6 +68,10 @@ impl Connection {
 
     /// Sends a request, as far as polling goes. The error has it back if none of it was sent.
     pub(super) fn send(&mut self, request: Request<Upload>) -> impl Future<Output = Sent> + use<> {
+        // Somebody uses it now: that there is something to send is no news to anybody else.
+        if let Driver::Here { bell, .. } = &self.driver {
+            bell.state.store(RUNG, Ordering::Release);
+        }
         self.sender.try_send_request(request)
     }
 
@@ -255,3 +259,27 @@ impl Timer {
 
 /// How often hyper's side may ring during its own turn before others have theirs.
 const TURNS: usize = 4;
+
+#[cfg(all(test, feature = "front"))]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::endpoint::{Endpoint, Place};
+
+    #[tokio::test]
+    async fn who_uses_a_connection_again_is_no_news() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("instance");
+        let _instance = tokio::net::UnixListener::bind(&path).unwrap();
+        let socket = Socket::connect(&Place::At(Endpoint::Unix(path))).await.unwrap();
+        let news = Arc::new(Notify::new());
+        let mut connection = Connection::new(socket, Arc::clone(&news)).await.unwrap();
+        connection.turn();
+        connection.rest();
+        assert_eq!(connection.look(), Condition::Ready);
+        let request = Request::builder().uri("/").header("host", "a").body(Upload::none()).unwrap();
+        let _answer = connection.send(request);
+        assert_eq!(news.notified().now_or_never(), None);
+    }
+}

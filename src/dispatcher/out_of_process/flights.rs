@@ -4,13 +4,14 @@
 //! a few, or the query of one.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use http::{Method, uri::PathAndQuery};
+use slab::Slab;
 
 use crate::facts::RequestId;
 
@@ -29,7 +30,8 @@ pub(crate) struct Flights(Mutex<Book>);
 #[derive(Debug, Default)]
 struct Book {
     next: u64,
-    under_way: HashMap<u64, Line>,
+    /// Each with its number, which tells who came first.
+    under_way: Slab<(u64, Line)>,
     /// Those whose connection broke: often that is seen before the end of the instance is.
     broken: VecDeque<(Instant, u64, Line)>,
 }
@@ -38,7 +40,7 @@ struct Book {
 #[derive(Debug)]
 pub(super) struct Flight {
     flights: Arc<Flights>,
-    number: u64,
+    place: Option<usize>,
 }
 
 impl Flights {
@@ -46,8 +48,8 @@ impl Flights {
         let mut book = self.book();
         let number = book.next;
         book.next += 1;
-        book.under_way.insert(number, line);
-        Flight { flights: Arc::clone(self), number }
+        let place = book.under_way.insert((number, line));
+        Flight { flights: Arc::clone(self), place: Some(place) }
     }
 
     /// Those that an instance had which has ended just now, as text; `None` if it had none.
@@ -55,7 +57,8 @@ impl Flights {
         let book = self.book();
         let broken = book.broken.iter().filter(|(at, ..)| now.saturating_duration_since(*at) < JUST_NOW);
         let broken = broken.map(|(_, number, line)| (number, line));
-        let mut lines: Vec<_> = broken.chain(&book.under_way).collect();
+        let under_way = book.under_way.iter().map(|(_, (number, line))| (number, line));
+        let mut lines: Vec<_> = broken.chain(under_way).collect();
         // As they came.
         lines.sort_by_key(|(number, _)| **number);
         let mut text = String::new();
@@ -81,19 +84,22 @@ impl Flights {
 
 impl Flight {
     /// Its connection broke, and nobody on our side had meant it to.
-    pub(super) fn broke(&self) {
+    pub(super) fn broke(&mut self) {
+        let Some(place) = self.place.take() else { return };
         let mut book = self.flights.book();
-        let Some(line) = book.under_way.remove(&self.number) else { return };
+        let (number, line) = book.under_way.remove(place);
         if book.broken.len() == MOST_BROKEN {
             book.broken.pop_front();
         }
-        book.broken.push_back((Instant::now(), self.number, line));
+        book.broken.push_back((Instant::now(), number, line));
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.flights.book().under_way.remove(&self.number);
+        if let Some(place) = self.place {
+            self.flights.book().under_way.remove(place);
+        }
     }
 }
 
@@ -116,7 +122,7 @@ mod tests {
     fn what_is_under_way_or_broke_just_now_is_lost_and_what_has_ended_is_not() {
         let (flights, now) = (Arc::new(Flights::default()), Instant::now());
         assert_eq!(flights.lost(now), None);
-        let first = flights.begin(line(2, "/broke"));
+        let mut first = flights.begin(line(2, "/broke"));
         let _under_way = flights.begin(line(1, "/slow?secret=1"));
         first.broke();
         drop(flights.begin(line(3, "/ended")));
@@ -128,11 +134,11 @@ mod tests {
     #[test]
     fn of_many_only_a_few_are_named_and_none_in_full_length() {
         let flights = Arc::new(Flights::default());
-        let all: Vec<_> =
+        let mut all: Vec<_> =
             (0..20).map(|n| flights.begin(line(n, &format!("/{}", "é".repeat(1000))))).collect();
         let told = flights.lost(Instant::now()).unwrap();
         assert!(told.ends_with(", and 4 more") && told.len() < MOST_NAMED * 256, "{told}");
-        all.iter().for_each(Flight::broke);
+        all.iter_mut().for_each(Flight::broke);
         assert!(flights.lost(Instant::now()).unwrap().ends_with(", and 4 more"));
     }
 }

@@ -370,7 +370,7 @@ impl Lease {
     }
 
     /// The connection broke before the answer had ended.
-    pub(super) fn broke(&self) {
+    pub(super) fn broke(&mut self) {
         self.flight.broke();
     }
 

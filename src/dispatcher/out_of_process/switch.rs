@@ -129,7 +129,7 @@ fn websocket_key() -> Result<HeaderValue, Failure> {
 }
 
 /// Carries bytes both ways until both sides have ended, or one has failed. Either's half-close reaches the other.
-async fn splice(client: OnUpgrade, instance: OnUpgrade, lease: Lease) {
+async fn splice(client: OnUpgrade, instance: OnUpgrade, mut lease: Lease) {
     let joined = futures_util::future::try_join(client, instance).await;
     let result = match joined {
         Ok((client, instance)) => {
