@@ -404,6 +404,7 @@ impl Inner {
             }
             while lease.timer().poll(cx, limit).is_ready() {
                 if !watch.is_some_and(|watch| watch.is_under_way(&mut seen)) {
+                    lease.was_slow();
                     return Poll::Ready(Err(Failure::new(Code::FirstByteTimeout)
                         .detail(format!("{} sent no answer within {limit:?}", self.target.endpoint))));
                 }

@@ -9,7 +9,10 @@
 use std::{
     convert::Infallible,
     io,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,7 +20,7 @@ use std::{
 use futures_util::future::Either;
 use http::Request;
 use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     sync::{Notify, oneshot},
     task::JoinHandle,
@@ -80,7 +83,14 @@ struct Kept {
 /// An HTTP/2 connection. Every stream on it holds a clone of `streams`.
 struct Shared {
     sender: http2::SendRequest<Upload>,
-    streams: Arc<()>,
+    streams: Arc<Streams>,
+}
+
+/// What the streams of a connection share.
+#[derive(Default)]
+struct Streams {
+    /// It has let one of them wait for too long: it gets no more of them, since it may be dead.
+    is_slow: AtomicBool,
 }
 
 impl Pool {
@@ -141,7 +151,7 @@ impl Pool {
         self.within_limit(async {
             // Held while connecting: who comes meanwhile wants the same connection.
             let mut shared = self.shared.lock().await;
-            shared.retain(|shared| choice == Choice::Any && !shared.sender.is_closed());
+            shared.retain(|shared| choice == Choice::Any && shared.is_usable());
             if let Some(free) = shared.iter().find(|shared| Arc::strong_count(&shared.streams) <= STREAMS) {
                 return Ok(free.stream());
             }
@@ -171,7 +181,15 @@ impl Pool {
 
     async fn open_shared(&self) -> io::Result<Shared> {
         let io = TokioIo::new(connect(&self.endpoint).await?);
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        // A machine may be gone without a word; an instance of ours is here.
+        if let Some(interval) = self.keep_for {
+            builder
+                .timer(TokioTimer::new())
+                .keep_alive_interval(interval)
+                .keep_alive_timeout(LONGEST_SILENCE);
+        }
+        let (sender, connection) = builder
             // Each stream its share of the connection's window: slow readers must not stop the others.
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -184,7 +202,7 @@ impl Pool {
                 tracing::debug!(%error, "connection to the instance ended");
             }
         });
-        Ok(Shared { sender, streams: Arc::new(()) })
+        Ok(Shared { sender, streams: Arc::default() })
     }
 
     fn take_kept(&self, now: Instant) -> Option<Connection> {
@@ -274,7 +292,11 @@ enum Cause {
 
 impl Shared {
     fn stream(&self) -> Held {
-        Held::Stream { sender: self.sender.clone(), timer: Timer::new(), _counted: Arc::clone(&self.streams) }
+        Held::Stream { sender: self.sender.clone(), timer: Timer::new(), streams: Arc::clone(&self.streams) }
+    }
+
+    fn is_usable(&self) -> bool {
+        !self.sender.is_closed() && !self.streams.is_slow.load(Ordering::Relaxed)
     }
 }
 
@@ -309,7 +331,7 @@ pub(crate) trait Company: Send + Sync {
 
 enum Held {
     Connection(Connection),
-    Stream { sender: http2::SendRequest<Upload>, timer: Timer, _counted: Arc<()> },
+    Stream { sender: http2::SendRequest<Upload>, timer: Timer, streams: Arc<Streams> },
 }
 
 /// What is left of the exchange when the answer has ended.
@@ -369,6 +391,13 @@ impl Lease {
         }
     }
 
+    /// No answer has come in time.
+    pub(super) fn was_slow(&self) {
+        if let Held::Stream { streams, .. } = &self.held {
+            streams.is_slow.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// The connection broke before the answer had ended.
     pub(super) fn broke(&mut self) {
         self.flight.broke();
@@ -387,6 +416,8 @@ impl Lease {
 /// Common servers close an idle connection after five seconds. A request sent at that moment would be lost, and could
 /// not be sent again.
 const FOREIGN_PATIENCE: Duration = Duration::from_secs(4);
+/// How long a connection of HTTP/2 with streams may leave a ping without an answer.
+const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 const MOST_KEPT: usize = 1024;
 /// Streams on one connection, not counting the pool's own hold on the counter.
 const STREAMS: usize = 64;

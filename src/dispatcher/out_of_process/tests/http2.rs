@@ -101,6 +101,26 @@ fn stream_without_end() -> Body {
 }
 
 #[tokio::test]
+async fn a_connection_on_which_no_answer_comes_gets_no_more_requests() {
+    let fake = Fake::listen();
+    let mut target = fake.target(Peer::Foreign { token: None });
+    target.protocol = Protocol::Http2;
+    target.limits.first_byte = Duration::from_millis(50);
+    let forwarder = Forwarder::new(target);
+    let silent = tokio::spawn(async move {
+        let (stream, _) = fake.listener.accept().await.unwrap();
+        fake.serve(|_| async { Response::new(Body::from("ok")) });
+        stream
+    });
+
+    let failure = timeout(SOON, forwarder.forward(get("/"))).await.unwrap().unwrap_err();
+    let _still_open = silent.await.unwrap();
+
+    assert_eq!(failure.code, crate::failure::Code::FirstByteTimeout);
+    assert_eq!(text(timeout(SOON, forwarder.forward(get("/"))).await.unwrap().unwrap()).await, "ok");
+}
+
+#[tokio::test]
 async fn a_dead_connection_is_made_anew() {
     let fake = Fake::listen();
     let forwarder = fake.forwarder(Peer::Runner);
