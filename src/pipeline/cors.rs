@@ -35,7 +35,11 @@ fn layer(cors: &front::Cors) -> CorsLayer {
     let layer = CorsLayer::new()
         .allow_origin(match &cors.origins {
             Shared::WithAny => AllowOrigin::any(),
-            Shared::With(origins) => AllowOrigin::list(origins.iter().cloned()),
+            // A list would be copied for each request.
+            Shared::With(origins) => {
+                let origins: Arc<[_]> = origins.as_slice().into();
+                AllowOrigin::predicate(move |origin, _| origins.contains(origin))
+            }
         })
         .allow_methods(match &cors.methods {
             Shared::WithAny => AllowMethods::any(),

@@ -15,6 +15,8 @@ pub(super) struct Choosing {
     members: Vec<Member>,
     dice: Dice,
     begun: u64,
+    /// Room for a choice: nobody allocates while others wait for theirs.
+    able: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -58,19 +60,23 @@ impl Choosing {
             due: 0,
         };
         let members = upstreams.members.iter().zip(ids).map(member).collect();
-        Self { policy: policy.clone(), members, dice: Dice(seed | 1), begun: 0 }
+        Self { policy: policy.clone(), members, dice: Dice(seed | 1), begun: 0, able: Vec::new() }
     }
 
     /// An upstream for a request, which has it until [`end`](Self::end). `None`: there is none to be had now.
     pub(super) fn begin(&mut self, now: Instant, wanted: Wanted<'_>) -> Option<Turn> {
+        let mut able = std::mem::take(&mut self.able);
         let may = |index: &usize| !wanted.tried.contains(index) && self.members[*index].health.has_room(now);
         let index = match wanted.sticky.filter(|sticky| *sticky < self.members.len()).filter(may) {
-            Some(sticky) => sticky,
+            Some(sticky) => Some(sticky),
             None => {
-                let able: Vec<usize> = (0..self.members.len()).filter(may).collect();
-                self.pick(now, &able, wanted.key)?
+                able.clear();
+                able.extend((0..self.members.len()).filter(may));
+                self.pick(now, &mut able, wanted.key)
             }
         };
+        self.able = able;
+        let index = index?;
         self.begun += 1;
         let member = &mut self.members[index];
         member.outstanding += 1;
@@ -99,15 +105,15 @@ impl Choosing {
         self.members.iter().map(move |member| (member.health.condition(now), member.outstanding))
     }
 
-    fn pick(&mut self, now: Instant, able: &[usize], key: Option<u64>) -> Option<usize> {
+    fn pick(&mut self, now: Instant, able: &mut Vec<usize>, key: Option<u64>) -> Option<usize> {
         match (&self.policy, key) {
             (Policy::Hash(_), Some(key)) => self.by_hash(able, key),
             (Policy::RandomTwo, _) => self.of_two(now, able),
             // A request that lacks what they are told apart by is as good anywhere.
             (Policy::RoundRobin | Policy::Hash(_), _) => self.in_turn(now, able),
             (Policy::LeastOutstanding, _) => {
-                let least = self.least(now, able);
-                self.in_turn(now, &least)
+                self.retain_least(now, able);
+                self.in_turn(now, able)
             }
         }
     }
@@ -131,30 +137,18 @@ impl Choosing {
         Some(next)
     }
 
-    /// Those that have the fewest requests for their weight.
-    fn least(&self, now: Instant, able: &[usize]) -> Vec<usize> {
-        let mut least: Vec<usize> = Vec::with_capacity(able.len());
-        for index in able {
-            let order = match least.first() {
-                Some(first) => self.load(now, *index).cmp_to(&self.load(now, *first)),
-                None => std::cmp::Ordering::Equal,
-            };
-            match order {
-                std::cmp::Ordering::Less => {
-                    least.clear();
-                    least.push(*index);
-                }
-                std::cmp::Ordering::Equal => least.push(*index),
-                std::cmp::Ordering::Greater => {}
-            }
+    /// Leaves those that have the fewest requests for their weight.
+    fn retain_least(&self, now: Instant, able: &mut Vec<usize>) {
+        let loads = able.iter().map(|index| self.load(now, *index));
+        if let Some(least) = loads.min_by(Load::cmp_to) {
+            able.retain(|index| self.load(now, *index).cmp_to(&least).is_eq());
         }
-        least
     }
 
-    fn of_two(&mut self, now: Instant, able: &[usize]) -> Option<usize> {
+    fn of_two(&mut self, now: Instant, able: &mut Vec<usize>) -> Option<usize> {
         let one = self.by_chance(now, able)?;
-        let others: Vec<usize> = able.iter().copied().filter(|index| *index != one).collect();
-        let Some(other) = self.by_chance(now, &others) else { return Some(one) };
+        able.retain(|index| *index != one);
+        let Some(other) = self.by_chance(now, able) else { return Some(one) };
         let is_less = self.load(now, other).cmp_to(&self.load(now, one)).is_lt();
         Some(if is_less { other } else { one })
     }

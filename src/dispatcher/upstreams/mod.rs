@@ -123,7 +123,10 @@ impl Balancer {
     /// Begins to ask the upstreams how they are, if they are to be asked and somebody runs tasks here. The first request
     /// does it, too.
     pub fn begin(&self) {
-        if self.0.upstreams.balance.probe.is_some() && tokio::runtime::Handle::try_current().is_ok() {
+        if self.0.probes.get().is_some() || self.0.upstreams.balance.probe.is_none() {
+            return;
+        }
+        if tokio::runtime::Handle::try_current().is_ok() {
             self.0.probes.get_or_init(|| probing::begin(&self.0));
         }
     }
@@ -166,13 +169,14 @@ impl fmt::Debug for Balancer {
 
 async fn answered(inner: Arc<Inner>, request: Request<Body>) -> Result<Response<Body>, Failure> {
     let asked = Asked::of(&request, &inner.upstreams, inner.cookie.as_ref());
-    inner.table().budget.earn();
     let mut tried = Vec::new();
     let mut place = inner.place(&asked, &tried).ok_or_else(|| inner.none())?;
     let mut parcel = inner.forwarders[place.turn.index].pack(request)?;
     loop {
         let turn = place.turn;
         let again = match inner.upstreams.balance.retry {
+            // All fields are copied for that, and nobody would get them.
+            Retry::Idempotent if tried.len() + 1 == inner.upstreams.members.len() => None,
             Retry::Idempotent => parcel.again(),
             Retry::Never | Retry::Unsent => None,
         };
@@ -200,6 +204,9 @@ impl Inner {
     /// A place for a request at an upstream that has not been tried with it.
     fn place(self: &Arc<Self>, asked: &Asked, tried: &[usize]) -> Option<Arc<Place>> {
         let mut table = self.table();
+        if tried.is_empty() {
+            table.budget.earn();
+        }
         let wanted = Wanted { sticky: asked.sticky, key: asked.key, tried };
         let turn = table.choosing.begin(Instant::now(), wanted)?;
         table.tallies[turn.index].requests += 1;
@@ -219,7 +226,9 @@ impl Inner {
         if !is_upstreams(failure.code) {
             return Err(failure);
         }
-        self.failed(failed, &failure.to_string());
+        if !is_our_want(&failure) {
+            self.failed(failed, &failure.to_string());
+        }
         let untouched = untouched.filter(|_| self.upstreams.balance.retry != Retry::Never);
         // One that took too long to answer may be at work on it still.
         let again = again.filter(|_| failure.code != Code::FirstByteTimeout);
@@ -336,6 +345,20 @@ fn target(upstreams: &Upstreams, index: usize, limits: Limits, protocol: Protoco
 fn is_upstreams(code: Code) -> bool {
     matches!(code, Code::ConnectFailed | Code::InstanceLost | Code::BadGateway | Code::FirstByteTimeout)
 }
+
+/// Whether a connection could not be made for want of descriptors, ports or memory here: the upstream may be well.
+fn is_our_want(failure: &Failure) -> bool {
+    let first = failure.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static));
+    std::iter::successors(first, |error| error.source()).any(|error| {
+        let errno = error.downcast_ref::<std::io::Error>().and_then(rustix::io::Errno::from_io_error);
+        errno.is_some_and(|errno| OUR_WANTS.contains(&errno))
+    })
+}
+
+const OUR_WANTS: [rustix::io::Errno; 5] = {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOMEM, Errno::NOBUFS]
+};
 
 /// When to try again where nobody knows better.
 const A_WHILE: Duration = Duration::from_secs(1);

@@ -11,9 +11,9 @@ use std::{
 use http::{HeaderValue, Request, header};
 use tokio::task::JoinSet;
 
-use super::{Failed, Inner, health::Change, target};
+use super::{Failed, Inner, health::Change, is_our_want, target};
 use crate::{
-    Body,
+    Body, Failure,
     dispatcher::out_of_process::{Forwarder, Limits},
     front::{Endpoint, Place, Probe},
 };
@@ -34,18 +34,25 @@ async fn ask(inner: Weak<Inner>, index: usize, probe: Probe) {
     };
     loop {
         let answer = asked(&forwarder, &place, &probe).await;
-        match inner.upgrade() {
-            Some(inner) => inner.probed(index, answer),
-            None => return,
+        let Some(inner) = inner.upgrade() else { return };
+        match answer {
+            Ok(answer) => inner.probed(index, answer),
+            Err(failure) => {
+                tracing::warn!(application = %inner.application, upstream = %place, %failure, "upstream cannot be asked how it is");
+            }
         }
+        drop(inner);
         tokio::time::sleep(probe.interval).await;
     }
 }
 
-/// What is wrong with it, if so.
-async fn asked(forwarder: &Forwarder, place: &Place, probe: &Probe) -> Result<(), String> {
+/// What is wrong with it, if so; or why that cannot be found out, through no fault of its own.
+async fn asked(forwarder: &Forwarder, place: &Place, probe: &Probe) -> Result<Result<(), String>, Failure> {
     let mut request = Request::new(Body::empty());
-    *request.uri_mut() = probe.path.parse().map_err(|error| format!("{} is no path: {error}", probe.path))?;
+    *request.uri_mut() = match probe.path.parse() {
+        Ok(path) => path,
+        Err(error) => return Ok(Err(format!("{} is no path: {error}", probe.path))),
+    };
     let fields = request.headers_mut();
     fields
         .insert(header::USER_AGENT, HeaderValue::from_static(concat!("cohost/", env!("CARGO_PKG_VERSION"))));
@@ -61,13 +68,12 @@ async fn asked(forwarder: &Forwarder, place: &Place, probe: &Probe) -> Result<()
     let answer = tokio::time::timeout(probe.timeout, forwarder.forward(request)).await;
     let status = match answer {
         Ok(Ok(answer)) => answer.status(),
-        Ok(Err(failure)) => return Err(failure.to_string()),
-        Err(_) => return Err(format!("no answer within {:?}", probe.timeout)),
+        Ok(Err(failure)) if is_our_want(&failure) => return Err(failure),
+        Ok(Err(failure)) => return Ok(Err(failure.to_string())),
+        Err(_) => return Ok(Err(format!("no answer within {:?}", probe.timeout))),
     };
-    match probe.expected.iter().any(|range| range.contains(&status.as_u16())) {
-        true => Ok(()),
-        false => Err(format!("it answered {status}")),
-    }
+    let is_well = probe.expected.iter().any(|range| range.contains(&status.as_u16()));
+    Ok(if is_well { Ok(()) } else { Err(format!("it answered {status}")) })
 }
 
 impl Inner {

@@ -2,3 +2,4 @@
 
 mod choosing;
 mod health;
+mod wants;
