@@ -13,7 +13,10 @@ use std::{
 use cohost::{
     Application, Server,
     config::Listen,
-    dispatcher::in_process::{self, Ended},
+    dispatcher::{
+        in_process::{self, Ended},
+        upstreams::Balancer,
+    },
     failure::Code,
     listener::{Bound, Listener, tls::Secured},
     router::Router,
@@ -216,8 +219,12 @@ impl Serving {
         for replaced in replaced {
             self.retire(replaced);
         }
+        let (before, now) = (self.hosting.told(), hosting.told());
+        // The router keeps those that were, for connections on listeners that are no more.
+        let is_over = |balancer: &&Balancer| !now.balancers().any(|other| other.is(balancer));
+        before.balancers().filter(is_over).for_each(Balancer::end);
         self.hosting = hosting;
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = self.hosting.told();
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
     fn retire(&mut self, replaced: Replaced) {

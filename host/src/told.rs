@@ -35,6 +35,14 @@ pub(crate) enum Found {
 }
 
 impl Told {
+    /// What spreads requests over upstreams.
+    pub(crate) fn balancers(&self) -> impl Iterator<Item = &Balancer> {
+        self.applications.iter().filter_map(|(_, found)| match found {
+            Found::Upstreams(balancer) => Some(balancer),
+            _ => None,
+        })
+    }
+
     /// How they are at this moment, as it is sent.
     pub(crate) fn now(&self) -> serde_json::Value {
         let told = self.applications.iter().map(|(described, found)| match found {

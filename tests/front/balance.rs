@@ -370,3 +370,27 @@ async fn host_is_free(host: &Host) {
     let waiting = async { while told(host).await["in_flight"] != 0 {} };
     tokio::time::timeout(crate::host::PATIENCE / 2, waiting).await.expect("an end in time");
 }
+
+#[tokio::test]
+async fn who_is_no_upstream_any_more_is_not_asked_how_it_is() {
+    let [one, two] = two().await;
+    let probe =
+        "health = { path = \"/health\", interval = \"20ms\", timeout = \"1s\", healthy = 2, unhealthy = 2 }";
+    let host = before(&[&one], probe).start().await;
+    states(&host, &["up"]).await;
+    rewrite(&host, &before(&[&two], probe).text());
+    assert_eq!(host.operator(&["reload"]).await.code, 0);
+    for upstream in [&one, &two] {
+        upstream.set_well(false);
+    }
+    // Time enough for both.
+    for (state, is_well) in [("down", true), ("up", false), ("down", false)] {
+        states(&host, &[state]).await;
+        two.set_well(is_well);
+    }
+    let down = host.log.of("upstream is down");
+    assert!(
+        down.iter().all(|event| event["upstream"].as_str().unwrap().contains(&two.address.to_string())),
+        "{down:?}"
+    );
+}

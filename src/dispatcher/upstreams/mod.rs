@@ -28,7 +28,7 @@ use std::{
 };
 
 use http::{Request, Response, StatusCode};
-use tokio::task::JoinSet;
+use tokio::task::AbortHandle;
 use tower_service::Service;
 
 pub use self::health::Condition;
@@ -56,7 +56,13 @@ struct Inner {
     forwarders: Vec<Forwarder>,
     cookie: Option<Cookie>,
     table: Mutex<Table>,
-    probes: OnceLock<JoinSet<()>>,
+    probes: OnceLock<Vec<AbortHandle>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.probes.get().into_iter().flatten().for_each(AbortHandle::abort);
+    }
 }
 
 /// What changes with each request.
@@ -129,6 +135,17 @@ impl Balancer {
         if tokio::runtime::Handle::try_current().is_ok() {
             self.0.probes.get_or_init(|| probing::begin(&self.0));
         }
+    }
+
+    /// Asks no more how they are: nobody new comes here. Requests that still do are spread over what was known last.
+    pub fn end(&self) {
+        self.0.probes.get_or_init(Vec::new).iter().for_each(AbortHandle::abort);
+    }
+
+    /// Whether both are the same, or clones of it.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// How they are, in the order of the configuration.

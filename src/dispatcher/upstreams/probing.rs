@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::{HeaderValue, Request, header};
-use tokio::task::JoinSet;
+use tokio::task::AbortHandle;
 
 use super::{Failed, Inner, health::Change, is_our_want, target};
 use crate::{
@@ -18,10 +18,11 @@ use crate::{
     front::{Endpoint, Place, Probe},
 };
 
-/// One task for each upstream. They end with the set.
-pub(super) fn begin(inner: &Arc<Inner>) -> JoinSet<()> {
-    let Some(probe) = &inner.upstreams.balance.probe else { return JoinSet::new() };
-    (0..inner.upstreams.members.len()).map(|index| ask(Arc::downgrade(inner), index, probe.clone())).collect()
+/// One task for each upstream, to be ended with the balancer or before.
+pub(super) fn begin(inner: &Arc<Inner>) -> Vec<AbortHandle> {
+    let Some(probe) = &inner.upstreams.balance.probe else { return Vec::new() };
+    let asking = |index| tokio::spawn(ask(Arc::downgrade(inner), index, probe.clone())).abort_handle();
+    (0..inner.upstreams.members.len()).map(asking).collect()
 }
 
 async fn ask(inner: Weak<Inner>, index: usize, probe: Probe) {
