@@ -51,7 +51,9 @@ impl Asked {
 }
 
 impl Cookie {
-    /// Values that look like nothing, are the same after a restart, and are another application's nowhere.
+    /// Values that are the same after a restart, and are another application's nowhere. They name no address, but who guesses
+    /// one, and knows how the application is called, can find out whether it is right: there is no secret that lasts, and none
+    /// is worth keeping for that.
     pub(super) fn new(name: &str, application: &str, upstreams: &Upstreams) -> Self {
         let value = |place: &crate::front::Place| {
             let digest = Sha256::digest(format!("{application}\n{place}"));
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_tells_nothing_and_is_the_same_the_next_time() {
+    fn a_cookie_names_no_address_and_is_the_same_the_next_time() {
         let Cookie { values, .. } = cookie();
         assert_eq!(values, cookie().values);
         assert!(values.iter().all(|value| value.len() == 32 && !value.contains("127")), "{values:?}");

@@ -176,7 +176,7 @@ impl Health {
         let out = self.next_out(passive, now);
         self.failures.clear();
         // Who asks for a time that is beyond all times has it out for as long as there is one.
-        let until = now.checked_add(out).unwrap_or(now);
+        let until = now.checked_add(out).unwrap_or_else(|| now + FOR_GOOD);
         self.circuit = Circuit::Open { until, trial: None };
         self.was_out = out;
         Some(out)
@@ -228,6 +228,9 @@ impl Health {
         next.min(passive.longest_out.max(passive.out))
     }
 }
+
+/// Longer than any worker runs.
+const FOR_GOOD: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 const WHOLE: u32 = 1000;
 

@@ -56,6 +56,15 @@ fn failures_count_within_the_window_only() {
 }
 
 #[test]
+fn who_is_to_be_out_for_longer_than_time_lasts_is_out() {
+    let now = Instant::now();
+    let ever = Passive { max_fails: 1, out: Duration::MAX, longest_out: Duration::MAX, ..Passive::default() };
+    let mut health = Health::new(&Balance { passive: Some(ever), ..Balance::default() });
+    assert_eq!(health.failed(now, None), Some(Duration::MAX));
+    assert!(matches!(health.condition(now + seconds(1_000_000)), Condition::Out(_)));
+}
+
+#[test]
 fn one_request_at_a_time_finds_out_whether_it_has_recovered() {
     let now = Instant::now();
     let mut health = out(now);
