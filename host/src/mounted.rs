@@ -10,6 +10,7 @@ use cohost::{
     Body, Failure,
     application::Hosted,
     failure::Code,
+    http::is_grpc,
     stage::{Answering, Stage},
     supervisor::{life::Why, worker::Part},
 };
@@ -69,7 +70,9 @@ impl Offline {
     /// Its page, as it is, where there is one and the client could show it.
     fn answer(&self, asked: &HeaderMap) -> Result<Response<Body>, Failure> {
         let failure = Failure::new(Code::Offline).retry_after(RETRY_OFFLINE);
-        let Some(page) = self.page.as_ref().filter(|_| !is_grpc(asked)) else { return Err(failure) };
+        // For those a failure becomes a status of their own.
+        let is_grpc = asked.get(header::CONTENT_TYPE).is_some_and(|content| is_grpc(content.as_bytes()));
+        let Some(page) = self.page.as_ref().filter(|_| !is_grpc) else { return Err(failure) };
         let mut answer = Response::new(Body::from(page.clone()));
         *answer.status_mut() = failure.code.status();
         let fields = answer.headers_mut();
@@ -81,11 +84,6 @@ impl Offline {
         answer.extensions_mut().insert(failure.code);
         Ok(answer)
     }
-}
-
-/// Its clients understand nothing but a status of their own, which a failure becomes.
-fn is_grpc(asked: &HeaderMap) -> bool {
-    asked.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Nobody knows how long it takes; a deployment, usually, some seconds.

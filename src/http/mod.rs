@@ -36,7 +36,7 @@ mod target;
 #[cfg(feature = "server")]
 mod version;
 
-pub use answer::{Answer, Answering};
+pub use answer::{Answer, Answering, is_grpc};
 #[cfg(feature = "server")]
 pub(crate) use connection::{Connections, Handler};
 #[cfg(feature = "server")]
