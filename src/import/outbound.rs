@@ -3,7 +3,7 @@
 use super::{
     draft::{Draft, quoted},
     reference::{Unknown, template},
-    rules::{ALL_CAPTURES, Syntax, condition, translate},
+    rules::{ALL_CAPTURES, Syntax, condition, note_differences, translate},
     xml::Element,
 };
 use crate::front::rewrite::Pattern;
@@ -35,6 +35,9 @@ fn rule(element: &Element<'_>, shared: &[Element<'_>], draft: &mut Draft) -> Res
     let own = Syntax::of(element)
         .pattern(matched.attribute("pattern").unwrap_or(".*"), matched.is("ignoreCase", true));
     let mut all = conditions(element, shared, value.contains("{C:"))?;
+    for condition in element.child("conditions").into_iter().flat_map(|group| group.children()) {
+        note_differences(&condition, draft);
+    }
     let is_negated = matched.is("negate", false);
     if is_negated {
         let differs =

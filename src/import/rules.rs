@@ -113,11 +113,7 @@ fn rule(element: &Element<'_>, draft: &mut Draft) -> Result<Vec<String>, Unknown
         let url = matched.attribute("url").unwrap_or(".*");
         let pattern = syntax.pattern(url, matched.is("ignoreCase", true));
         match matched.is("negate", false) {
-            // A condition sees the path with the slash that it begins with.
-            true => {
-                let pattern = pattern.replacen('^', "^/", 1);
-                conditions.push(format!("{{ differs = {} }}", quoted(&pattern)));
-            }
+            true => conditions.push(format!("{{ differs = {} }}", quoted(&with_slash(&pattern)))),
             false if matches!(url, ".*" | "(.*)" | "^(.*)$" | "^.*$") && !refers(element) => {}
             false => lines.push(format!("match = {}", quoted(&pattern))),
         }
@@ -129,6 +125,7 @@ fn rule(element: &Element<'_>, draft: &mut Draft) -> Result<Vec<String>, Unknown
         }
         for entry in group.children() {
             conditions.push(condition(&entry, syntax)?);
+            note_differences(&entry, draft);
         }
         let is_any = group.required("logicalGrouping") == "MatchAny";
         if is_any && conditions.len() > group.children().len() {
@@ -146,6 +143,10 @@ fn rule(element: &Element<'_>, draft: &mut Draft) -> Result<Vec<String>, Unknown
     }
     let action = element.child("action").ok_or("it has no action")?;
     lines.extend(does(&action)?);
+    let url = action.required("url");
+    if names_whole_target(url) && !ends_in_whole_target(url) {
+        draft.note(&action, WITHOUT_QUERY);
+    }
     if element.is("stopProcessing", false) && matches!(action.required("type"), "Rewrite" | "None" | "") {
         lines.push("stop = true".to_owned());
     }
@@ -158,6 +159,56 @@ fn rule(element: &Element<'_>, draft: &mut Draft) -> Result<Vec<String>, Unknown
 /// Why such conditions are not translated.
 pub(super) const ALL_CAPTURES: &str =
     "groups of several conditions are used; {C:1} is of the last one that matched";
+
+/// A pattern for the path as conditions see it, with the slash that it begins with, of one for the path without.
+fn with_slash(pattern: &str) -> String {
+    let (flags, pattern) = pattern.split_at(if pattern.starts_with("(?i)") { 4 } else { 0 });
+    let (mut written, mut anchored) = (flags.to_owned(), false);
+    let (mut is_escaped, mut is_in_class) = (false, false);
+    for character in pattern.chars() {
+        written.push(character);
+        match character {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '[' => is_in_class = true,
+            ']' => is_in_class = false,
+            '^' if !is_in_class => {
+                written.push('/');
+                anchored = true;
+            }
+            _ => {}
+        }
+    }
+    // What may stand anywhere stands behind the slash.
+    if anchored { written } else { format!("{flags}^/.*(?:{pattern})") }
+}
+
+/// Notes what a condition does not see here.
+pub(super) fn note_differences(condition: &Element<'_>, draft: &mut Draft) {
+    let is_of_files = matches!(condition.required("matchType"), "IsFile" | "IsDirectory");
+    if is_of_files && draft.has_code() {
+        draft.note(
+            condition,
+            "files are looked for in \"public\"; write as root where they are beside this application",
+        );
+    } else if !is_of_files && names_whole_target(condition.required("input")) {
+        draft.note(condition, WITHOUT_QUERY);
+    }
+}
+
+const WITHOUT_QUERY: &str = "{REQUEST_URI} is the path alone here, without the query";
+
+/// Whether the target as it came is in `text`: path and query.
+fn names_whole_target(text: &str) -> bool {
+    WHOLE_TARGET.iter().any(|name| text.contains(name.trim_matches(['{', '}'])))
+}
+
+/// Whether it stands at the end, where a query can follow.
+fn ends_in_whole_target(text: &str) -> bool {
+    !text.contains('?') && WHOLE_TARGET.iter().any(|name| text.ends_with(name))
+}
+
+const WHOLE_TARGET: [&str; 2] = ["{REQUEST_URI}", "{UNENCODED_URL}"];
 
 /// Whether the rule uses groups of its pattern.
 fn refers(element: &Element<'_>) -> bool {
@@ -227,7 +278,9 @@ fn does(action: &Element<'_>) -> Result<Vec<String>, Unknown> {
         "None" | "" => return Ok(Vec::new()),
         other => return Err(format!("{other:?} is no action that is known here")),
     };
-    if !action.is("appendQueryString", true) && !action.required("type").starts_with("Custom") {
+    // Who leaves out the query where the target has it already, has it once.
+    let is_dropped = !action.is("appendQueryString", true) && !ends_in_whole_target(url);
+    if is_dropped && !action.required("type").starts_with("Custom") {
         lines.push("query = \"drop\"".to_owned());
     }
     Ok(lines)

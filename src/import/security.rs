@@ -240,7 +240,13 @@ fn allowed_or_denied(element: &Element<'_>, draft: &mut Draft, attribute: &str, 
     };
     // Where those that are not listed may come in, the ones that may are no list of all.
     if !element.is("allowUnlisted", true) {
-        draft.put(FILTER, element, format!("{allowed} = {}", list(names(true))));
+        let mut listed = names(true);
+        if listed.is_empty() {
+            // An empty list would be of all.
+            draft.note(element, "lets nothing in; so does a name that nothing has");
+            listed.push("nobody");
+        }
+        draft.put(FILTER, element, format!("{allowed} = {}", list(listed)));
     }
     if !names(false).is_empty() {
         draft.put(FILTER, element, format!("{denied} = {}", list(names(false))));
@@ -270,6 +276,11 @@ fn removed(entries: &[Element<'_>], draft: &mut Draft) {
 /// `<ipSecurity>`: networks as addresses and masks.
 fn ip_security(element: &Element<'_>, draft: &mut Draft) {
     let allow_unlisted = element.is("allowUnlisted", true);
+    if element.is("enableProxyMode", false) {
+        let why =
+            "whom a proxy speaks for is believed of those in trusted_proxies of [server], and for everything";
+        draft.note_attribute(element, "enableProxyMode", why);
+    }
     let (mut allow, mut deny) = (Vec::new(), Vec::new());
     for entry in element.children() {
         let (address, mask) =

@@ -241,6 +241,86 @@ fn entities_are_not_expanded_and_depth_is_no_danger() {
     assert!(matches!(web_config("<project/>", "x"), Err(Unreadable::Other(name)) if name == "project"));
 }
 
+/// What is made of these elements of `<system.webServer>`.
+fn import_of(elements: &str) -> Imported {
+    let file = format!("<configuration><system.webServer>{elements}</system.webServer></configuration>");
+    web_config(&file, "x").unwrap()
+}
+
+fn import_rule(rule: &str) -> Imported {
+    import_of(&format!("<rewrite><rules><rule name=\"r\">{rule}</rule></rules></rewrite>"))
+}
+
+#[test]
+fn a_target_that_is_sent_on_whole_keeps_its_query() {
+    let redirect = |url: &str| {
+        import_rule(&format!("<action type=\"Redirect\" url=\"{url}\" appendQueryString=\"false\"/>"))
+    };
+    let whole = redirect("https://{HTTP_HOST}{REQUEST_URI}");
+    assert!(
+        whole.text.contains("\"https://{authority}{path}\"") && !whole.text.contains("drop"),
+        "{}",
+        whole.text
+    );
+    assert!(!notes(&whole, 1, "query"), "{:?}", whole.notes);
+    read(&whole);
+    let inside = redirect("/login?return={REQUEST_URI}");
+    assert!(
+        inside.text.contains("query = \"drop\"") && notes(&inside, 1, "without the query"),
+        "{}",
+        inside.text
+    );
+    let asked = import_rule(
+        "<conditions><add input=\"{REQUEST_URI}\" pattern=\"\\?id=\"/></conditions><action type=\"AbortRequest\"/>",
+    );
+    assert!(notes(&asked, 1, "without the query"), "{:?}", asked.notes);
+}
+
+#[test]
+fn a_pattern_that_must_not_match_sees_the_path_with_its_slash() {
+    for (pattern, written) in [
+        ("^api|^auth", "(?i)^/api|^/auth"),
+        ("(^|/)[^/]+\\^x", "(?i)(^/|/)[^/]+\\^x"),
+        ("x|y", "(?i)^/.*(?:x|y)"),
+    ] {
+        let rule = format!("<match url=\"{pattern}\" negate=\"true\"/><action type=\"AbortRequest\"/>");
+        let imported = import_rule(&rule);
+        let text = imported.text.replace("\\\\", "\\");
+        assert!(
+            text.contains(&format!("differs = \"{written}\""))
+                || text.contains(&format!("differs = '{written}'")),
+            "{text}"
+        );
+        read(&imported);
+    }
+}
+
+#[test]
+fn files_of_an_application_that_runs_are_looked_for_where_the_note_says() {
+    let rule = "<rewrite><rules><rule name=\"r\"><conditions><add input=\"{REQUEST_FILENAME}\" matchType=\"IsFile\" \
+                negate=\"true\"/></conditions><action type=\"Rewrite\" url=\"/\"/></rule></rules></rewrite>";
+    assert!(!notes(&import_of(rule), 1, "write as root"));
+    let program = format!("<aspNetCore processPath=\"dotnet\" arguments=\"a.dll\"/>{rule}");
+    assert!(notes(&import_of(&program), 1, "write as root"));
+}
+
+#[test]
+fn where_nothing_is_allowed_nothing_is() {
+    let filtering = |inner: &str| {
+        import_of(&format!("<security><requestFiltering>{inner}</requestFiltering></security>"))
+    };
+    for (inner, line) in [
+        ("<verbs allowUnlisted=\"false\"/>", "allowed_verbs = [\"nobody\"]"),
+        ("<fileExtensions allowUnlisted=\"false\"></fileExtensions>", "allowed_extensions = [\"nobody\"]"),
+    ] {
+        let imported = filtering(inner);
+        assert!(imported.text.contains(line) && notes(&imported, 1, "lets nothing in"), "{}", imported.text);
+        read(&imported);
+    }
+    let proxied = import_of("<security><ipSecurity enableProxyMode=\"true\"/></security>");
+    assert!(notes(&proxied, 1, "trusted_proxies"), "{:?}", proxied.notes);
+}
+
 static PIECES: [&str; 16] = [
     "{R:1}",
     "{C:",
