@@ -21,7 +21,7 @@
 //! | B1 | requests that are cancelled, by either side | `floods` `requests_that_are_cancelled_at_once_end_a_connection`, `streams_that_the_host_has_to_reset_end_a_connection` |
 //! | B2 | heads without an end, bombs of HPACK | `floods` `heads_without_an_end_are_not_collected` |
 //! | B3 | frames of no use | `floods` `frames_of_no_use_end_a_connection`, `who_never_reads_what_is_answered_to_a_flood_costs_no_memory`; unit `http/flood.rs` |
-//! | B4 | what only HTTP/2 can say | `floods` `what_only_http2_can_say_is_not_said_in_http1`; `request_and_response` `an_authority_and_a_host_field_of_http2_do_not_differ` |
+//! | B4 | what only HTTP/2 can say | `floods` `what_only_http2_can_say_is_not_said_in_http1`; `request_and_response` `an_authority_and_a_host_field_of_http2_do_not_differ`. A `#` in a path goes nowhere: crate `http` cuts it off, with all behind it, before anybody could see it |
 //! | B5 | cookies in pieces, too many fields | `floods` `pieces_of_a_cookie_are_one_field_and_too_many_fields_are_431` |
 //! | B6 | no window | `slow` `a_stream_without_a_window_is_cancelled_and_its_connection_is_not`; unit `http/streams.rs`, `http/flood.rs` |
 //! | B7 | a client that goes away | `request_and_response` `cancellation` |
