@@ -34,6 +34,7 @@ pub mod options;
 mod path;
 pub mod pipeline;
 mod private;
+mod queue;
 pub mod recorder;
 mod room;
 pub mod router;

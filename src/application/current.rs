@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::{Instant, SystemTime},
@@ -31,6 +31,7 @@ use crate::{
     Body, Failure,
     dispatcher::in_process::{self, Ended},
     failure::Code,
+    queue::Queue,
     supervisor::{
         Count, NotStarted,
         life::{Life, Outcome, Policy, Why},
@@ -45,7 +46,7 @@ pub(super) struct Shared {
     backing: Mutex<Option<Backing>>,
     /// Why it did not start, or ended, the last time.
     last: Mutex<Option<Told>>,
-    pub(super) waiting: AtomicUsize,
+    pub(super) queue: Arc<Queue>,
     /// That came so far.
     pub(super) requests: AtomicU64,
     /// Counts changes of the state; what waits looks again.
@@ -89,13 +90,14 @@ impl Shared {
     pub(super) fn new(definition: Definition) -> Self {
         let policy =
             Policy { rapid_fails_per_minute: definition.options.rapid_fails_per_minute, ..Policy::default() };
+        let queue = Queue::new(definition.options.queue_limit);
         Self {
             definition,
             state: ArcSwap::from_pointee(State::Absent),
             life: Mutex::new(Life::new(policy)),
             backing: Mutex::new(None),
             last: Mutex::new(None),
-            waiting: AtomicUsize::new(0),
+            queue,
             requests: AtomicU64::new(0),
             changed: watch::Sender::new(0),
             successor: OnceLock::new(),
@@ -131,7 +133,7 @@ impl Shared {
                 Outcome::Stopped => return Err(Code::Draining.into()),
             }
             if place.is_none() {
-                place = Some(Place::take(self)?);
+                place = Some(self.queue.place().ok_or_else(|| self.full())?);
             }
             // The start itself is bounded, so this is, too. The sender is in `self`.
             let _ = changed.changed().await;
@@ -152,6 +154,10 @@ impl Shared {
                 Err(failure) => shared = shared.next().ok_or(failure)?,
             }
         }
+    }
+
+    fn full(&self) -> Failure {
+        Failure::new(Code::QueueFull).detail(format!("queue_limit is {}", self.queue.most()))
     }
 
     fn refusal(&self, until: Instant, why: Why) -> Failure {
@@ -189,7 +195,7 @@ impl Shared {
             pid: backing.as_ref().and_then(Backing::pid),
             in_flight: self.in_flight(),
             requests: self.requests.load(Ordering::Relaxed),
-            waiting: self.waiting.load(Ordering::Relaxed),
+            waiting: self.queue.waiting(),
             failed: told.as_ref().map(|told| Failed {
                 code: told.code,
                 detail: told.detail.clone(),
@@ -369,27 +375,6 @@ impl Shared {
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared").field("name", &self.definition.name).finish_non_exhaustive()
-    }
-}
-
-/// A place in the queue of those who wait for a start.
-struct Place<'a>(&'a Shared);
-
-impl<'a> Place<'a> {
-    fn take(shared: &'a Shared) -> Result<Self, Failure> {
-        let limit = shared.definition.options.queue_limit;
-        let before = shared.waiting.fetch_add(1, Ordering::Relaxed);
-        let place = Self(shared);
-        if before < limit {
-            return Ok(place);
-        }
-        Err(Failure::new(Code::QueueFull).detail(format!("queue_limit is {limit}")))
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

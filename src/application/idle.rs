@@ -49,7 +49,7 @@ impl Shared {
 
     /// Whether it has requests, or some that waited for its start and have not come to it yet.
     fn is_wanted(&self) -> bool {
-        self.in_flight() > 0 || self.waiting.load(Ordering::Relaxed) > 0
+        self.in_flight() > 0 || self.queue.waiting() > 0
     }
 
     /// Takes the instance away from requests to come, unless one is on its way to it at this very moment.

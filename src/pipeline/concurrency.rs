@@ -9,10 +9,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -22,7 +19,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 
-use crate::{Body, Failure, body::BodyError, failure::Code};
+use crate::{Body, Failure, body::BodyError, failure::Code, queue::Queue};
 
 /// Limits how many requests `inner` has at a time. Clones share the limit.
 #[derive(Clone, Debug)]
@@ -35,8 +32,7 @@ pub struct Concurrency<S> {
 struct Limit {
     most: usize,
     room: Arc<Semaphore>,
-    queue: usize,
-    waiting: AtomicUsize,
+    queue: Arc<Queue>,
 }
 
 impl<S> Concurrency<S> {
@@ -44,7 +40,7 @@ impl<S> Concurrency<S> {
     pub fn new(inner: S, most: Option<usize>, queue: usize) -> Self {
         let limit = most.map(|most| {
             let room = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-            Arc::new(Limit { most, room, queue, waiting: AtomicUsize::new(0) })
+            Arc::new(Limit { most, room, queue: Queue::new(queue) })
         });
         Self { inner, limit }
     }
@@ -80,10 +76,7 @@ where
         if let Ok(permit) = Arc::clone(&limit.room).try_acquire_owned() {
             return State::Admitted { inner: self.inner.call(request), permit: Some(permit) };
         }
-        let place = match Place::take(limit) {
-            Ok(place) => place,
-            Err(failure) => return State::Refused { failure: Some(failure) },
-        };
+        let Some(place) = limit.queue.place() else { return State::Refused { failure: Some(limit.full()) } };
         let (mut inner, room) = (self.inner.clone(), Arc::clone(&limit.room));
         let waiting = async move {
             // It is never closed.
@@ -95,25 +88,11 @@ where
     }
 }
 
-/// A place in the queue.
-struct Place(Arc<Limit>);
-
-impl Place {
-    fn take(limit: &Arc<Limit>) -> Result<Self, Failure> {
-        let before = limit.waiting.fetch_add(1, Ordering::Relaxed);
-        let place = Self(Arc::clone(limit));
-        if before < limit.queue {
-            return Ok(place);
-        }
-        let Limit { most, queue, .. } = **limit;
-        let detail = format!("max_concurrent_requests is {most}, request_queue is {queue}");
-        Err(Failure::new(Code::QueueFull).detail(detail))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+impl Limit {
+    fn full(&self) -> Failure {
+        let detail =
+            format!("max_concurrent_requests is {}, request_queue is {}", self.most, self.queue.most());
+        Failure::new(Code::QueueFull).detail(detail)
     }
 }
 

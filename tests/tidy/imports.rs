@@ -24,6 +24,7 @@ const LEAVES: &[&str] = &[
     "options",
     "path",
     "private",
+    "queue",
     "recorder",
     "room",
     "stage",

@@ -7,10 +7,7 @@ use std::{
     collections::HashMap,
     io::Read as _,
     path::Path,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -24,6 +21,7 @@ use crate::{
     failure::Code,
     front::{Basic, Hashed, Users},
     pipeline::Kept,
+    queue::Queue,
     stage::{Answering, Serve, Stage},
 };
 
@@ -41,7 +39,7 @@ struct Shared {
     known: Known,
     /// Threads that hash.
     room: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    queue: Arc<Queue>,
 }
 
 /// Passwords that are hashed at a time: there shall be processors left for who is let in.
@@ -94,7 +92,7 @@ impl Shared {
             challenge: challenge(&basic.realm),
             known: Known::new(),
             room: Arc::new(Semaphore::new(AT_A_TIME)),
-            waiting: AtomicUsize::new(0),
+            queue: Queue::new(QUEUE),
         }
     }
 
@@ -106,7 +104,7 @@ impl Shared {
 
     async fn verify(self: &Arc<Self>, credentials: Credentials, digest: Digest) -> Result<(), Failure> {
         let place =
-            Place::take(self).ok_or_else(|| unavailable("too many passwords to verify".to_owned()))?;
+            self.queue.place().ok_or_else(|| unavailable("too many passwords to verify".to_owned()))?;
         let permit =
             Arc::clone(&self.room).acquire_owned().await.map_err(|error| unavailable(error.to_string()))?;
         drop(place);
@@ -135,23 +133,6 @@ impl Shared {
 
 fn unavailable(detail: String) -> Failure {
     Failure::new(Code::AuthUnavailable).detail(detail)
-}
-
-/// A place among those that wait.
-struct Place(Arc<Shared>);
-
-impl Place {
-    fn take(shared: &Arc<Shared>) -> Option<Self> {
-        let before = shared.waiting.fetch_add(1, Ordering::Relaxed);
-        let place = Self(Arc::clone(shared));
-        (before < QUEUE).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// What a client says it is. Not shown anywhere.
