@@ -270,7 +270,9 @@ impl Inner {
         if passive.is_some_and(is_failure) {
             return self.failed(turn, &format!("it answered {status}"));
         }
-        if self.table().choosing.health(turn.index).succeeded(Instant::now(), turn.trial) {
+        // Of all others it was known that it is up.
+        let is_trial = turn.trial.is_some();
+        if is_trial && self.table().choosing.health(turn.index).succeeded(Instant::now(), turn.trial) {
             tracing::info!(application = %self.application, upstream = %self.upstreams.members[turn.index].place, "upstream is back");
         }
     }
