@@ -1,6 +1,7 @@
 //! `<aspNetCore>`, `<httpPlatform>` and `<handlers>`: what runs.
 
 use super::{
+    content,
     draft::{APPLICATION, Draft, list, quoted, quoted_key},
     xml::Element,
 };
@@ -191,17 +192,11 @@ fn number(element: &Element<'_>, draft: &mut Draft, attribute: &str, key: &str) 
 
 /// `00:02:00`: how long the module waits for an answer.
 fn request_timeout(element: &Element<'_>, draft: &mut Draft) {
-    let text = element.required("requestTimeout");
-    let (days, time) = text.split_once('.').unwrap_or(("0", text));
-    let parts: Option<Vec<u64>> =
-        std::iter::once(days).chain(time.split(':')).map(|part| part.parse().ok()).collect();
-    match parts.as_deref() {
-        Some([days, hours, minutes, seconds]) => {
-            let hours = days.saturating_mul(24).saturating_add(*hours);
-            let written = format!("first_byte_timeout = \"{hours}h {minutes}m {seconds}s\"");
-            draft.put(APPLICATION, element, written);
+    match content::seconds(element.required("requestTimeout")) {
+        Some(seconds) => {
+            draft.put(APPLICATION, element, format!("first_byte_timeout = \"{seconds}s\""));
         }
-        _ => draft.note_attribute(element, "requestTimeout", "is not hours:minutes:seconds"),
+        None => draft.note_attribute(element, "requestTimeout", "is not hours:minutes:seconds"),
     }
 }
 

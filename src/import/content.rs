@@ -63,7 +63,7 @@ pub(super) fn lifetime(element: &Element<'_>, draft: &mut Draft) -> Option<Strin
 }
 
 /// `1.00:00:00` in seconds.
-fn seconds(text: &str) -> Option<u64> {
+pub(super) fn seconds(text: &str) -> Option<u64> {
     let (days, time) = text.split_once('.').unwrap_or(("0", text));
     let parts: Vec<u64> =
         std::iter::once(days).chain(time.split(':')).map(|part| part.parse().ok()).collect::<Option<_>>()?;
