@@ -44,5 +44,8 @@ mod certificates;
 mod clients;
 mod revocation;
 
+// A browser.
+mod browser;
+
 // Bindings that speak TLS.
 mod tls;

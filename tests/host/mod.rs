@@ -1,6 +1,7 @@
 //! A host to test: the program `cohost` with a configuration of its own, on a port of its own, ended with the test.
 #![allow(dead_code, reason = "a kit: not every test needs every piece")]
 
+mod browser;
 mod client;
 mod load;
 mod log;
@@ -20,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+pub use browser::Browser;
 pub use client::{Answer, Client};
 pub use load::{Ask, Load, OK};
 pub use log::Log;
