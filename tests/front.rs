@@ -44,6 +44,9 @@ mod certificates;
 mod clients;
 mod revocation;
 
+// What a scanner finds out.
+mod scanned;
+
 // A browser.
 mod browser;
 
