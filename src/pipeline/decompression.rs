@@ -12,8 +12,8 @@ use std::{
 };
 
 use http::{
-    HeaderMap, Method, Request, Response,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+    HeaderMap, HeaderValue, Method, Request, Response,
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
 };
 use http_body::Body as _;
 use tower_service::Service;
@@ -56,7 +56,9 @@ where
                 Unpacking { inner: Some(self.inner.call(request)), failure: None, broken: Some(broken) }
             }
             Packed::Otherwise(encoding) => {
-                let failure = Failure::new(Code::UnknownEncoding).detail(encoding);
+                let failure = Failure::new(Code::UnknownEncoding)
+                    .detail(encoding)
+                    .field(ACCEPT_ENCODING, HeaderValue::from_static(KNOWN));
                 Unpacking { inner: None, failure: Some(failure), broken: None }
             }
         }
@@ -138,3 +140,6 @@ fn unpacked(request: Request<Body>, algorithm: Algorithm, broken: &Arc<OnceLock<
 fn bad(detail: &str) -> Failure {
     Failure::new(Code::BadRequest).detail(detail)
 }
+
+/// What a client may try instead: RFC 9110, section 12.5.3.
+const KNOWN: &str = "zstd, br, gzip";

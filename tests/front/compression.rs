@@ -132,6 +132,9 @@ both_models! {
         ] {
             let answer = ask(&host, Method::POST, "/upload", &[("content-encoding", encoding)], body).await;
             assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (status, code));
+            // What the client may try instead.
+            let known = answer.headers.get("accept-encoding").map(|value| value.to_str().unwrap());
+            assert_eq!(known, (status == 415).then_some("zstd, br, gzip"), "{encoding}");
         }
         let answer = ask(&host, Method::GET, "/", &[("accept-encoding", "gzip")], "").await;
         assert_eq!((answer.headers.get("content-encoding"), answer.headers.get("vary")), (None, None));
