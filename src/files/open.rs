@@ -131,6 +131,8 @@ mod tests {
         os::unix::fs::{PermissionsExt as _, symlink},
     };
 
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
     use super::*;
 
     /// A folder `www` with a secret beside it.
@@ -236,9 +238,21 @@ mod tests {
         let place = place();
         let file = place.path().join("www/a/b/file");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o0)).unwrap();
-        let found = open(&place.path().join("www"), Path::new("a/b/file"));
-        // Root may read everything.
-        let is_root = rustix::process::geteuid().is_root();
-        assert!(matches!(found, Err(NotOpened::Denied)) || is_root, "{found:?}");
+        let opening = std::thread::spawn({
+            let www = place.path().join("www");
+            move || {
+                give_up_what_root_may();
+                open(&www, Path::new("a/b/file"))
+            }
+        });
+        let found = opening.join().unwrap();
+        assert!(matches!(found, Err(NotOpened::Denied)), "{found:?}");
+    }
+
+    /// Root may read everything; this thread no longer.
+    fn give_up_what_root_may() {
+        let mut own = capabilities(None).unwrap();
+        own.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+        set_capabilities(None, own).unwrap();
     }
 }

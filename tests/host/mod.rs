@@ -12,6 +12,7 @@ mod wire;
 mod workshop;
 
 use std::{
+    ffi::OsStr,
     fmt::Write as _,
     io::{BufRead as _, BufReader},
     net::{SocketAddr, TcpListener},
@@ -88,6 +89,7 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     options: Vec<&'static str>,
     program: PathBuf,
+    through: Vec<&'static str>,
     given: Option<TcpListener>,
     log_is_read: bool,
 }
@@ -154,6 +156,7 @@ impl Setup {
             environment: Vec::new(),
             options: Vec::new(),
             program: program(),
+            through: Vec::new(),
             given: None,
             log_is_read: true,
         }
@@ -234,6 +237,14 @@ impl Setup {
         self
     }
 
+    /// As any user has it: root may read all files, unless that is taken from it.
+    pub fn denied_what_root_may(mut self) -> Self {
+        if rustix::process::geteuid().is_root() {
+            self.through = vec!["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--"];
+        }
+        self
+    }
+
     /// Does not read the host's log before [`Log::read`] is called.
     pub fn unread(mut self) -> Self {
         self.log_is_read = false;
@@ -294,8 +305,9 @@ impl Setup {
         let mut command = match self.given.take() {
             Some(socket) => with_socket(&self.program, socket),
             None => {
-                let mut command = Command::new(&self.program);
-                command.stdin(Stdio::null());
+                let mut words = self.through.iter().map(OsStr::new).chain([self.program.as_os_str()]);
+                let mut command = Command::new(words.next().unwrap());
+                command.args(words).stdin(Stdio::null());
                 command
             }
         };

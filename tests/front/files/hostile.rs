@@ -150,13 +150,21 @@ both_models! {
 #[tokio::test]
 async fn what_the_host_may_not_read_is_said_to_the_operator() {
     let place = www();
-    let file = place.file("www/closed", "");
+    let file = place.file("www/closed", "SECRET=5");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o0)).unwrap();
-    let host = Setup::files(&place.path("www")).start().await;
-    let answer = host.get("/closed").await;
-    if !rustix::process::geteuid().is_root() {
-        assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (403, "file_denied"));
-        assert_eq!(host.log.message("request failed").await["failure"], "file_denied");
+    place.file("www/shut/inside", "SECRET=6");
+    std::fs::set_permissions(place.path("www/shut"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let host = Setup::files(&place.path("www")).denied_what_root_may().start().await;
+    for path in ["/closed", "/shut/inside"] {
+        let answer = host.get(path).await;
+        assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (403, "file_denied"), "{path}");
+        assert!(!answer.text().contains("SECRET"), "{path}");
     }
+    host.log.at_least("request failed", 2).await;
+    for told in host.log.of("request failed") {
+        assert_eq!(told["failure"], "file_denied", "{told}");
+    }
+    std::fs::set_permissions(place.path("www/shut"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(host.get("/shut/inside").await.status, 200);
     assert!(host.stop().await.success());
 }
