@@ -212,7 +212,7 @@ fn place(name: &str, port: u16) -> Result<(Listen, Authority), &'static str> {
 }
 
 /// `name`, if it is one that a client can ask for.
-fn host_name(name: &str) -> Result<&str, &'static str> {
+pub(super) fn host_name(name: &str) -> Result<&str, &'static str> {
     if name.is_empty() {
         return Err("an address, a host name or * is missing before the port");
     }
@@ -243,6 +243,8 @@ const LONGEST_SOCKET_PATH: usize = 107;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(text: &str) -> (Listen, Authority) {
@@ -352,5 +354,42 @@ mod tests {
             long.parse::<Binding>().unwrap_err().to_string(),
             "the path of a socket has at most 107 bytes (has 108)"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_binding_or_is_refused(text in any_text()) {
+            match parse(&text) {
+                Ok(binding) => {
+                    prop_assert_eq!(&*binding.text, &text);
+                    if let Authority::Exact(name) | Authority::Wildcard(name) = &binding.authority {
+                        prop_assert_eq!(host_name(name), Ok(&**name));
+                        prop_assert_eq!(&**name, name.to_ascii_lowercase());
+                        prop_assert_eq!(&binding.listen, &Listen::Any(port_of(&text)));
+                    }
+                }
+                Err(refusal) => prop_assert!(!refusal.message.is_empty()),
+            }
+        }
+
+        #[test]
+        fn a_name_is_answered_on_its_port_however_it_is_written(name in "[a-zA-Z][a-zA-Z0-9]{0,8}(\\.[a-z]{1,5}){1,3}", port: u16) {
+            let (listen, authority) = read(&format!("http://{name}:{port}"));
+            prop_assert_eq!(listen, Listen::Any(port));
+            prop_assert!(authority.matches(&name) && authority.matches(&name.to_uppercase()));
+            prop_assert!(!authority.matches(&["x", &name].concat()));
+        }
+    }
+
+    fn any_text() -> impl Strategy<Value = String> {
+        let close = "(http|https|HTTP|unix|htp)?(:|://|:///)?[*a-z0-9.:\\[\\]@/+-]{0,20}(:[0-9]{0,6})?";
+        prop_oneof![any::<String>(), close]
+    }
+
+    /// The port that a text ends with, or that of its scheme.
+    fn port_of(text: &str) -> u16 {
+        let is_secure = text.to_ascii_lowercase().starts_with("https");
+        let digits = text.rsplit_once(':').map_or("", |(_, digits)| digits);
+        digits.parse().unwrap_or(if is_secure { 443 } else { 80 })
     }
 }

@@ -1,8 +1,14 @@
 //! `upstreams = [...]` and `[site.application.balance]`: servers that somebody else runs, as an application.
 
-use std::{net::SocketAddr, num::NonZeroU16, ops::RangeInclusive, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    num::NonZeroU16,
+    ops::RangeInclusive,
+    time::Duration,
+};
 
 use super::{
+    binding,
     fault::Refusal,
     front, keys,
     values::{count, count_or_none, duration, one_of},
@@ -84,6 +90,10 @@ fn place(value: &Value<'_>) -> Result<Place, Refusal> {
         return Err(Refusal::new(format!("must end with the port; paths stay as clients ask (is {text:?})"))
             .suggest(format!("\"http://{authority}\"")));
     }
+    if authority.parse::<Ipv6Addr>().is_ok() {
+        return Err(Refusal::new(format!("an IPv6 address stands in brackets (is {text:?})"))
+            .suggest(format!("\"http://[{authority}]\"")));
+    }
     at_authority(authority)
         .ok_or_else(|| Refusal::new(format!("must name a host and perhaps a port (is {text:?})")))
 }
@@ -92,18 +102,26 @@ fn at_authority(text: &str) -> Option<Place> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return (address.port() > 0).then_some(Place::At(Endpoint::Tcp(address)));
     }
-    if let Ok(address) = text.trim_matches(['[', ']']).parse() {
-        return Some(Place::At(Endpoint::Tcp(SocketAddr::new(address, HTTP))));
+    let bracketed = text.strip_prefix('[').and_then(|inside| inside.strip_suffix(']'));
+    if let Some(address) = bracketed {
+        return address.parse().ok().map(|address| at_address(IpAddr::V6(address)));
+    }
+    if let Ok(address) = text.parse() {
+        return Some(at_address(IpAddr::V4(address)));
     }
     let (host, port) = match text.rsplit_once(':') {
+        // `parse` would take a plus sign too.
+        Some((_, port)) if port.starts_with('+') => return None,
         Some((host, port)) => (host, port.parse::<NonZeroU16>().ok()?.get()),
         None => (text, HTTP),
     };
-    let fits = |character: char| character.is_ascii_alphanumeric() || "-._".contains(character);
-    let is_name = !host.is_empty() && host.len() <= LONGEST_NAME && host.chars().all(fits);
-    // Digits and dots alone are an address that is none, and no name.
-    let is_number = host.chars().all(|character| character.is_ascii_digit() || character == '.');
-    (is_name && !is_number).then(|| Place::Named { host: host.to_ascii_lowercase().into(), port })
+    // With a dot at its end it is looked up as it is, and not below the domains of this machine.
+    binding::host_name(host.strip_suffix('.').unwrap_or(host)).ok()?;
+    Some(Place::Named { host: host.to_ascii_lowercase().into(), port })
+}
+
+fn at_address(address: IpAddr) -> Place {
+    Place::At(Endpoint::Tcp(SocketAddr::new(address, HTTP)))
 }
 
 fn balance(section: &Section<'_>) -> Balance {
@@ -242,7 +260,6 @@ fn is_status(number: &u16) -> bool {
 }
 
 const HTTP: u16 = 80;
-const LONGEST_NAME: usize = 253;
 const LONGEST_COOKIE: usize = 64;
 const MOST_UPSTREAMS: usize = 1000;
 const MOST_WEIGHT: u64 = 1000;

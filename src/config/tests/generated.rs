@@ -127,7 +127,7 @@ fn any_upstreams() -> impl Strategy<Value = Application> {
         any::<(std::net::Ipv6Addr, NonZeroU16)>()
             .prop_map(|(address, port)| Endpoint::Tcp((address, port.get()).into()).into()),
         any_path().prop_map(|path| Endpoint::Unix(path.into()).into()),
-        ("[a-z][a-z0-9-]{0,9}", 1..=u16::MAX)
+        ("[a-z]([a-z0-9-]{0,8}[a-z0-9])?", 1..=u16::MAX)
             .prop_map(|(host, port)| Place::Named { host: host.into(), port }),
     ];
     let weight = (1..=1000_u16).prop_map(|weight| NonZeroU16::new(weight).unwrap());

@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroU16, time::Duration};
 
+use proptest::prelude::*;
+
 use super::parse;
 use crate::{
     config::{Application, Artifact},
@@ -117,6 +119,26 @@ fn what_is_no_upstream_is_refused() {
         ),
         ("upstreams = ['http://a:0']", "upstreams: must name a host and perhaps a port (is \"http://a:0\")"),
         (
+            "upstreams = ['http://a:+80']",
+            "upstreams: must name a host and perhaps a port (is \"http://a:+80\")",
+        ),
+        (
+            "upstreams = ['http://[10.0.0.1]']",
+            "upstreams: must name a host and perhaps a port (is \"http://[10.0.0.1]\")",
+        ),
+        (
+            "upstreams = ['http://[[::1]']",
+            "upstreams: must name a host and perhaps a port (is \"http://[[::1]\")",
+        ),
+        (
+            "upstreams = ['http://::1:8080']",
+            "upstreams: an IPv6 address stands in brackets (is \"http://::1:8080\"); did you mean \"http://[::1:8080]\"?",
+        ),
+        (
+            "upstreams = ['http://a..b']",
+            "upstreams: must name a host and perhaps a port (is \"http://a..b\")",
+        ),
+        (
             "upstreams = ['http://10.0.0']",
             "upstreams: must name a host and perhaps a port (is \"http://10.0.0\")",
         ),
@@ -163,4 +185,26 @@ fn what_is_no_upstream_is_refused() {
         assert_eq!(fault(written), expected, "{written}");
     }
     assert!(fault("upstreams = ['https://a']").contains("spoken to without TLS"));
+}
+
+proptest! {
+    #[test]
+    fn a_place_is_the_same_when_it_is_written_down_and_read_again(
+        text in "(http://|unix:)?(\\[{0,2}[0-9a-f:.+]{0,12}\\]{0,2}|[a-zA-Z0-9.@_-]{0,12})(:[0-9+]{0,6})?/?",
+    ) {
+        let place = |text: &str| {
+            let text = format!("site = [{{ name = 'a', bindings = ['http://*'], application = [{{ upstreams = ['{text}'] }}] }}]");
+            match parse(&text).ok()?.sites[0].applications[0].artifact.clone() {
+                Artifact::Upstreams(upstreams) => Some(upstreams.members[0].place.clone()),
+                _ => None,
+            }
+        };
+        if let Some(read) = place(&text) {
+            let written = match &read {
+                Place::At(Endpoint::Unix(path)) => format!("unix:{}", path.display()),
+                other => format!("http://{other}"),
+            };
+            prop_assert_eq!(place(&written), Some(read));
+        }
+    }
 }
