@@ -19,6 +19,11 @@ pub enum NotHashed {
     /// Whoever gets hold of the file could find out the password.
     #[error("is hashed too weakly; hash it with bcrypt (htpasswd -B), argon2, or SHA-512 (mkpasswd)")]
     Weak,
+    /// A few requests with it would keep the host busy.
+    #[error(
+        "takes too much time or memory to compare with; hash it with less work: bcrypt up to cost 17, argon2 up to 4 GiB"
+    )]
+    Costly,
     /// Cut off, or written in another way.
     #[error("is not a whole hash of bcrypt ($2y$), argon2 ($argon2id$) or SHA-crypt ($5$, $6$)")]
     Malformed,
@@ -28,15 +33,42 @@ impl FromStr for Hashed {
     type Err = NotHashed;
 
     fn from_str(text: &str) -> Result<Self, NotHashed> {
-        let is_one = match kind(text) {
-            Kind::Bcrypt => bcrypt::HashParts::from_str(text).is_ok(),
-            Kind::Argon2 => phc::PasswordHash::new(text).is_ok_and(|hash| hash.hash.is_some()),
-            Kind::ShaCrypt => PasswordHashRef::new(text).is_ok(),
+        let is_costly = match kind(text) {
+            Kind::Bcrypt => bcrypt::HashParts::from_str(text).ok().map(|hash| hash.get_cost() > BCRYPT_COST),
+            Kind::Argon2 => of_argon2(text),
+            Kind::ShaCrypt => of_sha_crypt(text),
             Kind::Weak => return Err(NotHashed::Weak),
-            Kind::Other => false,
+            Kind::Other => None,
         };
-        if is_one { Ok(Self(text.into())) } else { Err(NotHashed::Malformed) }
+        match is_costly {
+            Some(false) => Ok(Self(text.into())),
+            Some(true) => Err(NotHashed::Costly),
+            None => Err(NotHashed::Malformed),
+        }
     }
+}
+
+/// Whether a hash of argon2 takes too much work; `None` if it is not whole.
+fn of_argon2(text: &str) -> Option<bool> {
+    let hash = phc::PasswordHash::new(text).ok()?;
+    hash.hash.as_ref()?;
+    let params = argon2::Params::try_from(&hash).ok()?;
+    let memory = u64::from(params.m_cost());
+    Some(memory > ARGON2_MEMORY || memory * u64::from(params.t_cost()) > ARGON2_WORK)
+}
+
+/// Whether a hash of SHA-crypt takes too much work; `None` if it is not whole.
+fn of_sha_crypt(text: &str) -> Option<bool> {
+    PasswordHashRef::new(text).ok()?;
+    let (_, hash) = text.rsplit_once('$')?;
+    let rounds = text.split('$').nth(2).and_then(|field| field.strip_prefix("rounds="));
+    // Others take fewer rounds for as many as there have to be; the crate refuses them.
+    let rounds = match rounds {
+        Some(rounds) => rounds.parse().ok().filter(|rounds| *rounds >= sha_crypt::Params::ROUNDS_MIN)?,
+        None => sha_crypt::Params::RECOMMENDED_ROUNDS,
+    };
+    let length = if text.starts_with("$5$") { 43 } else { 86 };
+    (hash.len() == length).then_some(rounds > SHA_ROUNDS)
 }
 
 impl Hashed {
@@ -81,8 +113,18 @@ fn kind(text: &str) -> Kind {
     }
 }
 
+// What takes some seconds, or the memory that RFC 9106 asks for, twice.
+const BCRYPT_COST: u32 = 17;
+/// In KiB.
+const ARGON2_MEMORY: u64 = 4 << 20;
+/// In KiB, each as often as it is passed over.
+const ARGON2_WORK: u64 = 16 << 20;
+const SHA_ROUNDS: u32 = 10_000_000;
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// The password `secret`, by other programs.
@@ -111,13 +153,73 @@ mod tests {
         for weak in ["$apr1$x$y", "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ="] {
             assert_eq!(refused(weak), NotHashed::Weak, "{weak}");
         }
-        for text in ["", "secret", "$2y$05$short", "$argon2id$v=19", "$argon2id$", "rqXexS6ZhobKA"] {
+        let (argon2, sha) = (SECRET[2], SECRET[4]);
+        let few = ["m=1,t=1", "m=64,t=0", "m=x,t=1"].map(|cost| argon2.replace("m=64,t=1", cost));
+        let rounds = ["rounds=999$", "rounds=x$", "rounds=99999999999$"]
+            .map(|rounds| sha.replace("$6$", &["$6$", rounds].concat()));
+        let cut = &sha[..sha.len() - 1];
+        let malformed = [
+            "",
+            "secret",
+            "$2y$05$short",
+            "$argon2id$v=19",
+            "$argon2id$",
+            "rqXexS6ZhobKA",
+            "$6$saltsalt",
+            cut,
+        ];
+        for text in malformed.into_iter().chain(few.iter().chain(&rounds).map(String::as_str)) {
             assert_eq!(refused(text), NotHashed::Malformed, "{text}");
         }
     }
 
     #[test]
+    fn what_would_keep_the_host_busy_is_refused() {
+        let [bcrypt, _, argon2, _, sha] = SECRET;
+        for text in [
+            bcrypt.replace("$04$", "$18$"),
+            bcrypt.replace("$04$", "$31$"),
+            argon2.replace("m=64,", "m=4294967295,"),
+            argon2.replace("t=1,", "t=4294967295,"),
+            sha.replace("$6$", "$6$rounds=999999999$"),
+        ] {
+            assert_eq!(text.parse::<Hashed>(), Err(NotHashed::Costly), "{text}");
+        }
+        // The first recommendation of RFC 9106.
+        assert!(argon2.replace("m=64,t=1,p=1", "m=2097152,t=1,p=4").parse::<Hashed>().is_ok());
+    }
+
+    #[test]
     fn a_hash_is_not_shown() {
         assert_eq!(format!("{:?}", SECRET[0].parse::<Hashed>()), "Ok(Hashed(…))");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn any_text_is_a_whole_hash_or_refused(
+            text in "(\\$(2[aby]|argon2id|argon2i|5|6|apr1)\\$)?(v=19\\$|rounds=)?[a-zA-Z0-9./$,=]{0,70}",
+        ) {
+            if let Ok(hashed) = text.parse::<Hashed>() {
+                prop_assert!(!matches!(kind(&text), Kind::Weak | Kind::Other), "{text}");
+                prop_assert_eq!(format!("{hashed:?}"), "Hashed(…)");
+            }
+        }
+
+        #[test]
+        fn a_hash_that_was_changed_anywhere_is_not_of_the_password(at in 0..60_usize, to in "[a-zA-Z0-9./]") {
+            let mut text = SECRET[0].to_owned();
+            text.replace_range(at..=at, &to);
+            let is_of_it = text.parse::<Hashed>().is_ok_and(|hashed| cheap(&text) && hashed.is_of(b"secret"));
+            // The letter of the version, and two with bits that say nothing.
+            let says_nothing = [2, 28, 59].contains(&at);
+            prop_assert!(!is_of_it || text == SECRET[0] || says_nothing, "{text}");
+        }
+    }
+
+    /// As many rounds as the test has time for.
+    fn cheap(text: &str) -> bool {
+        text.get(4..6).is_some_and(|cost| cost == "04")
     }
 }
