@@ -37,6 +37,8 @@ pub(crate) fn undotted(name: &str) -> &str {
 
 #[cfg(all(test, feature = "front"))]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -49,6 +51,17 @@ mod tests {
             ("[::1]:80", "[::1]", Some("80")),
         ] {
             assert_eq!((name(authority), port(authority)), (is, at), "{authority}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_and_a_port_are_what_was_written(text in "[ -~]{0,30}") {
+            let (is, at) = (name(&text), port(&text));
+            prop_assert!(text.starts_with(is));
+            let rest = &text[is.len()..];
+            prop_assert!(at.is_none_or(|at| rest == [":", at].concat()));
+            prop_assert!(at.is_some() || rest.is_empty() || rest == ":", "{rest:?}");
         }
     }
 }

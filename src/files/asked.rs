@@ -158,6 +158,7 @@ const FIELDS: [HeaderName; 6] = [
 #[cfg(test)]
 mod tests {
     use http::Request;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -236,5 +237,26 @@ mod tests {
         let file = Validators { etag: None, modified: Some(1_000_000) };
         let now = UNIX_EPOCH + Duration::from_millis(1_000_000_900);
         assert_eq!(asked(request).outcome(10, &file, now), WHOLE);
+    }
+
+    proptest! {
+        #[test]
+        fn tags_are_pieces_of_the_list_in_its_order(list in "([ ,\t]|W/|\"[^\"]{0,5}\"|[a-z\"]){0,20}") {
+            let mut rest = list.as_bytes();
+            for tag in tags(list.as_bytes()) {
+                let opaque = tag.strip_prefix(b"W/").unwrap_or(tag);
+                prop_assert!(opaque.len() >= 2 && opaque.starts_with(b"\"") && opaque.ends_with(b"\""));
+                prop_assert!(!opaque[1..opaque.len() - 1].contains(&b'"'));
+                let at = rest.windows(tag.len()).position(|part| part == tag);
+                rest = &rest[at.expect("it is in what is left") + tag.len()..];
+            }
+        }
+
+        #[test]
+        fn a_tag_is_found_wherever_it_stands(before in "(\"[a-z]{0,5}\" ?, ?){0,5}", own in "[!#-~]{0,10}") {
+            let own = format!("\"{own}\"");
+            let list = format!("{before}{own}, \"other\"");
+            prop_assert!(tags(list.as_bytes()).any(|tag| tag == own.as_bytes()));
+        }
     }
 }

@@ -320,5 +320,13 @@ mod tests {
             let field = format!("{garbage},zstd;q=0,br;q=0,gzip;q=0");
             prop_assert_eq!(chosen(&field), None);
         }
+
+        #[test]
+        fn any_text_is_a_pattern_or_none_and_a_type_fits_itself(pattern in "[a-z+*./ -]{0,12}", essence in "[ -~]{0,20}") {
+            if let Ok(types) = pattern.parse::<MediaTypes>() {
+                prop_assert!(pattern.contains('*') || types.contain(&pattern), "{pattern}");
+                prop_assert!(!types.contain(&essence) || essence.contains('/'), "{pattern} {essence}");
+            }
+        }
     }
 }

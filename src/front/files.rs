@@ -91,6 +91,8 @@ impl Pattern {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -109,6 +111,15 @@ mod tests {
             ("*-*-*.x", "/a-b.x", false),
         ] {
             assert_eq!(Pattern::new(pattern).fits(path), fits, "{pattern} {path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_fits_what_the_same_regular_expression_fits(pattern in "[ab*/]{0,8}", path in "[ab/]{0,12}") {
+            let expression = format!("^{}$", pattern.replace('*', ".*"));
+            let expected = regex::Regex::new(&expression).unwrap().is_match(&path);
+            prop_assert_eq!(Pattern::new(pattern).fits(&path), expected);
         }
     }
 }

@@ -249,6 +249,8 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     fn credentials(value: &str) -> Option<(String, Vec<u8>)> {
@@ -333,5 +335,30 @@ mod tests {
         assert!(known.has(&ana, now) && !known.has(&bob, now));
         assert!(!known.has(&ana, now + KNOWN_FOR));
         assert_ne!(ana, Known::new().digest(&one("ana")));
+    }
+
+    proptest! {
+        #[test]
+        fn no_field_is_too_strange_to_be_read(bytes in vec(0x20_u8..=0xff, 0..80)) {
+            let mut fields = HeaderMap::new();
+            if let Ok(value) = HeaderValue::from_bytes(&[b"Basic ", &bytes[..]].concat()) {
+                fields.insert(header::AUTHORIZATION, value);
+                let _ = Credentials::of(&fields);
+            }
+        }
+
+        #[test]
+        fn what_a_client_says_is_what_is_read(user in "[^:]{0,20}", password in vec(any::<u8>(), 0..40)) {
+            let said = [user.as_bytes(), b":", &password].concat();
+            let read = credentials(&format!("Basic {}", BASE64_STANDARD.encode(said)));
+            prop_assert_eq!(read, Some((user, password)));
+        }
+
+        #[test]
+        fn any_text_is_a_file_of_users(text in "([a-z]{0,3}:?(\\$2b\\$04\\$|\\{SHA\\})?[ -~]{0,60}\n|.{0,20})*") {
+            for (name, _) in users_in(Path::new("users"), &text) {
+                prop_assert!(text.contains(&[&*name, ":"].concat()) && !name.contains([':', '\n']));
+            }
+        }
     }
 }
