@@ -220,16 +220,13 @@ impl Shared {
         // In a task of its own, so that a panic in it is a failed start and not a start without end.
         let starting = tokio::spawn({
             let shared = Arc::clone(&self);
-            async move {
-                shared.wait_for_predecessor().await?;
-                shared.wait_for_port().await;
-                shared.start_and_warm_up().await
-            }
+            async move { shared.start_in_turn().await }
         });
         let started =
             starting.await.unwrap_or_else(|panic| Err(Failure::new(Code::StartFailed).source(panic).into()));
         match started {
             Ok((dispatcher, backing)) => self.started(dispatcher, backing, began),
+            Err(_) if self.is_called_off() => self.life().ended(),
             Err(NotStarted { failure, count }) => {
                 self.note(&failure);
                 match count {
@@ -243,11 +240,22 @@ impl Shared {
         self.changed.send_modify(|changes| *changes += 1);
     }
 
+    async fn start_in_turn(&self) -> Result<(Dispatcher, Backing), NotStarted> {
+        let turn = async {
+            self.wait_for_predecessor().await?;
+            self.wait_for_port().await;
+            Ok::<_, Failure>(())
+        };
+        self.unless_called_off(turn).await?;
+        self.start_and_warm_up().await
+    }
+
     async fn start_and_warm_up(&self) -> Result<(Dispatcher, Backing), NotStarted> {
         let options = &self.definition.options;
         let deadline = tokio::time::Instant::now() + options.startup_timeout;
-        let (dispatcher, backing) = start::start(&self.definition).await?;
-        if let Err(failure) = warm_up(&self.definition, &dispatcher, deadline).await {
+        let (dispatcher, backing) = start::start(&self.definition, self.called_off()).await?;
+        let warm = self.unless_called_off(warm_up(&self.definition, &dispatcher, deadline)).await;
+        if let Err(failure) = warm {
             let output = Some(backing.output());
             // Otherwise it would wait for us.
             drop(dispatcher);
@@ -268,16 +276,8 @@ impl Shared {
         // First the state: whoever hears from the life that it is ready must find it so.
         *self.backing() = Some(backing);
         self.state.store(Arc::new(State::Running(dispatcher)));
-        let mut life = self.life();
-        life.started();
-        if life.wanted(Instant::now()) == Outcome::Stopped {
-            drop(life);
-            // It was stopped while it started.
-            let shared = Arc::clone(self);
-            tokio::spawn(async move { shared.stop().await });
-            return;
-        }
-        drop(life);
+        // If it was stopped meanwhile, whoever did that waits for this moment.
+        self.life().started();
         // Not before it is in its place: it may be taken away at once.
         self.watch_idle();
     }
@@ -353,8 +353,17 @@ impl Shared {
         backing.take()
     }
 
-    pub(super) async fn stop(&self) -> Ended {
-        self.life().stop();
+    pub(super) async fn stop(self: &Arc<Self>) -> Ended {
+        let is_starting = {
+            let mut life = self.life();
+            life.stop();
+            life.is_starting()
+        };
+        if is_starting { self.call_off().await } else { self.end().await }
+    }
+
+    /// Ends what runs, if anything does.
+    pub(super) async fn end(&self) -> Ended {
         let backing = self.take_backing();
         self.changed.send_modify(|changes| *changes += 1);
         let limit = self.definition.options.shutdown_timeout;

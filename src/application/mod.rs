@@ -15,6 +15,7 @@
 //! ```
 
 mod builder;
+mod call_off;
 mod current;
 #[cfg(feature = "out-of-process")]
 mod hand_back;

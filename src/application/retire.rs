@@ -34,7 +34,7 @@ impl Application {
 }
 
 impl Shared {
-    async fn retire(&self, successor: Option<Arc<Self>>) -> Ended {
+    async fn retire(self: &Arc<Self>, successor: Option<Arc<Self>>) -> Ended {
         // The second time changes nothing: requests have been sent on already.
         let _ = self.successor.set(successor);
         self.stop().await

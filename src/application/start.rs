@@ -20,14 +20,20 @@ pub(super) enum Backing {
 }
 
 /// Starts the application. Blocks nobody, and takes no longer than `startup_timeout`.
-pub(super) async fn start(definition: &Definition) -> Result<(Dispatcher, Backing), NotStarted> {
+///
+/// If it is called off, a process is ended. A constructor in this process cannot be: there is no way to stop it.
+#[cfg_attr(not(feature = "out-of-process"), expect(unused_variables, reason = "there is no process to end"))]
+pub(super) async fn start(
+    definition: &Definition,
+    called_off: impl Future<Output = ()>,
+) -> Result<(Dispatcher, Backing), NotStarted> {
     match (definition.hosting_model, &definition.artifact) {
         (HostingModel::InProcess, Artifact::Library(path)) => {
             let running = in_process(definition, path.clone()).await.map_err(Failure::from)?;
             Ok((Dispatcher::InProcess(in_process::Dispatcher::new(&running)), Backing::InProcess(running)))
         }
         #[cfg(feature = "out-of-process")]
-        _ => process::start(definition).await,
+        _ => process::start(definition, called_off).await,
         #[cfg(not(feature = "out-of-process"))]
         _ => unreachable!("refused by the builder"),
     }
@@ -204,7 +210,10 @@ mod process {
         pub(super) unused: oneshot::Receiver<Infallible>,
     }
 
-    pub(super) async fn start(definition: &Definition) -> Result<(Dispatcher, Backing), NotStarted> {
+    pub(super) async fn start(
+        definition: &Definition,
+        called_off: impl Future<Output = ()>,
+    ) -> Result<(Dispatcher, Backing), NotStarted> {
         if let Artifact::Library(path) = &definition.artifact {
             // The same codes as in process, for what can be said of a file without running it.
             let path = path.clone();
@@ -215,7 +224,7 @@ mod process {
                 examined.map_err(|panic| Failure::new(crate::failure::Code::LoadFailed).source(panic))?;
             examined.map_err(Failure::from)?;
         }
-        let instance = definition.instances.start(launch(definition)).await?;
+        let instance = definition.instances.start(launch(definition), called_off).await?;
         let peer = match definition.artifact {
             Artifact::Library(_) => Peer::Runner,
             Artifact::Command(_) => Peer::Foreign { token: Some(instance.token().to_string()) },

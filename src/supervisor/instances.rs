@@ -11,7 +11,7 @@ use super::{
     End, Endpoint, Exit, Instance, Launch, NotStarted, Runner,
     lending::{Borrower, Found, Lent},
 };
-use crate::Failure;
+use crate::{Failure, failure::Code};
 
 /// Where an application's processes come from.
 #[derive(Clone, Debug)]
@@ -37,13 +37,24 @@ impl Instances {
     }
 
     /// An instance that is ready for requests, and for nobody else in this process.
-    pub(crate) async fn start(&self, launch: Launch) -> Result<Held, NotStarted> {
+    ///
+    /// If it is called off, what was started is on its way to its end.
+    pub(crate) async fn start(
+        &self,
+        launch: Launch,
+        called_off: impl Future<Output = ()>,
+    ) -> Result<Held, NotStarted> {
         match &self.0 {
             Source::Own(runner) => {
-                let instance = Instance::start(&launch, runner).await.map_err(Failure::from)?;
-                Ok(Held(Hold::Own(instance)))
+                let started = Instance::start_unless(&launch, runner, called_off).await;
+                Ok(Held(Hold::Own(started.map_err(Failure::from)?)))
             }
-            Source::Lent(borrower) => Ok(Held(Hold::Lent(borrower.want(launch).await?))),
+            Source::Lent(borrower) => tokio::select! {
+                biased;
+                // The supervisor hears of it, and sees to the end.
+                () = called_off => Err(Code::Draining.into()),
+                lent = borrower.want(launch) => Ok(Held(Hold::Lent(lent?))),
+            },
         }
     }
 }

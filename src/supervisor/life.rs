@@ -172,6 +172,18 @@ impl Life {
         self.phase != Phase::Idle && self.gate == Gate::Open
     }
 
+    /// Whether a start is under way, wanted or not.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        self.phase == Phase::Starting
+    }
+
+    /// Whether it was stopped on purpose.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.gate == Gate::Stopped
+    }
+
     /// How often it failed within the last minute, as far as the policy counts.
     #[must_use]
     pub fn failures(&self, now: Instant) -> usize {

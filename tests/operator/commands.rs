@@ -183,6 +183,59 @@ both_models! {
     }
 }
 
+both_models! {
+    async fn what_was_still_starting_has_ended_when_it_is_offline(model: Model) {
+        let folder = tempfile::tempdir().unwrap();
+        let gate = folder.path().join("gate");
+        let settings = format!("gate = {:?}", gate.display().to_string());
+        let setup = Setup::broken(model, "gated-start").settings(&settings);
+        let host = setup.application("shutdown_timeout = \"25s\"").start().await;
+        let mut waiting = host.wire().await;
+        waiting.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+        let state = async || host.tells().await["sites"][0]["applications"][0]["state"].clone();
+        while state().await != "starting" {}
+        let process = match model {
+            Model::InProcess => None,
+            Model::OutOfProcess => {
+                let pid = host.log.message("instance started").await["pid"].as_u64().unwrap();
+                Some(Watched::new(pid.try_into().unwrap()))
+            }
+        };
+        let directory = host.runtime_dir();
+        let offline =
+            tokio::spawn(async move { crate::host::operator(&directory, &["offline", "app"]).await });
+        host.log.message("application is still starting; that is called off").await;
+        assert!(waiting.rest().await.starts_with("HTTP/1.1 503"));
+        if model == Model::InProcess {
+            // Nobody can end a constructor, so its end is waited for.
+            assert!(!offline.is_finished());
+            std::fs::write(&gate, "").unwrap();
+        }
+        assert_eq!(offline.await.unwrap().code, 0);
+        assert!(process.is_none_or(|process| process.has_ended()));
+        assert_eq!(state().await, "offline");
+        assert_eq!(host.log.of("application did not start").len(), 0);
+        std::fs::write(&gate, "").unwrap();
+        assert_eq!(host.operator(&["online", "app"]).await.code, 0);
+        assert_eq!(host.get("/").await.text(), "ok\n");
+        assert!(host.stop().await.success());
+    }
+}
+
+#[tokio::test]
+async fn a_constructor_that_never_returns_is_left_behind_when_it_is_offline() {
+    let setup = Setup::broken(Model::InProcess, "constructor-hang");
+    let host = setup.application("shutdown_timeout = \"300ms\"").start().await;
+    let mut waiting = host.wire().await;
+    waiting.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    while host.tells().await["sites"][0]["applications"][0]["state"] != "starting" {}
+    assert_eq!(host.operator(&["offline", "app"]).await.code, 0);
+    let left = "application left behind: its start was called off, and has not come to an end";
+    assert_eq!(host.log.of(left).len(), 1);
+    assert!(waiting.rest().await.starts_with("HTTP/1.1 503"));
+    assert!(host.stop().await.success());
+}
+
 #[tokio::test]
 async fn an_application_moves_out_of_the_worker_and_back_and_no_request_fails() {
     let host = Setup::broken(Model::InProcess, "none").start_preloaded().await;

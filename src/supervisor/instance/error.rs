@@ -55,6 +55,12 @@ pub enum StartError {
         /// The end of what it printed.
         output: Arc<str>,
     },
+    /// Nobody wanted it any more.
+    #[error("the start of {command} was called off")]
+    CalledOff {
+        /// What was started.
+        command: String,
+    },
     /// Somebody else listens on the port.
     #[error("port {port} is not the instance's: {why}")]
     PortTaken {
@@ -77,6 +83,7 @@ impl StartError {
             Self::InstanceExited { .. } => Code::InstanceExited,
             Self::StartTimeout { .. } => Code::StartTimeout,
             Self::PortTaken { .. } => Code::PortTaken,
+            Self::CalledOff { .. } => Code::Draining,
         }
     }
 
@@ -84,7 +91,7 @@ impl StartError {
     #[must_use]
     pub fn output(&self) -> Option<&Arc<str>> {
         match self {
-            Self::FileMissing { .. } | Self::SpawnFailed { .. } => None,
+            Self::FileMissing { .. } | Self::SpawnFailed { .. } | Self::CalledOff { .. } => None,
             Self::InstanceExited { output, .. }
             | Self::StartTimeout { output, .. }
             | Self::PortTaken { output, .. } => Some(output),

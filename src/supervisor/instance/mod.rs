@@ -62,7 +62,16 @@ impl Instance {
     /// # Errors
     /// It could not be started, ended before it was ready, or was not ready in time. Nothing of it runs any more.
     pub async fn start(launch: &Launch, runner: &Runner) -> Result<Self, StartError> {
-        start::start(launch, runner).await
+        start::start(launch, runner, std::future::pending()).await
+    }
+
+    /// The same, unless it is called off. Then nothing of it runs any more when this returns.
+    pub(super) async fn start_unless(
+        launch: &Launch,
+        runner: &Runner,
+        called_off: impl Future<Output = ()>,
+    ) -> Result<Self, StartError> {
+        start::start(launch, runner, called_off).await
     }
 
     /// The process's number.

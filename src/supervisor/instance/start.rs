@@ -4,6 +4,7 @@ use std::{
     io,
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
     path::{Path, PathBuf},
+    pin::Pin,
     process::Stdio,
     sync::Arc,
     time::Duration,
@@ -35,17 +36,22 @@ use super::{
     watch::{Guard, Handle, Reports, Watch, next, reports},
 };
 
-/// Starts an instance; with another port, if somebody was quicker with the first.
-pub(super) async fn start(launch: &Launch, runner: &Runner) -> Result<Instance, StartError> {
+/// Starts an instance, unless that is called off; with another port, if somebody was quicker with the first.
+pub(super) async fn start(
+    launch: &Launch,
+    runner: &Runner,
+    called_off: impl Future<Output = ()>,
+) -> Result<Instance, StartError> {
     if runner::asked() {
         let unsupported = io::Error::from(io::ErrorKind::Unsupported);
         return Err(refused(&runner.program, FORGOTTEN, unsupported));
     }
     let deadline = Instant::now() + launch.startup_timeout;
+    let mut called_off = std::pin::pin!(called_off);
     let mut tries = if launch.listen() == Listen::Port { PORT_TRIES } else { 1 };
     loop {
         tries -= 1;
-        match start_once(launch, runner, deadline).await {
+        match start_once(launch, runner, deadline, called_off.as_mut()).await {
             Err(StartError::PortTaken { port, .. }) if tries > 0 => {
                 tracing::warn!(application = %launch.application, port, "port taken by another process; trying the next");
             }
@@ -54,7 +60,12 @@ pub(super) async fn start(launch: &Launch, runner: &Runner) -> Result<Instance, 
     }
 }
 
-async fn start_once(launch: &Launch, runner: &Runner, deadline: Instant) -> Result<Instance, StartError> {
+async fn start_once(
+    launch: &Launch,
+    runner: &Runner,
+    deadline: Instant,
+    called_off: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Instance, StartError> {
     let prepared = prepare(launch, runner).await?;
     let mut guard = Guarded::spawn(&launch.application, runner)?;
     let pid = match guard.hand_over_until(deadline, &prepared.description).await {
@@ -69,7 +80,7 @@ async fn start_once(launch: &Launch, runner: &Runner, deadline: Instant) -> Resu
     let command = command(launch, &prepared.description);
     let (instance, notify) = guard.watched(pid, launch, prepared);
     let attempt = Attempt { launch, command, instance, notify, top };
-    attempt.until_ready(deadline).await
+    attempt.until_ready(deadline, called_off).await
 }
 
 async fn prepare(launch: &Launch, runner: &Runner) -> Result<Prepared, StartError> {
@@ -283,10 +294,15 @@ enum Early {
     Exited(Exit),
     NotOurs(&'static str),
     TimeOver(Seen),
+    CalledOff,
 }
 
 impl Attempt<'_> {
-    async fn until_ready(self, deadline: Instant) -> Result<Instance, StartError> {
+    async fn until_ready(
+        self,
+        deadline: Instant,
+        called_off: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Instance, StartError> {
         let mut seen = Seen::Nothing;
         let signs = Signs {
             application: &self.launch.application,
@@ -297,8 +313,9 @@ impl Attempt<'_> {
             top: self.top,
         };
         let early = tokio::select! {
-            // An exit first: whoever listens there then, it is not the instance.
+            // An exit before a sign of life: whoever listens there then, it is not the instance.
             biased;
+            () = called_off => Early::CalledOff,
             exit = ended(self.instance.exit.clone()) => Early::Exited(exit),
             ready = signs.wait(&mut seen) => match ready {
                 Ok(()) => return Ok(self.instance),
@@ -314,6 +331,7 @@ impl Attempt<'_> {
             Early::Exited(exit) => self.exited(exit).await,
             Early::NotOurs(why) => Failed::PortTaken(why),
             Early::TimeOver(seen) => Failed::TimeOver(self.missed(&seen).await),
+            Early::CalledOff => Failed::CalledOff,
         };
         // Returns when nothing of it is left, and its output is complete.
         let _exit = timeout(UNKILLABLE, self.instance.kill()).await;
@@ -356,6 +374,7 @@ impl Attempt<'_> {
             (Failed::Exited(exit), _) => {
                 StartError::InstanceExited { command, exit, said: self.instance.tail.told(), output }
             }
+            (Failed::CalledOff, _) => StartError::CalledOff { command },
             (Failed::TimeOver(waited_for), _) => {
                 StartError::StartTimeout { command, limit: self.launch.startup_timeout, waited_for, output }
             }
@@ -367,6 +386,7 @@ enum Failed {
     Exited(Exit),
     PortTaken(&'static str),
     TimeOver(String),
+    CalledOff,
 }
 
 fn port(endpoint: &Endpoint) -> u16 {

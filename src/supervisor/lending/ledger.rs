@@ -3,7 +3,7 @@
 //! In: what workers want and let go of, what became of starts, and the time. Out: what to do about it, in this order.
 //! Never: starts, asks or stops anything, or looks at a clock.
 //!
-//! Each [`Action::Start`] is answered by one of [`Event::Started`], [`Event::NotStarted`], unless it was called off; each
+//! Each [`Action::Start`] is answered by one of [`Event::Started`], [`Event::NotStarted`], also one that was called off; each
 //! instance that has started, by [`Event::Ended`] at last. Whatever runs is held by a worker that lives, or has a time at
 //! which it is stopped.
 
@@ -45,7 +45,7 @@ pub(super) enum Event {
     Released(Loan, Parting),
     /// An instance is ready.
     Started(Number),
-    /// There is no instance.
+    /// There is no instance, and nothing left of one.
     NotStarted(Number),
     /// An instance has ended.
     Ended(Number),
@@ -78,7 +78,7 @@ pub(super) enum Action {
     Announce(Number),
     /// Stop the instance.
     Stop(Number),
-    /// Give up a start, and what it has started.
+    /// Give up a start, and end what it has started.
     CallOff(Number),
 }
 
@@ -275,6 +275,11 @@ impl Ledger {
 
     fn started(&mut self, number: Number) {
         let Some(entry) = self.instances.get_mut(&number) else { return };
+        // It was called off too late.
+        if entry.phase == Phase::Stopping {
+            self.actions.push(Action::Stop(number));
+            return;
+        }
         entry.phase = Phase::Running;
         self.failures.started(self.now, &entry.launch);
         // The first is the one for whom it was started; it may have ended meanwhile, which makes no difference.
@@ -286,8 +291,11 @@ impl Ledger {
     }
 
     fn not_started(&mut self, number: Number) {
-        let Some(Entry { launch, loans, .. }) = self.instances.remove(&number) else { return };
-        self.failures.start_failed(self.now, &launch);
+        let Some(Entry { launch, loans, phase, .. }) = self.instances.remove(&number) else { return };
+        // Otherwise it was called off, which is no failure.
+        if phase == Phase::Starting {
+            self.failures.start_failed(self.now, &launch);
+        }
         let pause = self.failures.refused(self.now, &launch);
         self.actions.extend(loans.into_iter().map(|loan| Action::Fail(loan, pause)));
         self.retry();
@@ -386,10 +394,12 @@ impl Ledger {
         self.actions.push(Action::Stop(number));
     }
 
+    /// It is there until nothing of it is left: its port may not be free before, nor its files.
     fn call_off(&mut self, number: Number) {
-        self.instances.remove(&number);
+        let Some(entry) = self.instances.get_mut(&number) else { return };
+        entry.phase = Phase::Stopping;
+        entry.loans.clear();
         self.actions.push(Action::CallOff(number));
-        self.retry();
     }
 
     fn those(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Number> {

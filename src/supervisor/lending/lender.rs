@@ -5,13 +5,17 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        oneshot,
+    },
     task::AbortHandle,
     time::timeout,
 };
@@ -52,7 +56,8 @@ pub struct Lender {
 type Say = Box<dyn Fn(&Order) + Send>;
 
 pub(super) enum Process {
-    Starting(AbortHandle),
+    /// Whoever takes the sender out calls it off.
+    Starting(Option<oneshot::Sender<Infallible>>),
     Running {
         instance: Arc<Instance>,
         launch: Arc<Launch>,
@@ -183,15 +188,15 @@ impl Lender {
 
     fn learn(&mut self, number: Number, news: News) {
         match news {
-            // Called off at the last moment: dropping it kills it.
-            News::Started(..) if !self.instances.contains_key(&number) => {}
             News::Started(instance, launch) => {
                 self.watch(number, instance, launch);
                 self.on(Event::Started(number), None);
             }
             News::NotStarted(failure, launch) => {
-                self.instances.remove(&number);
-                self.note(&launch, &failure);
+                let process = self.instances.remove(&number);
+                if let Some(Process::Starting(Some(_))) = process {
+                    self.note(&launch, &failure);
+                }
                 self.on(Event::NotStarted(number), Some(&Last::NotStarted(failure)));
             }
             News::Ended(end) => self.ended(number, end),
@@ -258,9 +263,8 @@ impl Lender {
                 Action::Announce(number) => self.announce(number),
                 Action::Stop(number) => self.end(number),
                 Action::CallOff(number) => {
-                    if let Some(Process::Starting(start)) = self.instances.remove(&number) {
-                        // Dropped half-way, it leaves nothing.
-                        start.abort();
+                    if let Some(Process::Starting(called_off)) = self.instances.get_mut(&number) {
+                        drop(called_off.take());
                     }
                 }
             }
@@ -269,14 +273,16 @@ impl Lender {
 
     fn start(&mut self, number: Number, launch: Arc<Launch>) {
         let (runner, tell) = (self.runner.clone(), self.tell.clone());
-        let start = tokio::spawn(async move {
-            let news = match Instance::start(&launch, &runner).await {
+        let (sender, dropped) = oneshot::channel();
+        let called_off = async move { drop(dropped.await) };
+        tokio::spawn(async move {
+            let news = match Instance::start_unless(&launch, &runner, called_off).await {
                 Ok(instance) => News::Started(instance, launch),
                 Err(error) => News::NotStarted(error.into(), launch),
             };
             let _over = tell.send((number, news));
         });
-        self.instances.insert(number, Process::Starting(start.abort_handle()));
+        self.instances.insert(number, Process::Starting(Some(sender)));
     }
 
     /// Remembers how it failed, for those who want it while it is not tried.

@@ -29,6 +29,8 @@ struct World {
     running: BTreeMap<Number, Arc<Launch>>,
     starting: BTreeMap<Number, Arc<Launch>>,
     ending: BTreeSet<Number>,
+    /// Starts that were called off and have not come to an end.
+    called_off: BTreeSet<Number>,
     /// What was lent and not given back.
     lent: BTreeMap<Loan, Number>,
     /// Wishes that were not answered.
@@ -64,6 +66,7 @@ impl World {
             running: BTreeMap::new(),
             starting: BTreeMap::new(),
             ending: BTreeSet::new(),
+            called_off: BTreeSet::new(),
             lent: BTreeMap::new(),
             open: BTreeMap::new(),
             parting: BTreeSet::new(),
@@ -117,7 +120,8 @@ impl World {
                 assert!(!self.lent.values().any(|held| held == number), "stopped under somebody");
             }
             Action::CallOff(number) => {
-                self.starting.remove(number).expect("it is being started");
+                assert!(self.starting.contains_key(number), "it is not being started");
+                assert!(self.called_off.insert(*number), "called off twice");
             }
         }
     }
@@ -187,12 +191,14 @@ impl World {
     fn started(&mut self, number: Number) -> Vec<Action> {
         let Some(launch) = self.starting.remove(&number) else { return Vec::new() };
         self.running.insert(number, launch);
+        self.called_off.remove(&number);
         self.tell(Event::Started(number))
     }
 
     fn not_started(&mut self, number: Number) -> Vec<Action> {
-        if let Some(launch) = self.starting.remove(&number) {
-            self.failures.push((self.now, launch));
+        let launch = self.starting.remove(&number);
+        if !self.called_off.remove(&number) {
+            self.failures.extend(launch.map(|launch| (self.now, launch)));
         }
         self.tell(Event::NotStarted(number))
     }
@@ -298,6 +304,32 @@ fn a_start_that_nobody_wants_any_more_is_called_off() {
     let (loan, actions) = world.want(1, &launch("shop"));
     let [Action::Start(number, _)] = actions[..] else { panic!("{actions:?}") };
     assert_eq!(world.release(loan, Parting::ForGood), [Action::CallOff(number)]);
+    assert!(world.ledger.has("shop"), "something of it may be left");
+    assert_eq!(world.not_started(number), []);
+    assert!(!world.ledger.has("shop"));
+}
+
+#[test]
+fn a_start_that_was_called_off_too_late_is_stopped() {
+    let mut world = World::new();
+    world.come(1);
+    let (loan, actions) = world.want(1, &launch("shop"));
+    let [Action::Start(number, _)] = actions[..] else { panic!("{actions:?}") };
+    world.release(loan, Parting::ForGood);
+    assert_eq!(world.started(number), [Action::Stop(number)]);
+    assert_eq!(world.ended(number), []);
+    assert!(world.ledger.is_empty());
+}
+
+#[test]
+fn the_port_of_a_start_that_was_called_off_is_free_when_nothing_of_it_is_left() {
+    let mut world = World::new();
+    world.come(1);
+    let (loan, actions) = world.want(1, &on_port("shop", 5000));
+    let [Action::Start(number, _)] = actions[..] else { panic!("{actions:?}") };
+    world.release(loan, Parting::ForGood);
+    assert_eq!(world.want(1, &on_port("changed", 5000)).1, []);
+    assert!(matches!(world.not_started(number)[..], [Action::Start(..)]));
 }
 
 #[test]

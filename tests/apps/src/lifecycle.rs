@@ -21,6 +21,7 @@ pub(crate) async fn start(cx: &Context) -> Result<Ending, BoxError> {
         "not-ready" => cx.set_ready(false),
         "slow-ready" => ready_later(cx)?,
         "slow-start" => tokio::time::sleep(start_time(cx)?).await,
+        "gated-start" => gate_opens(cx).await?,
         "print-and-fail" => {
             crate::logs::print(64)?;
             return Err("it printed 64 KB, and then it failed".into());
@@ -68,6 +69,15 @@ fn ready_later(cx: &Context) -> Result<(), BoxError> {
         tokio::time::sleep(delay).await;
         cx.set_ready(true);
     });
+    Ok(())
+}
+
+/// Until there is a file, which whoever wants it to start makes.
+async fn gate_opens(cx: &Context) -> Result<(), BoxError> {
+    let gate = cx.setting("gate").ok_or("the setting `gate` is missing")?;
+    while !std::path::Path::new(&gate).exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     Ok(())
 }
 

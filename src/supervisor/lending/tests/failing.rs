@@ -31,8 +31,10 @@ fn an_end_that_was_asked_for_and_a_start_that_was_called_off_count_nothing() {
         let (loan, number) = world.served(worker, &shop);
         world.release(loan, Parting::ForGood);
         world.ended(number);
-        let (loan, _) = world.want(9, &shop);
+        let (loan, actions) = world.want(9, &shop);
+        let [Action::Start(number, _)] = actions[..] else { panic!("{actions:?}") };
         world.release(loan, Parting::ForGood);
+        world.not_started(number);
     }
     assert!(matches!(world.want(9, &shop).1[..], [Action::Start(..)]));
 }
