@@ -109,6 +109,30 @@ async fn one_that_fails_too_often_is_left_alone_by_the_next_worker_too() {
 }
 
 #[tokio::test]
+async fn one_that_does_not_get_warm_is_left_alone_by_the_next_worker_too() {
+    let supervisor = Supervisor::start(UNCLAIMED);
+    let cold = |number| {
+        let options = Options {
+            warmup: vec!["/status/503".to_owned()],
+            rapid_fails_per_minute: 0,
+            ..Options::default()
+        };
+        let described = Application::builder().library(library("test_apps")).options(options);
+        let described = described.hosting_model(HostingModel::OutOfProcess);
+        described.instances(supervisor.instances(number).0).build().unwrap()
+    };
+    let first = cold(1).start().await.unwrap_err();
+    supervisor.is_over().await;
+    supervisor.gone(1);
+    let next = cold(2).start().await.unwrap_err();
+    for told in [&first, &next] {
+        assert_eq!(told.code, Code::FailFast, "{told:?}");
+        assert!(told.detail.contains("the last time: warmup_failed"), "{told:?}");
+        assert!(told.retry_after.is_some_and(|after| after > Duration::from_secs(50)), "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_failed_start_says_what_it_says_without_a_supervisor() {
     let supervisor = Supervisor::start(UNCLAIMED);
     let described = || Application::builder().command(["sh", "-c", "echo so; exit 3"]).runner(runner());

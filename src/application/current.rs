@@ -21,9 +21,8 @@ use tower_service::Service;
 
 use super::{
     builder::Definition,
-    start::{self, Backing},
+    start::Backing,
     status::{self, Failed, Status},
-    warmup::warm_up,
 };
 #[cfg(feature = "out-of-process")]
 use crate::dispatcher::out_of_process::Forwarder;
@@ -32,10 +31,7 @@ use crate::{
     dispatcher::in_process::{self, Ended},
     failure::Code,
     queue::Queue,
-    supervisor::{
-        Count, NotStarted,
-        life::{Life, Outcome, Policy, Why},
-    },
+    supervisor::life::{Life, Outcome, Policy, Why},
 };
 
 /// An application, shared by all that have a clone of it.
@@ -212,88 +208,7 @@ impl Shared {
         }
     }
 
-    /// Starts the application and tells those who wait, whatever comes of it.
-    async fn start(self: Arc<Self>) {
-        let name = Arc::clone(&self.definition.name);
-        tracing::debug!(application = %name, "application starting");
-        let began = Instant::now();
-        // In a task of its own, so that a panic in it is a failed start and not a start without end.
-        let starting = tokio::spawn({
-            let shared = Arc::clone(&self);
-            async move { shared.start_in_turn().await }
-        });
-        let started =
-            starting.await.unwrap_or_else(|panic| Err(Failure::new(Code::StartFailed).source(panic).into()));
-        match started {
-            Ok((dispatcher, backing)) => self.started(dispatcher, backing, began),
-            Err(_) if self.is_called_off() => self.life().ended(),
-            Err(NotStarted { failure, count }) => {
-                self.note(&failure);
-                match count {
-                    Count::Here => self.life().start_failed(Instant::now()),
-                    Count::There(until) => self.life().start_refused(until),
-                }
-                let (code, detail) = (failure.code.as_str(), &*failure.detail);
-                tracing::error!(application = %name, failure = code, detail, "application did not start");
-            }
-        }
-        self.changed.send_modify(|changes| *changes += 1);
-    }
-
-    async fn start_in_turn(&self) -> Result<(Dispatcher, Backing), NotStarted> {
-        let turn = async {
-            self.wait_for_predecessor().await?;
-            self.wait_for_port().await;
-            Ok::<_, Failure>(())
-        };
-        self.unless_called_off(turn).await?;
-        self.start_and_warm_up().await
-    }
-
-    async fn start_and_warm_up(&self) -> Result<(Dispatcher, Backing), NotStarted> {
-        let options = &self.definition.options;
-        let deadline = tokio::time::Instant::now() + options.startup_timeout;
-        let (dispatcher, backing) = start::start(&self.definition, self.called_off()).await?;
-        let warm = self.unless_called_off(warm_up(&self.definition, &dispatcher, deadline)).await;
-        if let Err(failure) = warm {
-            let output = Some(backing.output());
-            // Otherwise it would wait for us.
-            drop(dispatcher);
-            backing.stop(options.shutdown_timeout).await;
-            return Err(Failure { output, ..failure }.into());
-        }
-        Ok((dispatcher, backing))
-    }
-
-    fn started(self: &Arc<Self>, dispatcher: Dispatcher, backing: Backing, began: Instant) {
-        if backing.ran_already() {
-            let (application, pid) = (&*self.definition.name, backing.pid());
-            tracing::info!(application, pid, "application goes on in the instance that runs already");
-        } else {
-            self.tell_start(&backing, began);
-        }
-        self.watch(&backing);
-        // First the state: whoever hears from the life that it is ready must find it so.
-        *self.backing() = Some(backing);
-        self.state.store(Arc::new(State::Running(dispatcher)));
-        // If it was stopped meanwhile, whoever did that waits for this moment.
-        self.life().started();
-        // Not before it is in its place: it may be taken away at once.
-        self.watch_idle();
-    }
-
-    fn tell_start(&self, backing: &Backing, began: Instant) {
-        tracing::info!(
-            application = %self.definition.name,
-            hosting_model = %self.definition.hosting_model,
-            generation = backing.generation(),
-            pid = backing.pid(),
-            took_ms = began.elapsed().as_millis() as u64,
-            "application started"
-        );
-    }
-
-    fn note(&self, failure: &Failure) {
+    pub(super) fn note(&self, failure: &Failure) {
         let told = Told {
             code: failure.code,
             detail: failure.detail.clone(),
@@ -304,7 +219,7 @@ impl Shared {
     }
 
     /// Notices the end of a process. A library in this process has no end of its own.
-    fn watch(self: &Arc<Self>, backing: &Backing) {
+    pub(super) fn watch(self: &Arc<Self>, backing: &Backing) {
         let Some(exited) = backing.exited() else { return };
         let shared = Arc::downgrade(self);
         tokio::spawn(async move {

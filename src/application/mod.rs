@@ -22,6 +22,7 @@ mod hand_back;
 mod idle;
 mod retire;
 mod start;
+mod starting;
 mod status;
 mod warmup;
 

@@ -150,6 +150,24 @@ impl Backing {
         }
     }
 
+    /// Its first requests were answered.
+    pub(super) fn warm(&self) {
+        match self {
+            Self::InProcess(_) => {}
+            #[cfg(feature = "out-of-process")]
+            Self::OutOfProcess(process) => process.instance.fit(),
+        }
+    }
+
+    /// Its first requests failed, and so did its start. Who counts that.
+    pub(super) async fn not_warm(&self, failure: Failure) -> NotStarted {
+        match self {
+            Self::InProcess(_) => failure.into(),
+            #[cfg(feature = "out-of-process")]
+            Self::OutOfProcess(process) => process.instance.unfit(failure).await,
+        }
+    }
+
     /// Tells it that its end is near.
     pub(super) fn drain_notice(&self) -> Boxed<()> {
         match self {
@@ -279,6 +297,7 @@ mod process {
             startup_timeout: options.startup_timeout,
             shutdown_timeout: options.shutdown_timeout,
             rapid_fails_per_minute: options.rapid_fails_per_minute,
+            tried: !options.warmup.is_empty(),
             ..Launch::new(Arc::clone(&definition.name), program, definition.content_root.clone())
         }
     }

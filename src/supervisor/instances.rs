@@ -137,6 +137,22 @@ impl Held {
         }
     }
 
+    /// Requests of the host's own went well: now it has started.
+    pub(crate) fn fit(&self) {
+        match &self.0 {
+            Hold::Own(_) => {}
+            Hold::Lent(lent) => lent.fit(),
+        }
+    }
+
+    /// Requests of the host's own failed: so its start did.
+    pub(crate) async fn unfit(&self, failure: Failure) -> NotStarted {
+        match &self.0 {
+            Hold::Own(_) => failure.into(),
+            Hold::Lent(lent) => lent.unfit(&failure).await,
+        }
+    }
+
     /// Lets go of it. If it is to end, it is asked to stop, and killed when it does not in time.
     pub(crate) async fn stop(self) -> End {
         match self.0 {

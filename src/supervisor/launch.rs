@@ -77,6 +77,9 @@ pub struct Launch {
     pub shutdown_timeout: Duration,
     /// How often it may fail within a minute before it is left alone.
     pub rapid_fails_per_minute: u32,
+    /// Whether whoever wants it tries it with requests of its own, and tells what came of that. Only then has it started well.
+    #[serde(default)]
+    pub tried: bool,
 }
 
 /// What to run.
@@ -151,6 +154,7 @@ impl Launch {
             startup_timeout: Duration::from_secs(120),
             shutdown_timeout: Duration::from_secs(10),
             rapid_fails_per_minute: Policy::default().rapid_fails_per_minute,
+            tried: false,
         }
     }
 

@@ -18,9 +18,9 @@ use super::{
         instance::drain_notice,
         worker::{Order, Report},
     },
-    message::{Ask, Ended, Found, Lending, NotLent, Parting, Release, Want},
+    message::{Ask, Ended, Found, Lending, NotLent, Parting, Release, Tried, Want},
 };
-use crate::failure::Code;
+use crate::failure::{Code, Failure};
 
 /// Borrows instances of the supervisor.
 #[derive(Clone)]
@@ -205,6 +205,24 @@ impl Lent {
             if let Some(notice) = notice {
                 notice.await;
             }
+        }
+    }
+
+    /// Requests of our own went well.
+    pub(in super::super) fn fit(&self) {
+        (self.desk.say)(&Report::Tried(Tried { ask: self.lending.ask, failed: None }));
+    }
+
+    /// Requests of our own failed, which the supervisor counts. What it says to that.
+    pub(in super::super) async fn unfit(&self, failure: &Failure) -> NotStarted {
+        let (ask, (sender, answer)) = (self.lending.ask, oneshot::channel());
+        self.desk.open().asked.insert(ask, sender);
+        let failed = Some(NotLent::new(ask, failure));
+        (self.desk.say)(&Report::Tried(Tried { ask, failed }));
+        match answer.await {
+            Ok(Err(told)) => told,
+            // It has nothing else to say to that; and the sender is only dropped with the worker.
+            Ok(Ok(_)) | Err(_) => Code::Draining.into(),
         }
     }
 

@@ -43,6 +43,8 @@ pub(super) enum Event {
     Wanted(Loan, Arc<Launch>),
     /// A worker has no more use for one.
     Released(Loan, Parting),
+    /// A worker has tried one, with this outcome.
+    Tried(Loan, Fitness),
     /// An instance is ready.
     Started(Number),
     /// There is no instance, and nothing left of one.
@@ -57,6 +59,13 @@ pub(super) enum Event {
     Tick,
 }
 
+/// What came of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fitness {
+    Fit,
+    Unfit,
+}
+
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
@@ -64,7 +73,7 @@ pub(super) enum Action {
     Start(Number, Arc<Launch>),
     /// Tell the worker that it has this one.
     Lend(Loan, Number, Found),
-    /// Tell the worker that the start failed which it waited for, and until when there is no other.
+    /// Tell the worker that the start failed which it waited for, or that its trial counts, and until when there is no other.
     Fail(Loan, Option<Pause>),
     /// Tell the worker that the application failed before, and is not tried now.
     Refuse(Loan, Arc<Launch>, Pause),
@@ -156,6 +165,7 @@ impl Ledger {
                 self.wanted(loan, launch, until);
             }
             Event::Released(loan, parting) => self.released(loan, parting),
+            Event::Tried(loan, fitness) => self.tried(loan, fitness),
             Event::Started(number) => self.started(number),
             Event::NotStarted(number) => self.not_started(number),
             Event::Ended(number) => self.ended(number),
@@ -187,6 +197,11 @@ impl Ledger {
     /// Whether nothing starts or ends, and nobody waits.
     pub(super) fn is_settled(&self) -> bool {
         self.waiting.is_empty() && self.instances.values().all(|entry| entry.phase == Phase::Running)
+    }
+
+    /// What a worker has.
+    pub(super) fn lent(&self, loan: Loan) -> Option<&Arc<Launch>> {
+        self.instances.values().find(|entry| entry.loans.contains(&loan)).map(|entry| &entry.launch)
     }
 
     /// Who has it.
@@ -281,12 +296,31 @@ impl Ledger {
             return;
         }
         entry.phase = Phase::Running;
-        self.failures.started(self.now, &entry.launch);
+        // Otherwise that is to be seen.
+        if !entry.launch.tried {
+            self.failures.started(self.now, &entry.launch);
+        }
         // The first is the one for whom it was started; it may have ended meanwhile, which makes no difference.
         let mut found = Found::Started;
         for loan in &entry.loans {
             self.actions.push(Action::Lend(*loan, number, found));
             found = Found::Running;
+        }
+    }
+
+    fn tried(&mut self, loan: Loan, fitness: Fitness) {
+        let launch = self.lent(loan).cloned();
+        match (fitness, launch) {
+            (Fitness::Fit, Some(launch)) => self.failures.started(self.now, &launch),
+            (Fitness::Fit, None) => {}
+            (Fitness::Unfit, launch) => {
+                let pause = launch.and_then(|launch| {
+                    self.failures.start_failed(self.now, &launch);
+                    self.failures.refused(self.now, &launch)
+                });
+                // Also if it has ended meanwhile, which counted then: the worker waits for this.
+                self.actions.push(Action::Fail(loan, pause));
+            }
         }
     }
 

@@ -25,8 +25,8 @@ use super::{
         End, Exit, Instance, Launch, Program, Runner,
         worker::{Generation, Order, Outcome, Report},
     },
-    ledger::{Action, Event, Ledger, Loan, Number, Pause},
-    message::{Ask, Ended, Found, Kept, Lending, NotLent, Want},
+    ledger::{Action, Event, Fitness, Ledger, Loan, Number, Pause},
+    message::{Ask, Ended, Found, Kept, Lending, NotLent, Tried, Want},
 };
 use crate::failure::{Code, Failure};
 
@@ -121,11 +121,30 @@ impl Lender {
                 let Want { ask, launch } = *want;
                 Event::Wanted(Loan { worker, ask }, Arc::new(launch))
             }
+            Report::Tried(tried) => {
+                self.tried(worker, tried);
+                return None;
+            }
             Report::Release(release) => Event::Released(Loan { worker, ask: release.ask }, release.parting),
             other => return Some(other),
         };
         self.on(event, None);
         None
+    }
+
+    fn tried(&mut self, worker: Generation, Tried { ask, failed }: Tried) {
+        let loan = Loan { worker, ask };
+        match failed {
+            None => self.on(Event::Tried(loan, Fitness::Fit), None),
+            Some(failed) => {
+                let launch = self.ledger.lent(loan).cloned();
+                let failure = Failure::from(failed);
+                if let Some(launch) = launch {
+                    self.note(&launch, &failure);
+                }
+                self.on(Event::Tried(loan, Fitness::Unfit), Some(&Last::NotStarted(failure)));
+            }
+        }
     }
 
     /// The host stops: instances are told that their end is near, and stopped once no worker has them.

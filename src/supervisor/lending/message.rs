@@ -38,6 +38,15 @@ pub enum Parting {
     Leaving,
 }
 
+/// A worker has tried an instance with requests of its own, before any client's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// The wish that it was lent for.
+    pub ask: Ask,
+    /// Why it is of no use, if it is not. Then the answer is when to try again.
+    pub failed: Option<NotLent>,
+}
+
 /// A worker has an instance now.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lending {

@@ -22,5 +22,5 @@ pub use self::{
     borrower::Borrower,
     carried::{Carried, Past},
     lender::{Lender, UNCLAIMED},
-    message::{Ask, Ended, Found, Kept, Lending, NotLent, Parting, Release, Want},
+    message::{Ask, Ended, Found, Kept, Lending, NotLent, Parting, Release, Tried, Want},
 };

@@ -1,6 +1,7 @@
 //! The ledger against a world in which everything may happen in any order.
 
 mod failing;
+mod generated;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,11 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proptest::prelude::*;
-
 use super::{
     super::{Launch, Listen, Program, patience::Why, worker::Generation},
-    ledger::{Action, Event, Ledger, Loan, Number},
+    ledger::{Action, Event, Fitness, Ledger, Loan, Number},
     message::{Ask, Found, Parting},
 };
 
@@ -37,6 +36,8 @@ struct World {
     open: BTreeMap<Loan, Arc<Launch>>,
     /// Those who gave something back for good, and wait for what becomes of it.
     parting: BTreeSet<Loan>,
+    /// Trials that failed, and of which the worker waits to hear.
+    unfit: BTreeSet<Loan>,
     /// When what failed, for its application alone.
     failures: Vec<(Instant, Arc<Launch>)>,
     asks: u64,
@@ -70,6 +71,7 @@ impl World {
             lent: BTreeMap::new(),
             open: BTreeMap::new(),
             parting: BTreeSet::new(),
+            unfit: BTreeSet::new(),
             failures: Vec::new(),
             asks: 0,
         }
@@ -102,6 +104,7 @@ impl World {
                 assert!(!self.lent.iter().any(twice), "lent twice to one worker");
                 self.lent.insert(*loan, *number);
             }
+            Action::Fail(loan, _) if self.unfit.remove(loan) => {}
             Action::Fail(loan, _) | Action::PortHeld(loan, _) => {
                 self.open.remove(loan).expect("refused to one who wants it");
             }
@@ -141,6 +144,7 @@ impl World {
             let ends = self.ending.contains(number) || self.ledger.due().is_some();
             assert!(held || ends, "{number:?} is left, and nobody will end it");
         }
+        assert!(self.unfit.is_empty(), "a worker waits for an answer");
         assert_eq!(self.ledger.is_empty(), self.running.is_empty() && self.starting.is_empty());
         // Whoever waits, waits for something.
         if !self.open.is_empty() {
@@ -186,6 +190,15 @@ impl World {
             self.parting.insert(loan);
         }
         self.tell(Event::Released(loan, parting))
+    }
+
+    fn tried(&mut self, loan: Loan, fitness: Fitness) -> Vec<Action> {
+        if fitness == Fitness::Unfit {
+            let launch = self.lent.get(&loan).and_then(|number| self.running.get(number));
+            self.failures.extend(launch.map(|launch| (self.now, Arc::clone(launch))));
+            self.unfit.insert(loan);
+        }
+        self.tell(Event::Tried(loan, fitness))
     }
 
     fn started(&mut self, number: Number) -> Vec<Action> {
@@ -388,125 +401,4 @@ fn a_worker_that_has_ended_gets_nothing() {
     world.come(1);
     world.go(1);
     assert_eq!(world.want(1, &launch("shop")).1, []);
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Move {
-    Come,
-    Leave(usize),
-    Go(usize),
-    Want(usize, usize),
-    Release(usize, bool),
-    CallOff(usize, bool),
-    Start(usize, bool),
-    End(usize),
-    Wait(u64),
-    Stop,
-}
-
-fn a_move() -> impl Strategy<Value = Move> {
-    let any = any::<usize>;
-    prop_oneof![
-        2 => Just(Move::Come),
-        1 => any().prop_map(Move::Leave),
-        2 => any().prop_map(Move::Go),
-        6 => (any(), any()).prop_map(|(worker, launch)| Move::Want(worker, launch)),
-        3 => (any(), proptest::bool::ANY).prop_map(|(loan, good)| Move::Release(loan, good)),
-        1 => (any(), proptest::bool::ANY).prop_map(|(loan, good)| Move::CallOff(loan, good)),
-        6 => (any(), proptest::bool::weighted(0.8)).prop_map(|(number, well)| Move::Start(number, well)),
-        3 => any().prop_map(Move::End),
-        3 => (0_u64..100_000).prop_map(Move::Wait),
-        1 => Just(Move::Stop),
-    ]
-}
-
-fn nth<T: Copy>(mut all: impl Iterator<Item = T> + Clone, n: usize) -> Option<T> {
-    let count = all.clone().count();
-    (count > 0).then(|| all.nth(n % count)).flatten()
-}
-
-impl World {
-    fn make(&mut self, it: Move, last: &mut u64) {
-        let parting = |good| if good { Parting::ForGood } else { Parting::Leaving };
-        let launches =
-            [launch("a"), impatient("a"), launch("b"), on_port("c", 1), on_port("d", 1), impatient("e")];
-        match it {
-            Move::Come => {
-                *last += 1;
-                self.come(*last);
-            }
-            Move::Leave(n) => {
-                if let Some(worker) = nth(self.workers.iter().copied(), n) {
-                    self.leave(worker.0);
-                }
-            }
-            Move::Go(n) => {
-                if let Some(worker) = nth(self.workers.iter().copied(), n) {
-                    self.go(worker.0);
-                }
-            }
-            Move::Want(n, which) => {
-                if let Some(worker) = nth(self.workers.iter().copied(), n) {
-                    self.want(worker.0, &launches[which % launches.len()]);
-                }
-            }
-            Move::Release(n, good) => {
-                if let Some(loan) = nth(self.lent.keys().copied(), n) {
-                    self.release(loan, parting(good));
-                }
-            }
-            Move::CallOff(n, good) => {
-                if let Some(loan) = nth(self.open.keys().copied(), n) {
-                    self.release(loan, parting(good));
-                }
-            }
-            Move::Start(n, well) => {
-                if let Some(number) = nth(self.starting.keys().copied(), n) {
-                    if well {
-                        self.started(number)
-                    } else {
-                        self.not_started(number)
-                    };
-                }
-            }
-            Move::End(n) => {
-                if let Some(number) = nth(self.running.keys().copied(), n) {
-                    self.ended(number);
-                }
-            }
-            Move::Wait(milliseconds) => {
-                self.now += Duration::from_millis(milliseconds);
-                self.tell(Event::Tick);
-            }
-            Move::Stop => drop(self.tell(Event::Stop)),
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn nothing_is_left_without_somebody_who_ends_it(moves in proptest::collection::vec(a_move(), 0..80)) {
-        let (mut world, mut last) = (World::new(), 0);
-        for it in moves {
-            world.make(it, &mut last);
-        }
-        // All workers go, and whatever was begun comes to its end.
-        for worker in world.workers.clone() {
-            world.go(worker.0);
-        }
-        for _ in 0..100 {
-            for number in world.starting.keys().copied().collect::<Vec<_>>() {
-                world.started(number);
-            }
-            for number in world.ending.clone() {
-                world.ended(number);
-            }
-            if let Some(due) = world.ledger.due() {
-                world.now = world.now.max(due);
-                world.tell(Event::Tick);
-            }
-        }
-        prop_assert!(world.ledger.is_empty() && world.running.is_empty(), "{:?}", world.running);
-        prop_assert!(world.open.is_empty());
-    }
 }

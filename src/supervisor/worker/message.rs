@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
-        lending::{Ended, Kept, Lending, NotLent, Release, Want},
+        lending::{Ended, Kept, Lending, NotLent, Release, Tried, Want},
         life::Why,
     },
     terms::{Edition, Generation, Part, Preload},
@@ -178,6 +178,8 @@ pub enum Report {
     },
     /// It wants an instance.
     Want(Box<Want>),
+    /// It has tried one.
+    Tried(Tried),
     /// It has no more use for one.
     Release(Release),
 }

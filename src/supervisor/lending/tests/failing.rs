@@ -56,3 +56,40 @@ fn a_start_is_tried_again_later_and_later() {
         world.now = pause.0;
     }
 }
+
+/// One that its workers try with requests of their own.
+fn tried(name: &str) -> Arc<Launch> {
+    Arc::new(Launch { tried: true, ..(*launch(name)).clone() })
+}
+
+#[test]
+fn one_that_is_ready_and_of_no_use_is_tried_again_later_and_later_whichever_worker_wants_it() {
+    let mut world = World::new();
+    let shop = tried("shop");
+    for (worker, wait) in [1, 2, 4, 8].into_iter().enumerate() {
+        let (loan, number) = world.served(worker as u64, &shop);
+        let pause = (world.now + Duration::from_secs(wait), Why::BackingOff);
+        assert_eq!(world.tried(loan, Fitness::Unfit), [Action::Fail(loan, Some(pause))]);
+        assert_eq!(world.release(loan, Parting::ForGood), [Action::Stop(number)]);
+        world.ended(number);
+        world.go(worker as u64);
+        world.now = pause.0;
+    }
+    // One good start, and the next pause is a short one.
+    let (loan, number) = world.served(9, &shop);
+    assert_eq!(world.tried(loan, Fitness::Fit), []);
+    world.release(loan, Parting::ForGood);
+    world.ended(number);
+    let (loan, actions) = world.want(9, &shop);
+    let [Action::Start(number, _)] = actions[..] else { panic!("{actions:?}") };
+    let pause = Some((world.now + Duration::from_secs(1), Why::BackingOff));
+    assert_eq!(world.not_started(number), [Action::Fail(loan, pause)]);
+}
+
+#[test]
+fn a_worker_hears_of_a_trial_also_if_the_instance_has_ended_meanwhile() {
+    let mut world = World::new();
+    let (loan, number) = world.served(1, &tried("shop"));
+    world.ended(number);
+    assert_eq!(world.tried(loan, Fitness::Unfit), [Action::Fail(loan, None)]);
+}
