@@ -20,7 +20,7 @@ use crate::{
     exit::{Exit, Refused},
     libraries, offline,
     rollback::Former,
-    standing::{self, Standing},
+    standing::{self, Described, Standing},
     trial::Failed,
     wish::{self, Wish},
 };
@@ -201,7 +201,7 @@ impl Making<'_> {
         }
         self.next.config = self.next.edition.config().map_err(|refused| problem(&refused))?;
         self.look_at_certificates(wishes)?;
-        self.remember();
+        self.remember(wishes);
         Ok(self.next)
     }
 
@@ -253,12 +253,22 @@ impl Making<'_> {
     }
 
     /// Has each application that is another one now know what it was before.
-    fn remember(&mut self) {
+    fn remember(&mut self, wishes: &[Wish]) {
         let Some((base, _)) = self.base else { return };
         let mut before = BTreeMap::new();
+        // Whoever went back from it would be where it crashed; what was before that stays the way back.
+        let crashed = |was: &Described| {
+            wishes
+                .iter()
+                .any(|wish| matches!(wish, Wish::GoBack(crashed) if crashed.is_of_one_generation(was)))
+        };
         for application in applications(&self.next.config) {
             let Some(old) = self.old(&application.name) else { continue };
             let (was, is) = (base.described(old), self.next.edition.described(application));
+            let has_a_way_back = self.next.edition.stands(was.name()).is_some_and(|it| it.previous.is_some());
+            if has_a_way_back && crashed(&was) {
+                continue;
+            }
             // Where it is had run is no generation: who goes back wants the code of before, not the place.
             let rewritten =
                 was.application != is.application && !standing::is_written_alike(old, application);
@@ -302,6 +312,51 @@ mod tests {
             "[[site]]\nname = 'a'\nbindings = ['http://*:80']\n\
              [[site.application]]\nname = 'shop'\nlibrary = '/no/{library}.so'\n"
         )
+    }
+
+    fn edition(file: &Path) -> (Edition, Config) {
+        let line = ["cohost", "run"].map(Into::into).to_vec();
+        let Command::Run(arguments) = Cli::try_parse_from(&line).unwrap().command else { panic!("it is") };
+        let named = Named::Configuration(file.to_owned());
+        let mut edition = Edition::new(&named, &arguments, line).unwrap();
+        edition.standing("shop").library = Some("/pins/b/shop.so".into());
+        edition.standing("shop").previous =
+            Some(Former { library: Some("/pins/a/shop.so".into()), written: None });
+        let config = edition.config().unwrap();
+        (edition, config)
+    }
+
+    #[test]
+    fn what_crashed_is_gone_back_from_and_nothing_that_came_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cohost.toml");
+        std::fs::write(&file, written("shop")).unwrap();
+        let (base, config) = edition(&file);
+        let pins = Pins::new(folder.path()).unwrap();
+        let crashed = Wish::GoBack(Box::new(base.described(&config.sites[0].applications[0])));
+        let back = next((&base, &config), std::slice::from_ref(&crashed), &pins).unwrap().edition;
+        let shop = back.stands("shop").unwrap();
+        assert_eq!(shop.library.as_deref(), Some(Path::new("/pins/a/shop.so")));
+        let former = |library: &str| Some(Former { library: Some(library.into()), written: None });
+        assert_eq!(
+            (&shop.instead_of, &shop.previous),
+            (&former("/pins/b/shop.so"), &former("/pins/b/shop.so"))
+        );
+
+        // A fix that is there by now.
+        let mut fixed = base.clone();
+        fixed.standing("shop").library = Some("/pins/c/shop.so".into());
+        let same = next((&fixed, &config), std::slice::from_ref(&crashed), &pins).unwrap().edition;
+        assert_eq!(same, fixed);
+
+        // A fix of its configuration that comes together with the wish.
+        std::fs::write(&file, format!("{}preload = true\n", written("shop"))).unwrap();
+        let wishes = [crashed, Wish::Look([file.clone()].into())];
+        let Next { edition: next, config, .. } = next((&base, &config), &wishes, &pins).unwrap();
+        let shop = next.stands("shop").unwrap();
+        assert!(config.sites[0].applications[0].options.preload);
+        assert_eq!(shop.library.as_deref(), Some(Path::new("/pins/b/shop.so")));
+        assert_eq!((&shop.instead_of, &shop.previous), (&None, &former("/pins/a/shop.so")));
     }
 
     #[test]

@@ -127,6 +127,13 @@ impl Described {
     pub(crate) fn name(&self) -> &str {
         &self.application.name
     }
+
+    /// Whether it is the same code with the same configuration, wherever it runs, and however often it was recycled.
+    pub(crate) fn is_of_one_generation(&self, other: &Self) -> bool {
+        let mut here = other.application.clone();
+        here.hosting_model = self.application.hosting_model;
+        self.pinned == other.pinned && self.file == other.file && self.application == here
+    }
 }
 
 /// Whether it has a user or limits of its own, which take a process.

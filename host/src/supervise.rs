@@ -8,6 +8,7 @@ mod changes;
 mod commands;
 mod crashes;
 mod editions;
+mod fresh;
 mod justice;
 mod logs;
 mod reports;

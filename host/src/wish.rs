@@ -17,11 +17,11 @@ use cohost::{
 
 use crate::{
     edition::Edition,
-    standing::{self, By, Offline},
+    standing::{self, By, Described, Offline},
 };
 
 /// What somebody wishes to be different.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Wish {
     /// All that is written, and all files, as they are by now.
     Reload,
@@ -41,9 +41,20 @@ pub(crate) enum Wish {
     Host(String, HostingModel),
     /// The generation of this application that was before this one.
     RollBack(String),
+    /// The one that was before just this one, which has crashed.
+    GoBack(Box<Described>),
 }
 
 impl Wish {
+    /// The application that is to be what it was before.
+    pub(crate) fn goes_back(&self) -> Option<&str> {
+        match self {
+            Self::RollBack(name) => Some(name),
+            Self::GoBack(crashed) => Some(crashed.name()),
+            _ => None,
+        }
+    }
+
     /// Whether it is about what lies at this path.
     pub(crate) fn is_about(&self, path: &Path) -> bool {
         match self {
@@ -83,6 +94,13 @@ pub(crate) fn grant(wish: &Wish, edition: &mut Edition, config: &Config) -> Resu
             let text = edition.text().map(str::to_owned);
             let back = edition.standing(name).roll_back(text.as_deref());
             back.map_err(|why| Problem::new(Code::Impossible, format!("{name}: {why}")))?;
+        }
+        Wish::GoBack(crashed) => {
+            // What has come in between is none of what crashed, and gets its own chance.
+            let is_there = |now: &Application| crashed.is_of_one_generation(&edition.described(now));
+            if find(crashed.name(), config).is_ok_and(is_there) {
+                return grant(&Wish::RollBack(crashed.name().to_owned()), edition, config);
+            }
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use std::{
     mem,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use cohost::{
@@ -30,6 +30,7 @@ use tokio::sync::{
 use super::{
     Stop, Supervisor,
     commands::{Until, stopping},
+    fresh::{Fresh, announce},
     said::Said,
 };
 use crate::{
@@ -37,9 +38,7 @@ use crate::{
     edition::Edition,
     exit::{Exit, Refused},
     next::{self, Next},
-    offline,
-    standing::is_written_alike,
-    systemd,
+    offline, systemd,
     trial::{self, Failed},
     wish::Wish,
 };
@@ -60,8 +59,7 @@ pub(super) struct Changes {
     pub(super) changed: UnboundedReceiver<BTreeSet<PathBuf>>,
     /// What was said about files, so that it is said once.
     said: Said,
-    /// The latest change of what runs, to go back from if it crashes at once.
-    fresh: Option<(Instant, Vec<String>)>,
+    pub(super) fresh: Fresh,
 }
 
 /// A wish, and who waits for it.
@@ -116,7 +114,7 @@ impl Changes {
             files,
             changed,
             said: Said::default(),
-            fresh: None,
+            fresh: Fresh::default(),
         }
     }
 
@@ -188,15 +186,6 @@ impl Changes {
     pub(super) fn look_after(&self, edition: &Edition, config: &Config) {
         let Some(files) = &self.files else { return };
         files.watch(if config.server.watch { paths(edition, config) } else { BTreeSet::new() });
-    }
-
-    /// What may have crashed because it had just changed; told once. If it is known who did, nobody else.
-    fn crashed(&mut self, now: Instant, culprit: Option<&str>) -> Vec<String> {
-        let is_fresh = |since: &Instant| now.saturating_duration_since(*since) < FRESH;
-        let Some((_, names)) = self.fresh.as_mut().filter(|(since, _)| is_fresh(since)) else {
-            return Vec::new();
-        };
-        names.extract_if(.., |name| culprit.is_none_or(|culprit| *name == culprit)).collect()
     }
 }
 
@@ -318,7 +307,7 @@ impl Supervisor {
             if became.is_err() {
                 self.upkeep.refused(&wish);
             }
-            if let Wish::RollBack(application) = &wish {
+            if let Some(application) = wish.goes_back() {
                 self.let_go(application);
             }
             match (became, reply) {
@@ -330,20 +319,6 @@ impl Supervisor {
                 (Err(problem), Some(reply)) => reply.refuse(problem.clone()),
             }
         }
-    }
-
-    /// Goes back to the generations before, if those that have just changed may have been the cause of a crash. Of which
-    /// applications.
-    pub(super) fn go_back(&mut self, culprit: Option<&str>) -> Vec<String> {
-        let back = self.changes.crashed(Instant::now(), culprit);
-        for application in &back {
-            tracing::error!(
-                application,
-                "the worker crashed right after a change of this application; going back to the generation before"
-            );
-            self.changes.wish(Wish::RollBack(application.clone()), None);
-        }
-        back
     }
 
     /// An edition is in force, or will not be.
@@ -358,8 +333,8 @@ impl Supervisor {
                 self.changes.again(wanted);
             }
             Stage::Proposed { number, wanted, fresh, troubles, .. } if number == edition => {
-                if refused.is_none() && !fresh.is_empty() {
-                    self.changes.fresh = Some((Instant::now(), fresh));
+                if refused.is_none() {
+                    self.changes.fresh.came(Instant::now(), fresh);
                 }
                 self.end_of(wanted, &refused.map_or(Ok(edition), Err), troubles.as_ref());
             }
@@ -421,64 +396,4 @@ fn paths(edition: &Edition, config: &Config) -> BTreeSet<PathBuf> {
     };
     let applications = config.sites.iter().flat_map(|site| &site.applications);
     applications.flat_map(of).chain(edition.file()).chain(certificates::paths(config)).collect()
-}
-
-/// Says what is about to change. The applications of which another generation will run, unless it is an earlier one.
-fn announce(
-    (base, before): &(Edition, Config),
-    (next, after): (&Edition, &Config),
-    wanted: &[Wanted],
-) -> Vec<String> {
-    let mut fresh = Vec::new();
-    for application in after.sites.iter().flat_map(|site| &site.applications) {
-        let name = &*application.name;
-        let old = before.sites.iter().flat_map(|site| &site.applications).find(|old| *old.name == *name);
-        let (was, is) = (old.map(|old| base.described(old)), next.described(application));
-        let back = wanted.iter().any(|wanted| wanted.wish == Wish::RollBack(name.to_owned()));
-        let recycled = wanted.iter().find_map(|wanted| match &wanted.wish {
-            Wish::Refresh(of, reason) if of == name => Some(format!("it is recycled: {reason}")),
-            _ => None,
-        });
-        let rewritten = old.is_some_and(|old| !is_written_alike(old, application));
-        let why = match &was {
-            _ if back => "it goes back to the generation before",
-            None => "it is new",
-            Some(was) if was.offline.is_none() && is.offline.is_some() => "it goes offline",
-            Some(was) if was.offline.is_some() && is.offline.is_none() => "it is online again",
-            Some(was) if was.application != is.application && rewritten => "its configuration has changed",
-            Some(was) if was.application != is.application => "it is hosted otherwise",
-            Some(was) if was.pinned != is.pinned => "its library has changed",
-            Some(was) if was.round != is.round => recycled.as_deref().unwrap_or("it is recycled"),
-            Some(was) if *was != is => "its files have changed",
-            Some(_) => continue,
-        };
-        tracing::info!(application = name, why, "application is to change");
-        // There is no way back from where it runs but the opposite wish.
-        let another =
-            was.is_some_and(|was| rewritten && was.application != is.application || was.pinned != is.pinned);
-        if another && !back && is.offline.is_none() {
-            fresh.push(name.to_owned());
-        }
-    }
-    fresh
-}
-
-/// Who crashes this soon after a change does so because of it, if anything can be told at all.
-const FRESH: Duration = Duration::from_secs(10);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_crash_of_another_one_takes_no_way_back_away() {
-        let place = tempfile::tempdir().unwrap();
-        let (mut changes, now) = (Changes::new(Pins::new(place.path()).unwrap()), Instant::now());
-        changes.fresh = Some((now, vec!["shop".to_owned(), "blog".to_owned()]));
-        assert_eq!(changes.crashed(now, Some("wiki")), Vec::<String>::new());
-        assert_eq!(changes.crashed(now, Some("shop")), ["shop"]);
-        assert_eq!(changes.crashed(now, Some("shop")), Vec::<String>::new(), "told once");
-        assert_eq!(changes.crashed(now + FRESH, None), Vec::<String>::new());
-        assert_eq!(changes.crashed(now, None), ["blog"]);
-    }
 }
