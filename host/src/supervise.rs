@@ -19,6 +19,7 @@ mod terms;
 mod trials;
 mod upkeep;
 mod warm;
+mod wishes;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

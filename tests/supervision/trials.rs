@@ -107,6 +107,31 @@ async fn settings_with_which_an_application_crashes_are_refused_as_a_whole() {
 }
 
 #[tokio::test]
+async fn a_trial_that_takes_longer_than_the_time_between_two_wishes_comes_to_its_end() {
+    let workshop = Workshop::new();
+    install(&workshop, "", "", "one");
+    let setup = Setup::library(&workshop.path("libshop.so"), Model::InProcess).server("watch = true");
+    let host = setup.beside(&library("sample_app"), Model::OutOfProcess).start().await;
+    assert_eq!(greeting(&host).await, "one: /x\n");
+    install(&workshop, "extern int usleep(unsigned); usleep(700000);", "", "two");
+    let is_tried =
+        |event: &Value| event["message"] == "instance started" && event["application"] == "app (trial)";
+    host.log.wait(is_tried).await;
+    // Each of them is granted before the trial is over.
+    let mut granted = 0;
+    while greeting(&host).await == "one: /x\n" {
+        for word in ["offline", "online"] {
+            assert_eq!(host.operator(&[word, "healthy"]).await.code, 0);
+            granted += 1;
+        }
+    }
+    assert_eq!(greeting(&host).await, "two: /x\n");
+    assert!(granted >= 2, "nothing has come in between");
+    assert_eq!(host.log.events().iter().filter(|event| is_tried(event)).count(), 1);
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
 async fn a_generation_that_crashes_right_after_it_came_is_gone_back_from() {
     let workshop = Workshop::new();
     install(&workshop, "", "", "one");

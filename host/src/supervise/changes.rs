@@ -5,13 +5,7 @@
 //! end, and then comes together with what else was wished. If that is refused, each is tried alone, so that nobody pays for
 //! the wish of another. Never: has two editions under way, or holds up the supervisor while files are read.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    mem,
-    path::PathBuf,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeSet, mem, path::PathBuf, sync::Arc, time::Instant};
 
 use cohost::{
     admin::{Code, Problem, Reply},
@@ -32,6 +26,7 @@ use super::{
     commands::{Until, stopping},
     fresh::{Fresh, announce},
     said::Said,
+    wishes::{Trials, Wanted, Wishes},
 };
 use crate::{
     certificates::{self, Unusable},
@@ -39,33 +34,25 @@ use crate::{
     exit::{Exit, Refused},
     next::{self, Next},
     offline, systemd,
-    trial::{self, Failed},
+    trial::{Failed, Ongoing},
     wish::Wish,
 };
 
 /// What is wished, and what is under way.
 pub(super) struct Changes {
     pins: Pins,
-    /// Oldest first.
-    wanted: VecDeque<Wanted>,
-    /// So many of the first have failed together.
-    alone: usize,
+    wishes: Wishes,
+    trials: Ongoing,
     stage: Stage,
     make: UnboundedSender<Made>,
     pub(super) made: UnboundedReceiver<Made>,
-    /// Ends a trial: there is something that should not wait for it.
+    /// There is something that should not wait for a trial.
     hurry: Arc<Notify>,
     files: Option<Files>,
     pub(super) changed: UnboundedReceiver<BTreeSet<PathBuf>>,
     /// What was said about files, so that it is said once.
     said: Said,
     pub(super) fresh: Fresh,
-}
-
-/// A wish, and who waits for it.
-pub(super) struct Wanted {
-    pub(super) wish: Wish,
-    pub(super) reply: Option<Reply>,
 }
 
 enum Stage {
@@ -90,7 +77,7 @@ pub(super) enum Made {
     Refused(Problem),
     /// This one does not start, and nothing is to be had without it.
     Failed(Failed),
-    /// Something else comes first.
+    /// It is being tried, and something else need not wait for that.
     Interrupted,
 }
 
@@ -105,8 +92,8 @@ impl Changes {
             .ok();
         Self {
             pins,
-            wanted: VecDeque::new(),
-            alone: 0,
+            wishes: Wishes::default(),
+            trials: Ongoing::default(),
             stage: Stage::Idle,
             make,
             made,
@@ -145,14 +132,6 @@ impl Changes {
         }
     }
 
-    /// What was refused is wished as before.
-    fn again(&mut self, wanted: Vec<Wanted>) {
-        if self.alone > 0 {
-            self.alone += wanted.len();
-        }
-        wanted.into_iter().rev().for_each(|wanted| self.wanted.push_front(wanted));
-    }
-
     /// Whether somebody has asked for all of it: then there is a new chance for what was refused, too.
     pub(super) fn forgives_all(&self, edition: worker::Edition) -> bool {
         match &self.stage {
@@ -165,20 +144,18 @@ impl Changes {
 
     /// Nothing is wished, and nothing under way.
     pub(super) fn are_none(&self) -> bool {
-        self.wanted.is_empty() && matches!(self.stage, Stage::Idle)
+        self.wishes.is_empty() && matches!(self.stage, Stage::Idle)
     }
 
     /// Somebody wishes something.
     pub(super) fn wish(&mut self, wish: Wish, reply: Option<Reply>) {
-        match (&mut self.wanted.back_mut(), wish) {
-            (Some(Wanted { wish: Wish::Look(paths), reply: None }), Wish::Look(more)) => paths.extend(more),
-            (_, wish) => self.wanted.push_back(Wanted { wish, reply }),
-        }
+        self.wishes.add(wish, reply);
         self.hurry.notify_waiters();
     }
 
     /// The host stops: nobody should wait for a trial any more.
     pub(super) fn stop(&self) {
+        self.trials.end();
         self.hurry.notify_waiters();
     }
 
@@ -192,26 +169,24 @@ impl Changes {
 impl Supervisor {
     /// Begins with what is wished, if nothing is under way.
     pub(super) fn go_on_with_changes(&mut self) {
-        let Changes { wanted, alone, stage: Stage::Idle, .. } = &mut self.changes else { return };
+        let Changes { wishes, trials, stage: Stage::Idle, .. } = &mut self.changes else { return };
         if self.stop == Stop::Asked {
-            wanted.drain(..).filter_map(|wanted| wanted.reply).for_each(|reply| reply.refuse(stopping()));
+            wishes.refuse(stopping);
         }
-        if wanted.is_empty() {
+        if wishes.is_empty() {
             return;
         }
-        let count = if *alone > 0 { 1 } else { wanted.len() };
-        *alone = alone.saturating_sub(1);
-        let taken: Vec<Wanted> = wanted.drain(..count).collect();
+        let taken = wishes.take(if trials.are_over() { Trials::AreOver } else { Trials::GoOn });
         let wishes: Vec<Wish> = taken.iter().map(|wanted| wanted.wish.clone()).collect();
         if wishes.contains(&Wish::Reload) {
             systemd::reloading();
             tracing::info!("reading the configuration again");
         }
         let base = self.editions[&self.plan.edition()].clone();
-        let (pins, hurry, make) =
-            (self.changes.pins.clone(), Arc::clone(&self.changes.hurry), self.changes.make.clone());
+        let Changes { pins, trials, hurry, make, .. } = &self.changes;
+        let (pins, trials, hurry, make) = (pins.clone(), trials.clone(), Arc::clone(hurry), make.clone());
         tokio::spawn(async move {
-            let _ending = make.send(made(base, wishes, pins, &hurry).await);
+            let _ending = make.send(made(base, wishes, (pins, trials), &hurry).await);
         });
         self.changes.stage = Stage::Making(taken);
     }
@@ -226,11 +201,12 @@ impl Supervisor {
             wanted.into_iter().filter_map(|wanted| wanted.reply).for_each(|reply| reply.refuse(stopping()));
             return Vec::new();
         }
+        if !matches!(made, Made::Interrupted) && !self.changes.wishes.waits_for_a_trial() {
+            self.changes.trials.end();
+        }
         let refused = match made {
             Made::Interrupted => {
-                // Those that came meanwhile first.
-                self.changes.wanted.extend(wanted);
-                self.changes.alone = self.changes.wanted.len();
+                self.changes.wishes.hold(wanted);
                 return Vec::new();
             }
             Made::Refused(refused) => {
@@ -299,11 +275,10 @@ impl Supervisor {
     ) {
         self.changes.stage = Stage::Idle;
         if became.is_err() && wanted.len() > 1 {
-            self.changes.alone = wanted.len();
-            wanted.into_iter().rev().for_each(|wanted| self.changes.wanted.push_front(wanted));
+            self.changes.wishes.each_alone(wanted);
             return;
         }
-        for Wanted { wish, reply } in wanted {
+        for Wanted { wish, reply, .. } in wanted {
             if became.is_err() {
                 self.upkeep.refused(&wish);
             }
@@ -330,7 +305,7 @@ impl Supervisor {
                 if number == edition && refused.is_some() =>
             {
                 tracing::info!("what was to change had nothing to do with that; changing it again");
-                self.changes.again(wanted);
+                self.changes.wishes.again(wanted);
             }
             Stage::Proposed { number, wanted, fresh, troubles, .. } if number == edition => {
                 if refused.is_none() {
@@ -350,7 +325,12 @@ impl Supervisor {
 }
 
 /// Makes the next edition, and tries what is new in it.
-async fn made(base: (Edition, Config), wishes: Vec<Wish>, pins: Pins, hurry: &Notify) -> Made {
+async fn made(
+    base: (Edition, Config),
+    wishes: Vec<Wish>,
+    (pins, trials): (Pins, Ongoing),
+    hurry: &Notify,
+) -> Made {
     let hurried = hurry.notified();
     let mut hurried = std::pin::pin!(hurried);
     hurried.as_mut().enable();
@@ -367,7 +347,8 @@ async fn made(base: (Edition, Config), wishes: Vec<Wish>, pins: Pins, hurry: &No
         }
     };
     let failed = tokio::select! {
-        failed = trial::run((&base.0, &base.1), (&next.edition, &next.config)) => failed,
+        biased;
+        failed = trials.run((&base.0, &base.1), (&next.edition, &next.config)) => failed,
         () = hurried => return Made::Interrupted,
     };
     for failed in failed {

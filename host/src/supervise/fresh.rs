@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cohost::config::Config;
 
-use super::{Supervisor, changes::Wanted};
+use super::{Supervisor, wishes::Wanted};
 use crate::{edition::Edition, standing::is_written_alike, wish::Wish};
 
 /// The latest change of what runs.
