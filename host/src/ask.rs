@@ -112,32 +112,25 @@ pub(crate) fn logs(arguments: &Logs) -> Result<Exit, Refused> {
 
 async fn print_all(file: PathBuf, arguments: &Logs) -> Result<Exit, Refused> {
     let unread = |error| Exit::Failed.because(format!("cannot read {}: {error}", file.display()));
-    let (mut tail, mut text) = (Tail::new(file.clone()), Vec::new());
-    tail.read(&mut text).map_err(unread)?;
-    let mut print = last_lines(&text, arguments.lines);
-    while printed(print) && arguments.follow {
-        tokio::time::sleep(GLANCE).await;
-        text.clear();
-        tail.read(&mut text).map_err(unread)?;
-        print = &text;
+    let mut tail = match arguments.lines {
+        Some(lines) => Tail::last(file.clone(), lines).map_err(unread)?,
+        None => Tail::new(file.clone()),
+    };
+    let mut piece = Vec::new();
+    loop {
+        tail.read(&mut piece).map_err(unread)?;
+        match piece.is_empty() {
+            true if arguments.follow => tokio::time::sleep(GLANCE).await,
+            false if printed(&piece) => {}
+            _ => return Ok(Exit::Success),
+        }
     }
-    Ok(Exit::Success)
 }
 
 /// Prints this. False if nobody reads any more, as after `head` has its lines; that is no failure.
 fn printed(bytes: &[u8]) -> bool {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).is_ok()
-}
-
-fn last_lines(text: &[u8], lines: Option<usize>) -> &[u8] {
-    let Some(lines) = lines else { return text };
-    let whole = text.strip_suffix(b"\n").unwrap_or(text);
-    let mut ends = whole.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(place, _)| place);
-    match lines.checked_sub(1) {
-        Some(before) => ends.nth(before).map_or(text, |end| &text[end + 1..]),
-        None => &[],
-    }
 }
 
 /// `cohost upgrade`
@@ -277,16 +270,5 @@ mod tests {
         let nowhere = Client::new(tempfile::tempdir().unwrap().path().join("nowhere"));
         let waiting = follows(&nowhere, &before, Duration::from_millis(10));
         assert!(timeout(Duration::from_secs(5), waiting).await.expect("in time").is_none());
-    }
-
-    #[test]
-    fn the_last_lines_are_whole() {
-        let last =
-            |text: &'static str, lines| std::str::from_utf8(last_lines(text.as_bytes(), lines)).unwrap();
-        assert_eq!(last("a\nb\nc\n", Some(2)), "b\nc\n");
-        assert_eq!(last("a\nb\nc", Some(2)), "b\nc");
-        assert_eq!(last("a\nb\n", Some(5)), "a\nb\n");
-        assert_eq!(last("a\nb\n", Some(0)), "");
-        assert_eq!(last("a\nb\n", None), "a\nb\n");
     }
 }
