@@ -65,6 +65,29 @@ both_models! {
     }
 }
 
+// ---- 11: any number of applications share a worker
+
+#[tokio::test]
+async fn more_than_a_hundred_applications_of_one_file_are_served_in_process() {
+    let workshop = Workshop::new();
+    let file = workshop.hello();
+    let more = |n: usize| {
+        let file = file.display().to_string();
+        format!(
+            "[[site.application]]\nname = \"a{n}\"\npath = \"/a{n}\"\nlibrary = {file:?}\nhosting_model = \"inprocess\""
+        )
+    };
+    let host = (1..=100)
+        .fold(Setup::library(&file, Model::InProcess), |setup, n| setup.more(&more(n)))
+        .start()
+        .await;
+    for n in 1..=100 {
+        assert_eq!(host.get(&format!("/a{n}/x")).await.text(), "hello from C: /x\n");
+    }
+    assert_eq!(host.get("/x").await.text(), "hello from C: /x\n");
+    assert!(host.stop().await.success());
+}
+
 // ---- 2: requests wait while it starts
 
 both_models! {

@@ -29,7 +29,7 @@ use super::{
     preflight::{self, LoadError, Note},
 };
 
-/// How many generations of one file a process may hold: each stays mapped (some megabytes of memory).
+/// How many generations of one file a process may hold for each application: each stays mapped (some megabytes of memory).
 const MOST_GENERATIONS: usize = 100;
 
 /// A loaded application library.
@@ -49,18 +49,15 @@ impl Library {
     /// # Errors
     /// Returns what is wrong with the file, or what the system's loader says.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
-        Self::open_pinned(path, path)
+        Self::open_for("", (path, path))
     }
 
-    /// The same with the bytes of `pinned`, a copy of what was at `path`. What the library
+    /// The same for `application`, with the bytes of `pinned`, a copy of what was at `path`. What the library
     /// wants to find beside itself is looked for at `path`.
-    ///
-    /// # Errors
-    /// Returns what is wrong with the copy, or what the system's loader says; both name `path`.
-    pub fn open_pinned(path: &Path, pinned: &Path) -> Result<Self, LoadError> {
+    pub(super) fn open_for(application: &str, (path, pinned): (&Path, &Path)) -> Result<Self, LoadError> {
         let examined = preflight::examine_copy(path, pinned)?;
         listening::before();
-        let counted = Counted::one_more(path)?;
+        let counted = Counted::one_more(application, path)?;
         // Also of what is pinned: the loader would take a second generation of one file for the first.
         let copy = private_copy(path, pinned)?;
         let library = open_copy(path, &copy, &examined)?;
@@ -219,20 +216,24 @@ fn open_siblings(library: &preflight::Library, copy: &Path) {
 }
 
 /// A generation that counts, unless it goes away before it stays.
-struct Counted<'a>(&'a Path);
+#[derive(Debug)]
+struct Counted(Counts);
 
-/// Generations by file.
-static GENERATIONS: LazyLock<Mutex<HashMap<PathBuf, usize>>> = LazyLock::new(Mutex::default);
+/// Of which application, and of which file. Many applications may have one file, and each changes it in its own time.
+type Counts = (String, PathBuf);
 
-impl<'a> Counted<'a> {
-    fn one_more(path: &'a Path) -> Result<Self, LoadError> {
+static GENERATIONS: LazyLock<Mutex<HashMap<Counts, usize>>> = LazyLock::new(Mutex::default);
+
+impl Counted {
+    fn one_more(application: &str, path: &Path) -> Result<Self, LoadError> {
+        let counts = (application.to_owned(), path.to_owned());
         let mut generations = GENERATIONS.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = generations.entry(path.to_owned()).or_default();
+        let count = generations.entry(counts.clone()).or_default();
         if *count >= MOST_GENERATIONS {
             return Err(LoadError::TooManyGenerations { path: path.to_owned(), limit: MOST_GENERATIONS });
         }
         *count += 1;
-        Ok(Self(path))
+        Ok(Self(counts))
     }
 
     /// It is in memory, and will be.
@@ -242,10 +243,10 @@ impl<'a> Counted<'a> {
 }
 
 /// What the loader refused is not in memory, and may be tried as often as somebody likes.
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
         let mut generations = GENERATIONS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = generations.get_mut(self.0) {
+        if let Some(count) = generations.get_mut(&self.0) {
             *count -= 1;
         }
     }
@@ -317,5 +318,21 @@ pub(super) fn changed(path: &Path) -> LoadError {
         path: path.to_owned(),
         message: "it changed while it was read".to_owned(),
         hint: "; deploy by renaming a finished file into place",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_application_may_have_so_many_generations_of_a_file_that_others_have_too() {
+        let path = Path::new("/srv/many.so");
+        for _ in 0..MOST_GENERATIONS {
+            Counted::one_more("many", path).unwrap().stays();
+        }
+        let refused = Counted::one_more("many", path).unwrap_err();
+        assert!(matches!(refused, LoadError::TooManyGenerations { .. }), "{refused}");
+        drop(Counted::one_more("another", path).unwrap());
     }
 }

@@ -46,7 +46,7 @@ fn marks() -> std::sync::MutexGuard<'static, Marks> {
 }
 
 impl Loaded {
-    /// Opens the library at `path`, with the bytes of `pinned`; see [`Library::open_pinned`].
+    /// Opens the library at `path`, with the bytes of `pinned`.
     ///
     /// Blocks: constructors of the library run, whatever they do. If one of them ends the process, the recorder says
     /// that it was `application`.
@@ -60,7 +60,7 @@ impl Loaded {
     ) -> Result<Self, LoadError> {
         let mark = Mark::new(application, hang_timeout);
         let inside = threads::enter_aside(mark.watch, &NO_REQUEST);
-        let opened = Library::open_pinned(path, pinned);
+        let opened = Library::open_for(application, (path, pinned));
         drop(inside);
         match opened {
             Ok(library) => Ok(mark.of(library)),

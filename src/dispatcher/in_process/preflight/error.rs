@@ -265,7 +265,10 @@ pub enum LoadError {
         limit: Duration,
     },
     /// Old generations stay mapped, and there are too many of them.
-    #[error("{path} cannot be loaded again: {limit} generations of it are in memory; restart the program")]
+    #[error(
+        "{path} cannot be loaded again: {limit} generations of it are in memory for this application; restart the program, or \
+         under a supervisor the worker (`cohost recycle` without a name)"
+    )]
     TooManyGenerations {
         /// The library.
         path: PathBuf,
