@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     os::fd::OwnedFd,
     sync::{Arc, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cohost::{
@@ -24,8 +24,8 @@ use cohost::{
     supervisor::worker::{Change, Edition as Number, Failed, Report, Reports},
 };
 use tokio::{
+    sync::watch,
     task::{JoinHandle, JoinSet},
-    time::Interval,
 };
 
 use crate::{
@@ -53,8 +53,10 @@ pub(crate) struct Serving {
     retiring: JoinSet<Ended>,
     reports: Arc<Reports>,
     shown: Arc<Shown>,
-    /// When to count what is left of generations.
-    count: Interval,
+    /// How many generations there are.
+    making: watch::Receiver<usize>,
+    /// When the supervisor was told that there are too many.
+    told_left: Option<Instant>,
 }
 
 /// A change that is under way.
@@ -81,7 +83,7 @@ impl Serving {
         let mut server = hosting.server(router.clone(), listeners);
         let listening = server.listening();
         let (sockets, retiring) = (Vec::new(), JoinSet::new());
-        let (changing, count) = (None, tokio::time::interval(COUNT_EVERY));
+        let (changing, making, told_left) = (None, in_process::making(), None);
         let serving = Self {
             hosting,
             router,
@@ -93,7 +95,8 @@ impl Serving {
             retiring,
             reports,
             shown,
-            count,
+            making,
+            told_left,
         };
         (serving, server)
     }
@@ -154,15 +157,18 @@ impl Serving {
         tokio::select! {
             failed = started(&mut self.changing) => self.decide(failed),
             Some(_) = self.retiring.join_next() => {}
-            _ = self.count.tick() => self.tell_left(),
+            Ok(()) = self.making.changed() => self.tell_left(),
         }
     }
 
     /// Starts that fail leave their library in memory, until the process may load it no more. A worker that nobody changes
     /// would otherwise refuse the application for good, whatever was in its way.
-    fn tell_left(&self) {
+    fn tell_left(&mut self) {
         let left = self.left();
-        if left >= CROWDED {
+        // A fresh worker may not start either.
+        let told = self.told_left.is_some_and(|told| told.elapsed() < TELL_EVERY);
+        if left >= CROWDED && !told {
+            self.told_left = Some(Instant::now());
             self.reports.send(&Report::Left { left });
         }
     }
@@ -283,8 +289,8 @@ async fn started(changing: &mut Option<Changing>) -> Vec<Failed> {
     }
 }
 
-/// A start that fails is tried once a minute, so that a few are left until the next count.
-const COUNT_EVERY: Duration = Duration::from_secs(10 * 60);
+/// A start that fails is tried once a minute; a fresh worker is asked for less often.
+const TELL_EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// Generations in vain that are reason enough for a fresh worker. A process may have 100 of one library.
 const CROWDED: usize = 64;

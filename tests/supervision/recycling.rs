@@ -2,7 +2,7 @@
 
 use crate::{
     both_models,
-    host::{Host, Load, Model, OK, PATIENCE, Setup, Watched},
+    host::{Ask, Host, Load, Model, OK, PATIENCE, Setup, Watched, Workshop},
     supervision::served_by,
 };
 
@@ -117,3 +117,41 @@ async fn what_does_not_start_again_is_left_alone_and_the_old_one_goes_on() {
     assert_eq!(host.log.of("application is to change").len(), 1);
     assert!(host.stop().await.success());
 }
+
+#[tokio::test]
+async fn a_worker_that_has_loaded_64_libraries_in_vain_is_replaced() {
+    let workshop = Workshop::new();
+    let fails =
+        include_str!("../../examples/c/hello.c").replace("return COHOST_DONE;", "return COHOST_E_APP;");
+    let library = workshop.library("libfails.so", &fails, &[]);
+    let more = |n: usize| {
+        let library = library.display().to_string();
+        format!(
+            "[[site.application]]\nname = \"a{n}\"\npath = \"/a{n}\"\nlibrary = {library:?}\n\
+             hosting_model = \"inprocess\""
+        )
+    };
+    let setup = Setup::sample(Model::InProcess);
+    let host = (1..=LIBRARIES + 1).fold(setup, |setup, n| setup.more(&more(n))).start().await;
+    let mut load = Load::start(&host, PLAIN);
+    for n in 1..=LIBRARIES {
+        assert_eq!(host.get(&format!("/a{n}")).await.header("cohost-failure"), "start_failed");
+    }
+    assert_eq!(host.log.of(RECYCLING).len(), 0);
+    // Whoever comes next finds it full.
+    host.get(&format!("/a{}", LIBRARIES + 1)).await;
+    let told = host.log.message(RECYCLING).await;
+    assert_eq!(told["libraries"], LIBRARIES, "{told}");
+    served_by(&host, 2).await;
+    load.answers(10).await;
+    load.stop().await;
+    host.log.message("worker ended").await;
+    assert_eq!(host.log.of(RECYCLING).len(), 1);
+    assert!(host.stop().await.success());
+}
+
+const PLAIN: Ask = Ask { path: "/plaintext", right: |body| body == "Hello, World!" };
+const RECYCLING: &str = "recycling the worker";
+
+/// In vain, until the worker is replaced.
+const LIBRARIES: usize = 64;

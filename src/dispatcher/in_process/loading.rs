@@ -5,9 +5,11 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     time::Duration,
 };
+
+use tokio::sync::watch;
 
 use super::{generation::NO_REQUEST, library::Library, preflight::LoadError, threads};
 use crate::recorder::Registered;
@@ -31,6 +33,14 @@ pub(super) struct Mark {
 pub fn made() -> usize {
     marks().made()
 }
+
+/// The same, for whoever waits for more of them.
+#[must_use]
+pub fn making() -> watch::Receiver<usize> {
+    MAKING.subscribe()
+}
+
+static MAKING: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
 
 struct Marks {
     /// The highest number of a generation.
@@ -86,6 +96,7 @@ impl Mark {
         if let Some(code) = library.code() {
             self.watch.lies_at(code);
         }
+        MAKING.send_replace(made());
         Loaded { library, mark: self }
     }
 }

@@ -29,7 +29,7 @@ pub use ffi::hostile::answer as read_hostile_answer;
 pub use generation::{Ended, Generation, Lease, Running, Start};
 pub use hang::{Hang, when_one_hangs};
 pub use library::Library;
-pub use loading::{Loaded, made};
+pub use loading::{Loaded, made, making};
 #[cfg(feature = "out-of-process")]
 pub use pins::{Pins, Unpinned};
 pub use preflight::LoadError;
