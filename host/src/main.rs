@@ -26,6 +26,7 @@ mod exit;
 mod explain;
 mod gate;
 mod greeting;
+mod hearing;
 mod hosting;
 mod import;
 mod inspect;

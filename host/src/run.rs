@@ -14,7 +14,7 @@ use crate::{
     edition::Edition,
     exit::{Exit, Refused},
     greeting::Greeting,
-    log, serve, standing, supervise, upgrade,
+    hearing, log, serve, standing, supervise, upgrade,
 };
 
 /// Serves what the path names, until told to stop.
@@ -25,6 +25,9 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit, Refused> {
     let named = named(&arguments.path)?;
     let edition = Edition::new(&named, arguments, std::env::args_os().collect())?;
     let config = edition.config()?;
+    if !arguments.no_supervisor {
+        hearing::begin()?;
+    }
     log::start(&config.log)?;
     let greeting = Greeting::new(&config, &named, &arguments.path);
     if arguments.no_supervisor {
@@ -40,6 +43,7 @@ fn resume(descriptor: i32, arguments: &Run) -> Result<Exit, Refused> {
     if arguments.resume_check {
         return supervise::check(&carried.edition, &config).map(|()| Exit::Success);
     }
+    hearing::begin()?;
     log::start(&config.log)?;
     supervise::succession::resume(carried, config, &arguments.runtime_dir)
 }

@@ -54,14 +54,14 @@ use crate::{
     edition::Edition,
     exit::{Exit, Refused},
     greeting::Greeting,
-    hosting, log,
+    hearing, hosting, log,
     next::Next,
     printed,
     runtime_dir::RuntimeDir,
     signals::{Signals, Terminal},
     sockets::Sockets,
     systemd,
-    upgrade::{self, Upgrade},
+    upgrade::Upgrade,
     wish::Wish,
 };
 
@@ -98,7 +98,7 @@ fn watch(
         let signals = Signals::to_stop_or_change()?;
         let children = Children::adopt()
             .map_err(|error| Exit::Failed.because(format!("cannot watch over workers: {error}")))?;
-        upgrade::hear();
+        hearing::hear();
         let door = door()?;
         let mut supervisor = supervisor()?;
         let outcome = supervisor.run(signals, children, door).await;

@@ -21,7 +21,6 @@ use std::{
 };
 
 use cohost::supervisor::Exit as Ended;
-use nix::sys::signal::{SigSet, Signal};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::{
@@ -169,7 +168,8 @@ pub(crate) fn successor(edition: &Edition, directory: &Path) -> io::Result<PathB
     found.ok_or_else(|| io::Error::other(format!("no {} in PATH; put the new one there", name.display())))
 }
 
-/// Puts `program` in place of this one. Returns only if that fails.
+/// Puts `program` in place of this one. Returns only if that fails. Signals have to be kept by then: one that comes in between
+/// would end a process that does not listen yet.
 pub(crate) fn replace(program: &Path, edition: &Edition, luggage: &Luggage) -> io::Error {
     let text = |text: &OsStr| CString::new(text.as_bytes()).map_err(io::Error::from);
     let replaced = || {
@@ -185,28 +185,13 @@ pub(crate) fn replace(program: &Path, edition: &Edition, luggage: &Luggage) -> i
             text(&variable)
         });
         let environment = environment.collect::<io::Result<Vec<_>>>()?;
-        // What comes in between waits for the next program: it would end a process that does not listen yet.
-        ours().thread_block()?;
         let Err(error) = nix::unistd::execve(&text(program.as_os_str())?, &words, &environment);
-        ours().thread_unblock()?;
         io::Result::<()>::Err(error.into())
     };
     match replaced() {
         Err(error) => error,
         Ok(()) => io::ErrorKind::Other.into(),
     }
-}
-
-/// Hears the signals again that [`replace`] has kept waiting. To be called by whoever listens to them by then.
-pub(crate) fn hear() {
-    let _cannot_fail = ours().thread_unblock();
-}
-
-/// The signals that mean something to a supervisor.
-fn ours() -> SigSet {
-    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGCHLD]
-        .into_iter()
-        .collect()
 }
 
 /// Reads what the program before this one left at `descriptor`; with `check`, that is all that is to be done.

@@ -60,7 +60,10 @@ async fn a_supervisor_has_no_threads_to_serve_with_and_its_worker_a_group_of_its
     for thread in threads {
         let name = std::fs::read_to_string(thread.unwrap().path().join("comm")).unwrap_or_default();
         // One decides, and the others wait for files.
-        assert!(["cohost", "cohost-files", "cohost-blocking", ""].contains(&name.trim()), "{name}");
+        assert!(
+            ["cohost", "cohost-files", "cohost-blocking", "cohost-signals", ""].contains(&name.trim()),
+            "{name}"
+        );
     }
     let worker = rustix::process::Pid::from_raw(host.worker().cast_signed()).unwrap();
     assert_eq!(getpgid(Some(worker)).unwrap(), worker, "Ctrl+C on a terminal does not reach it");

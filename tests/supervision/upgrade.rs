@@ -4,7 +4,10 @@ use std::{
     fs::Permissions,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+use rustix::process::Signal;
 
 use super::{served_by, try_get};
 use crate::{
@@ -16,6 +19,9 @@ use crate::{
 const CRASHED: &str = "worker crashed, and with it the requests that it had; the next one takes over";
 const ENDED: &str = "instance ended; the next request starts another";
 const REFUSED: &str = "upgrade refused; this program goes on";
+
+/// Between two looks.
+const BRIEFLY: Duration = Duration::from_millis(5);
 
 both_models! {
     async fn five_upgrades_cost_no_request(model: Model) {
@@ -171,6 +177,59 @@ async fn what_counts_against_an_application_counts_on_after_an_upgrade() {
         }
         assert!(host.stop().await.success());
     }
+}
+
+#[tokio::test]
+async fn a_signal_while_no_program_listens_waits_for_the_next_one() {
+    let workshop = Workshop::new();
+    let (begun, go) = (workshop.path("begun"), workshop.path("go"));
+    // Something that takes its time between two programs.
+    let source = format!(
+        "#define _POSIX_C_SOURCE 200809L\n#include <fcntl.h>\n#include <string.h>\n#include <time.h>\n\
+         #include <unistd.h>\nint main(int count, char **words) {{\n\
+         for (int n = 0; n < count; n++)\n\
+         if (!strcmp(words[n], \"--resume-check\")) return execv({program:?}, words);\n\
+         close(open({begun:?}, O_CREAT | O_WRONLY, 0600));\n\
+         while (access({go:?}, F_OK)) {{ struct timespec t = {{0, 5000000}}; nanosleep(&t, NULL); }}\n\
+         return execv({program:?}, words);\n}}\n",
+        program = program()
+    );
+    let next = workshop.compile("next", &source, &[]);
+    let mut host = Setup::sample(Model::InProcess).start().await;
+    let directory = host.runtime_dir();
+    let path = next.display().to_string();
+    let upgrading = tokio::spawn(async move { crate::host::operator(&directory, &["upgrade", &path]).await });
+    let taken_over = async {
+        while !begun.exists() {
+            tokio::time::sleep(BRIEFLY).await;
+        }
+    };
+    tokio::time::timeout(crate::host::PATIENCE / 2, taken_over).await.expect("it takes over");
+    host.signal("TERM");
+    std::fs::write(go, "").unwrap();
+    host.log.message("stopping: finishing what is in flight; a second signal hurries").await;
+    assert!(host.ended().await.success());
+    assert_ne!(upgrading.await.unwrap().code, 0);
+}
+
+#[tokio::test]
+async fn one_thread_of_a_supervisor_hears_signals_before_and_after_an_upgrade() {
+    let workshop = Workshop::new();
+    let program = installed(&workshop);
+    let host = Setup::sample(Model::OutOfProcess).program(&program).start_preloaded().await;
+    for _ in 0..2 {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap();
+        let hears = |thread: std::io::Result<std::fs::DirEntry>| {
+            let status = std::fs::read_to_string(thread.unwrap().path().join("status")).ok()?;
+            let word = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            let blocked = u64::from_str_radix(word("SigBlk:")?, 16).ok()?;
+            let terminate = 1 << (Signal::TERM.as_raw() - 1);
+            (blocked & terminate == 0).then(|| word("Name:").unwrap_or_default().to_owned())
+        };
+        assert_eq!(threads.filter_map(hears).collect::<Vec<_>>(), ["cohost-signals"]);
+        assert_eq!(host.operator(&["upgrade"]).await.code, 0);
+    }
+    assert!(host.stop().await.success());
 }
 
 #[tokio::test]

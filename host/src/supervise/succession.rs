@@ -22,7 +22,7 @@ use crate::{
     door::Door,
     edition::Edition,
     exit::{Exit, Refused},
-    hosting, log, printed,
+    hearing, hosting, log, printed,
     runtime_dir::RuntimeDir,
     signals::{Asked, Signals},
     sockets::Sockets,
@@ -213,15 +213,17 @@ impl Supervisor {
         }
         printed::finish();
         log::finish();
-        // A stop that came meanwhile would be forgotten: nobody has looked, and the next program would not hear of it.
+        // What comes from here on waits for the next program.
+        hearing::keep();
+        // What has come before would be forgotten: nobody has looked, and the next program would not hear of it.
         *asked = signals.came_by_now().await;
-        if asked.is_some() || !self.rests() {
-            return std::io::ErrorKind::ResourceBusy.into();
-        }
-        match self.luggage(edition, settled) {
+        let error = match self.luggage(edition, settled) {
+            _ if asked.is_some() || !self.rests() => std::io::ErrorKind::ResourceBusy.into(),
             Ok(luggage) => upgrade::replace(program, edition, &luggage),
             Err(error) => error,
-        }
+        };
+        hearing::hear();
+        error
     }
 
     /// What the next program would be left.

@@ -72,6 +72,8 @@ impl Guard {
             SignalKind::alarm(),
         ];
         let deaf = deaf.into_iter().map(signal).collect::<io::Result<_>>()?;
+        // The supervisor may have blocked them. What is started from here inherits that they are not.
+        crate::sys::hear_signals();
         let (orders, reports) = socket()?.into_split();
         Ok(Self { orders: BufReader::new(orders).lines(), reports, child, _deaf: deaf })
     }

@@ -41,6 +41,8 @@ pub struct Reports(Mutex<UnixStream>);
 /// The process was not started as a worker.
 pub fn inherited() -> io::Result<(Orders, Reports)> {
     crate::sys::descriptors::seal()?;
+    // The supervisor blocks them; whatever an application starts must not inherit that.
+    crate::sys::hear_signals();
     crate::sys::call_this_process(c"cohost-worker");
     // Should the worker be stopped, it would not see that the conversation is over.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
