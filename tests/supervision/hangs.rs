@@ -87,10 +87,18 @@ async fn an_instance_with_a_hang_is_aborted_and_replaced() {
     assert!(host.stop().await.success());
 }
 
-#[tokio::test]
-async fn an_application_may_be_allowed_to_keep_its_threads() {
-    let host = Setup::broken(Model::InProcess, "none").application("hang_timeout = \"none\"").start().await;
-    assert_eq!(host.get("/block/1500").await.text(), "blocked for 1500 ms\n");
-    assert_eq!(host.log.of(HANGS).len(), 0);
-    assert!(host.stop().await.success());
+both_models! {
+    async fn an_application_may_be_allowed_to_keep_its_threads(model: Model) {
+        for (limit, hangs_after_ms) in [("", Some(90_000)), ("hang_timeout = \"none\"", None)] {
+            let host = Setup::broken(model, "none").application(limit).start().await;
+            assert_eq!(host.get("/block/1500").await.text(), "blocked for 1500 ms\n");
+            let blocks = |event: &serde_json::Value| {
+                event["message"].as_str().is_some_and(|it| it.starts_with("application blocks a thread"))
+            };
+            let told = host.log.wait(blocks).await;
+            assert_eq!(told["hangs_after_ms"].as_u64(), hangs_after_ms, "{told}");
+            assert_eq!(host.log.of(HANGS).len(), 0);
+            assert!(host.stop().await.success());
+        }
+    }
 }

@@ -137,6 +137,8 @@ struct Finding {
     sequence: u64,
     inside: recorder::Inside,
     time: Duration,
+    /// When that is a hang, if ever.
+    limit: Option<Duration>,
 }
 
 impl Watchdog {
@@ -163,7 +165,7 @@ impl Watchdog {
             return None;
         }
         seen.told = told;
-        Some(Finding { told, sequence, inside, time })
+        Some(Finding { told, sequence, inside, time, limit })
     }
 }
 
@@ -179,6 +181,7 @@ impl Finding {
             generation = known.generation,
             request_id = self.inside.request.map(tracing::field::display),
             held_ms = self.time.as_millis() as u64,
+            hangs_after_ms = self.limit.map(|limit| limit.as_millis() as u64),
             "application blocks a thread that serves connections; it should wait asynchronously, \
              use spawn_blocking, or declare itself blocking"
         );
@@ -209,6 +212,8 @@ mod tests {
             (Told::Blocked, HELD_TOO_LONG, Some(RequestId(9)))
         );
         assert_eq!(watchdog.look_at(start + HELD_TOO_LONG * 2, slot.0), None);
+        // Without a limit it may stay for ever.
+        assert_eq!(watchdog.look_at(start + Duration::from_secs(365 * 24 * 60 * 60), slot.0), None);
     }
 
     fn without_limit() -> u32 {
