@@ -166,6 +166,13 @@ both_models! {
         assert_eq!(problem["status"], 503);
     }
 
+    async fn a_page_of_a_failure_links_to_where_the_operator_sends_people(model: Model) {
+        let link = "error_link = \"https://help.example/?a=1&b=2\"";
+        let host = Setup::broken(model, "constructor-error").server(link).start().await;
+        let page = browse(&host, "/").await;
+        assert!(page.text().contains("<a href=\"https://help.example/?a=1&amp;b=2\">"), "{}", page.text());
+    }
+
     async fn a_failure_says_nothing_of_the_inside_otherwise(model: Model) {
         let host = Setup::broken(model, "constructor-error").start().await;
         for answer in [browse(&host, "/").await, host.get("/").await] {

@@ -11,17 +11,14 @@ use cohost::{
         upstreams::Balancer,
     },
     facts::Scheme,
-    forwarded::Trust,
     front::Upstreams,
-    http::ErrorPage,
     listener::{
         Address, Listener, Proxied,
         tls::{Secured, Terms},
     },
-    options::{self, ProcessListen},
+    options::ProcessListen,
     pipeline::{BodyLimit, Concurrency, Deadline, Files, Kept, around},
     router::{Authority, Binding, Paths, Router, Site, Unknown},
-    server::{Limits, Options, Pace},
     stage::Stage,
     supervisor::{
         Instances, Runner,
@@ -35,6 +32,7 @@ use crate::{
     exit::{Exit, Refused},
     gate,
     mounted::{Mounted, Refusal},
+    options,
     standing::{Described, Offline},
     tls,
     told::{Found, Told},
@@ -185,7 +183,7 @@ impl Hosting {
         router: Router<Mounted>,
         listeners: Vec<Listener>,
     ) -> Server<Router<Mounted>> {
-        let server = Server::new(router).options(server_options(&self.config));
+        let server = Server::new(router).options(options::of(&self.config));
         for (listen, listener) in listens(&self.config).into_iter().zip(&listeners) {
             self.secure(listen, listener.secured());
         }
@@ -385,7 +383,7 @@ fn balancer(application: &config::Application, upstreams: Upstreams) -> Balancer
         idle: options.idle_timeout,
     };
     let protocol = match application.process.protocol {
-        options::Protocol::H2c => Protocol::Http2,
+        cohost::options::Protocol::H2c => Protocol::Http2,
         _ => Protocol::Http1,
     };
     Balancer::new(Arc::clone(&application.name), upstreams, limits, protocol)
@@ -460,37 +458,5 @@ fn unknown(config: &Config) -> Unknown {
         config::UnknownAuthority::Misdirected => Unknown::Misdirected,
         config::UnknownAuthority::NotFound => Unknown::NotFound,
         _ => Unknown::FirstSite,
-    }
-}
-
-fn limits(server: &config::Server) -> Limits {
-    Limits {
-        header_timeout: Some(server.header_timeout),
-        keep_alive_timeout: Some(server.keep_alive_timeout),
-        send_timeout: server.send_timeout,
-        body: server.body_timeout.map(|patience| Pace { patience, rate: server.min_body_rate }),
-        max_head: server.max_header_size,
-        max_fields: Some(server.max_header_fields),
-        max_streams: server.max_streams,
-        ..Limits::default()
-    }
-}
-
-fn server_options(config: &Config) -> Options {
-    let server = &config.server;
-    let defaults = Options::default();
-    Options {
-        error_page: ErrorPage {
-            shown: server.error_page,
-            detailed: server.detailed_errors,
-            ..ErrorPage::default()
-        },
-        access: config.log.access,
-        trusted: Trust::these(server.trusted_proxies.iter().copied()).saying(server.trusted_fields),
-        limits: limits(server),
-        handshake_timeout: server.handshake_timeout,
-        shutdown_timeout: server.shutdown_timeout,
-        max_connections: server.max_connections.unwrap_or(defaults.max_connections),
-        max_connections_per_client: server.max_connections_per_client,
     }
 }

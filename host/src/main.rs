@@ -35,6 +35,7 @@ mod log;
 mod mounted;
 mod next;
 mod offline;
+mod options;
 mod printed;
 mod replaced;
 mod rewrite_test;

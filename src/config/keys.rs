@@ -76,6 +76,7 @@ pub(super) const SERVER: Keys = Keys {
         "trusted_fields",
         "error_page",
         "detailed_errors",
+        "error_link",
     ],
 };
 

@@ -224,6 +224,8 @@ pub struct Server {
     pub error_page: bool,
     /// Whether that page tells what happened inside.
     pub detailed_errors: bool,
+    /// Where that page sends people.
+    pub error_link: Option<String>,
 }
 
 impl Default for Server {
@@ -250,6 +252,7 @@ impl Default for Server {
             trusted_fields: Fields::default(),
             error_page: true,
             detailed_errors: false,
+            error_link: None,
         }
     }
 }

@@ -54,7 +54,20 @@ pub(super) fn server(top: &Section<'_>) -> Server {
     trust(&section, &mut server);
     section.set(&mut server.error_page, "error_page", boolean);
     section.set(&mut server.detailed_errors, "detailed_errors", boolean);
+    section.set(&mut server.error_link, "error_link", |value| link(value).map(Some));
     server
+}
+
+/// Something that a browser follows to a page or a mail, and nothing that it would run.
+fn link(value: &Value<'_>) -> Result<String, Refusal> {
+    let link = value.text()?;
+    let is_known = ["https://", "http://", "mailto:", "/"].iter().any(|begin| link.starts_with(begin));
+    if is_known && !link.contains(char::is_whitespace) {
+        return Ok(link);
+    }
+    Err(Refusal::new(format!(
+        "must begin with https://, http://, mailto: or / and have no spaces (is {link:?})"
+    )))
 }
 
 /// What clients may cost.

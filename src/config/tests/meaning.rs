@@ -81,6 +81,7 @@ fn everything_that_is_written_is_used() {
     assert!(!server.standby && !server.watch);
     assert_eq!(server.recycle_memory, Some(2 << 30));
     assert!(!server.error_page && server.detailed_errors);
+    assert_eq!(server.error_link.as_deref(), Some("https://help.example/shop?a=1&b=2"));
 
     let [shop, api] = &config.sites[..] else { panic!("two sites") };
     assert_eq!(

@@ -38,3 +38,15 @@ fn only_proxies_that_are_named_connect_with_the_proxy_protocol() {
         "{mixed}"
     );
 }
+
+#[test]
+fn a_page_links_to_nothing_that_a_browser_would_run() {
+    for link in ["javascript:alert(1)", "help.example", "https://help.example/ now"] {
+        assert_eq!(
+            before_the_site(&format!("server.error_link = '{link}'")),
+            format!(
+                "1:21: server.error_link: must begin with https://, http://, mailto: or / and have no spaces (is {link:?})"
+            )
+        );
+    }
+}
