@@ -8,7 +8,8 @@ use http_body_util::Empty;
 use crate::{
     both_models,
     foreign::echo,
-    host::{Answer, Host, Model, Setup, Workshop},
+    host::{Answer, Host, Model, Setup, Workshop, library},
+    supervision::rewrite,
 };
 
 // ---- 1: once, and not before it is wanted
@@ -133,6 +134,52 @@ both_models! {
             host.log.times(DID_NOT_START, tries).await;
             come_back_after(wait).await;
         }
+    }
+
+    async fn whoever_sees_to_one_that_failed_too_often_has_it_tried_again_at_once(model: Model) {
+        let folder = tempfile::tempdir().unwrap();
+        let (needs, library) = (folder.path().join("needs"), library("test_apps"));
+        let settings = format!("needs = {:?}", needs.display().to_string());
+        let setup = |line: &str| {
+            let more = |name: &str, line: &str| {
+                format!(
+                    "[[site.application]]\nname = {name:?}\npath = \"/{name}\"\nlibrary = {library:?}\n\
+                     hosting_model = {:?}\nrapid_fails_per_minute = 1\n{line}\n\
+                     [site.application.settings]\nfault = \"needs-file\"\n{settings}",
+                    model.as_str()
+                )
+            };
+            let root = format!("content_root = {:?}", folder.path().display().to_string());
+            let setup = Setup::broken(model, "needs-file").settings(&settings).server("watch = true");
+            setup.application("rapid_fails_per_minute = 1").more(&more("b", &root)).more(&more("c", line))
+        };
+        let host = setup("").start().await;
+        let all = ["/", "/b/", "/c/"];
+        for path in all {
+            refused_with(&host.get(path).await, "start_failed");
+        }
+        come_back_after(1).await;
+        for _ in 0..2 {
+            for path in all {
+                refused_with(&host.get(path).await, "fail_fast");
+            }
+            // Nobody looks after what applications need.
+            std::fs::write(&needs, "").unwrap();
+        }
+        assert_eq!(host.operator(&["recycle", "app"]).await.code, 0);
+        assert_eq!(host.get("/").await.text(), "ok\n");
+        refused_with(&host.get("/b/").await, "fail_fast");
+        let offline = folder.path().join("app_offline.htm");
+        std::fs::write(&offline, "").unwrap();
+        host.log.times(CHANGED, 2).await;
+        std::fs::remove_file(offline).unwrap();
+        host.log.times(CHANGED, 3).await;
+        assert_eq!(host.get("/b/").await.text(), "ok\n");
+        refused_with(&host.get("/c/").await, "fail_fast");
+        rewrite(&host, &setup("queue_limit = 7").text());
+        host.log.times(CHANGED, 4).await;
+        assert_eq!(host.get("/c/").await.text(), "ok\n");
+        assert!(host.stop().await.success());
     }
 
     async fn a_file_that_was_repaired_is_served_after_a_while(model: Model) {
@@ -392,3 +439,4 @@ async fn come_back_after(seconds: u64) {
 
 const SAMPLE_STARTS: &str = "the sample application starts";
 const DID_NOT_START: &str = "application did not start";
+const CHANGED: &str = "configuration in force";

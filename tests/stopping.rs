@@ -120,6 +120,13 @@ both_models! {
         assert_eq!(ended(host).await, Some(5));
     }
 
+    async fn an_application_that_asks_for_the_stop_in_a_request_answers_it(model: Model) {
+        let mut host = Setup::broken(model, "none").start().await;
+        let answer = host.get(&format!("/terminate/{}", host.pid())).await;
+        assert_eq!((answer.status.as_u16(), answer.text()), (200, "exit status: 0\n"));
+        assert!(host.ended().await.success());
+    }
+
     async fn an_endless_answer_ends_by_the_notice(model: Model) {
         let host = Setup::broken(model, "none").server("shutdown_timeout = \"60s\"").start().await;
         let mut answers = Vec::new();

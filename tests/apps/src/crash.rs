@@ -25,6 +25,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route("/stack-overflow", any(async || descend(0).to_string()))
         .route("/exit", any(async || -> () { exit_now() }))
         .route("/daemon", any(daemon))
+        .route("/terminate/{pid}", any(terminate))
 }
 
 async fn panic() -> &'static str {
@@ -108,6 +109,12 @@ async fn daemon() -> String {
     let script = "setsid sleep 600 >/dev/null 2>&1 & echo $!";
     let started = std::process::Command::new("sh").args(["-c", script]).output();
     started.map_or_else(|error| error.to_string(), |done| String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+/// Asks a process to end, and then answers.
+async fn terminate(axum::extract::Path(pid): axum::extract::Path<u32>) -> String {
+    let asked = std::process::Command::new("kill").args(["-TERM", &pid.to_string()]).status();
+    asked.map_or_else(|error| error.to_string(), |asked| format!("{asked}\n"))
 }
 
 /// Ends the process, from inside a library that must not.

@@ -21,6 +21,7 @@ pub(crate) async fn start(cx: &Context) -> Result<Ending, BoxError> {
         "not-ready" => cx.set_ready(false),
         "slow-ready" => ready_later(cx)?,
         "slow-start" => tokio::time::sleep(start_time(cx)?).await,
+        "needs-file" => finds_its_file(cx)?,
         "gated-start" => gate_opens(cx).await?,
         "print-and-fail" => {
             crate::logs::print(64)?;
@@ -79,6 +80,12 @@ async fn gate_opens(cx: &Context) -> Result<(), BoxError> {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     Ok(())
+}
+
+/// Fails without a file, which may come to be there.
+fn finds_its_file(cx: &Context) -> Result<(), BoxError> {
+    let needs = cx.setting("needs").ok_or("the setting `needs` is missing")?;
+    std::fs::metadata(&needs).map(drop).map_err(|error| format!("{needs}: {error}").into())
 }
 
 fn start_time(cx: &Context) -> Result<Duration, BoxError> {
