@@ -206,6 +206,7 @@ impl Supervisor {
             self.justice.verdicts.forgive();
             forgiven.extend(applications(&self.editions[&edition].1).map(|it| it.name.to_string()));
         }
+        forgiven.iter().for_each(|application| self.lender.forgive(application));
         for refused in self.justice.verdicts.refused(Instant::now()) {
             forgiven.remove(&refused.application);
         }

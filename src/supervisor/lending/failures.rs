@@ -48,6 +48,11 @@ impl Failures {
         failing.patience.refused(now)
     }
 
+    /// The past of an application does not count any more.
+    pub(super) fn forget(&mut self, application: &str) {
+        self.0.remove(application);
+    }
+
     /// All of them, for the next program.
     pub(super) fn carry(&self) -> Vec<(Launch, Patience)> {
         self.0.values().map(|failing| ((*failing.launch).clone(), failing.patience.clone())).collect()

@@ -171,6 +171,11 @@ impl Lender {
         }
     }
 
+    /// An application gets a new chance at once: it is another one now, or somebody says so.
+    pub fn forgive(&mut self, application: &str) {
+        self.ledger.failures.forget(application);
+    }
+
     /// Whether an application has one, or is about to.
     #[must_use]
     pub fn has(&self, application: &str) -> bool {
