@@ -4,6 +4,7 @@
 
 use std::{pin::Pin, sync::LazyLock};
 
+use bytes::Bytes;
 use cohost::{
     Body, Failure,
     front::{Algorithm, Compression},
@@ -35,7 +36,7 @@ fuzz_target!(|input: (&[u8], &[u8])| {
     }
     for algorithm in Algorithm::ALL {
         let request = Request::builder().header("content-encoding", algorithm.as_str());
-        let request = request.body(Body::from(packed.to_vec())).expect("valid");
+        let request = request.body(Body::from(Bytes::copy_from_slice(packed))).expect("valid");
         let _answer = RUNTIME.block_on(Decompression::new(Reading).call(request));
     }
 });

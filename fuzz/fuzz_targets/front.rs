@@ -4,6 +4,7 @@
 
 use std::{path::Path, sync::LazyLock};
 
+use bytes::Bytes;
 use cohost::{
     Body, Failure,
     config::parse,
@@ -95,7 +96,7 @@ fuzz_target!(|input: (&str, &str, Vec<(u8, &[u8])>, &[u8])| {
         fields.append(name, value);
     }
     let request = Request::builder().method(method).uri(target).header("host", "shop.example");
-    let Ok(mut request) = request.body(Body::from(body.to_vec())) else { return };
+    let Ok(mut request) = request.body(Body::from(Bytes::copy_from_slice(body))) else { return };
     request.headers_mut().extend(fields);
     if normalise(&mut request).is_err() {
         return;
