@@ -3,6 +3,8 @@
 //! [`Application`] is one hosted application, and a tower service: mount it in a router of your own, or let [`Server`]
 //! serve it behind a [`router`]. The modules are the stages of a request's way; `docs/ARCHITECTURE.md` is the map.
 
+#[cfg(feature = "acme")]
+pub mod acme;
 #[cfg(feature = "admin")]
 pub mod admin;
 pub mod application;

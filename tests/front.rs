@@ -1,5 +1,8 @@
 //! What stands in front of applications: behaviours 50 to 59, under both models.
 
+// Certificates that the host orders by itself.
+mod acme;
+
 // Who may come in, by what they know.
 mod auth;
 

@@ -13,7 +13,8 @@ use std::{
 };
 
 use cohost::{
-    config::{Certificate, ClientCertificates, Config, Vouching},
+    admin::{self, When},
+    config::{Certificate, ClientCertificates, Config, Site, Vouching},
     listener::tls::{Authorities, Clients, Identity, Objection, Pem, Revocations, Source},
 };
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,8 @@ pub(crate) struct Unusable {
 pub(crate) enum Before {
     /// Something that is presented further.
     Usable,
+    /// Nothing, but the host orders another one.
+    Ordered,
     /// Nothing.
     None,
 }
@@ -80,10 +83,13 @@ impl Certificates {
                         pem
                     }
                     Err(why) => {
-                        let certificate = certificate.certificate.clone();
-                        let before = (before.map_or(Before::None, |_| Before::Usable), before);
-                        unusable.push(Unusable { site: site.to_owned(), certificate, why, before: before.0 });
-                        let Some(pem) = before.1 else { continue };
+                        // Before it was ordered for the first time, that is as it should be.
+                        if !is_to_come(certificate) {
+                            let (site, path) = (site.to_owned(), certificate.certificate.clone());
+                            let before = Before::of(before, certificate);
+                            unusable.push(Unusable { site, certificate: path, why, before });
+                        }
+                        let Some(pem) = before else { continue };
                         pem.clone()
                     }
                 },
@@ -141,6 +147,26 @@ impl Certificates {
         found.collect()
     }
 
+    /// What a site presents, as it is told, but for what came of ordering.
+    pub(crate) fn told(&self, site: &Site) -> Vec<admin::Certificate> {
+        let told = |certificate: &Certificate| {
+            let identity =
+                self.find(certificate).and_then(|pem| Identity::new(pem, source(certificate)).ok());
+            let names = match (&identity, &certificate.ordered_for) {
+                (Some(identity), _) => identity.names().iter().map(ToString::to_string).collect(),
+                (None, name) => name.iter().map(ToString::to_string).collect(),
+            };
+            admin::Certificate {
+                names,
+                file: certificate.certificate.clone(),
+                ordered: certificate.ordered_for.is_some(),
+                expires: identity.map(|identity| When(identity.valid_until())),
+                failed: None,
+            }
+        };
+        site.tls.iter().flat_map(|tls| &tls.certificates).map(told).collect()
+    }
+
     /// Says again what clients will not like about what is presented at this time.
     pub(crate) fn remind(&self, config: &Config, now: SystemTime) {
         for (path, objection) in self.objections(config, now) {
@@ -175,7 +201,7 @@ impl Certificates {
 
 impl Held {
     fn new(certificate: &Certificate, pem: Pem) -> Self {
-        let Certificate { certificate, key, ocsp } = certificate.clone();
+        let Certificate { certificate, key, ocsp, .. } = certificate.clone();
         Self { certificate: certificate.into(), key: key.into(), ocsp: ocsp.map(Into::into), pem }
     }
 
@@ -183,6 +209,16 @@ impl Held {
         *self.certificate == *certificate.certificate
             && *self.key == *certificate.key
             && self.ocsp.as_deref() == certificate.ocsp.as_ref().map(|path| path.as_os_str())
+    }
+}
+
+impl Before {
+    fn of(before: Option<&Pem>, certificate: &Certificate) -> Self {
+        match (before, &certificate.ordered_for) {
+            (Some(_), _) => Self::Usable,
+            (None, Some(_)) => Self::Ordered,
+            (None, None) => Self::None,
+        }
     }
 }
 
@@ -195,9 +231,17 @@ impl Unusable {
             Before::Usable => tracing::error!(
                 site, %certificate, why, "certificate cannot be used; the one before is presented further"
             ),
+            Before::Ordered => {
+                tracing::error!(site, %certificate, why, "certificate cannot be used; another one is ordered");
+            }
             Before::None => tracing::error!(site, %certificate, why, "certificate cannot be used"),
         }
     }
+}
+
+/// Whether it is one that the host orders, and nobody has written yet.
+pub(crate) fn is_to_come(certificate: &Certificate) -> bool {
+    certificate.ordered_for.is_some() && !certificate.certificate.exists()
 }
 
 /// The content of the files of a certificate, and what it means; or why it is of no use.
@@ -279,6 +323,12 @@ pub(crate) fn paths(config: &Config) -> BTreeSet<PathBuf> {
     certificates.map(Path::to_owned).chain(files_for_clients(config).cloned()).collect()
 }
 
+/// The files that the host itself writes.
+pub(crate) fn ordered(config: &Config) -> BTreeSet<PathBuf> {
+    let ordered = sites(config).filter(|(_, certificate)| certificate.ordered_for.is_some());
+    ordered.map(|(_, certificate)| certificate.certificate.clone()).collect()
+}
+
 /// Those of authorities, and of whom they have revoked.
 fn files_for_clients(config: &Config) -> impl Iterator<Item = &PathBuf> {
     vouching(config).flat_map(|(_, vouching)| std::iter::once(&vouching.authorities).chain(&vouching.revoked))
@@ -297,12 +347,12 @@ fn sites(config: &Config) -> impl Iterator<Item = (&str, &Certificate)> {
 }
 
 fn paths_of(certificate: &Certificate) -> impl Iterator<Item = &Path> {
-    let Certificate { certificate, key, ocsp } = certificate;
+    let Certificate { certificate, key, ocsp, .. } = certificate;
     [certificate, key].into_iter().chain(ocsp).map(PathBuf::as_path)
 }
 
 fn source(certificate: &Certificate) -> Source<'_> {
-    let Certificate { certificate, key, ocsp } = certificate;
+    let Certificate { certificate, key, ocsp, .. } = certificate;
     Source { certificate, key, ocsp: ocsp.as_deref() }
 }
 

@@ -4,7 +4,7 @@ use std::{path::Path, time::SystemTime};
 
 use cohost::{
     HostingModel,
-    config::{self, Account, Application, Artifact, Authority, Config, Site},
+    config::{self, Account, Acme, Application, Artifact, Authority, Config, Listen, Site},
     dispatcher::in_process::preflight::LoadError,
     facts::Scheme,
     front::Files,
@@ -66,7 +66,14 @@ fn read(file: &Path) -> Result<Config, Refused> {
 
 fn configuration(config: &Config) -> Vec<Finding> {
     let applications = config.sites.iter().flat_map(|site| &site.applications).map(of_application);
-    applications.chain(config.sites.iter().filter_map(of_certificates)).collect()
+    let certificates = config.sites.iter().filter_map(of_certificates);
+    applications.chain(certificates).chain(config.acme.as_ref().map(of_acme)).collect()
+}
+
+/// What can be told of an authority without asking it.
+fn of_acme(acme: &Acme) -> Finding {
+    let refusal = acme.ca.as_ref().and_then(|file| certificates::read_authorities(file).err());
+    Finding { subject: "acme".to_owned(), refusal, warnings: Vec::new() }
 }
 
 /// The certificates of a site, all of them together.
@@ -75,6 +82,9 @@ fn of_certificates(site: &Site) -> Option<Finding> {
     let mut refusals = Vec::new();
     let mut identities = Vec::new();
     for certificate in &site.tls.as_ref()?.certificates {
+        if certificates::is_to_come(certificate) {
+            continue;
+        }
         match certificates::read(certificate) {
             Ok((_, identity)) => {
                 let objection = identity.objection(SystemTime::now());
@@ -94,7 +104,12 @@ fn of_certificates(site: &Site) -> Option<Finding> {
         }
     }
     let secure = site.bindings.iter().filter(|binding| binding.scheme == Scheme::Https);
-    for name in secure.filter_map(|binding| name(&binding.authority)) {
+    let is_ordered = site.tls.as_ref()?.certificates.iter().any(|it| it.ordered_for.is_some());
+    let others = secure.clone().all(|binding| port(&binding.listen) != Some(Scheme::Https.port()));
+    if is_ordered && others {
+        finding.warnings.push(ELSEWHERE.to_owned());
+    }
+    for name in secure.filter_map(|binding| name(&binding.authority)).filter(|_| !is_ordered) {
         if !identities.is_empty() && !identities.iter().any(|identity| identity.is_for(&name)) {
             finding.warnings.push(format!("it is bound to {name}, for which it has no certificate"));
         }
@@ -109,6 +124,14 @@ fn name(authority: &Authority) -> Option<String> {
         Authority::Any => None,
         Authority::Exact(name) => Some(name.to_string()),
         Authority::Wildcard(parent) => Some(format!("any.{parent}")),
+    }
+}
+
+fn port(listen: &Listen) -> Option<u16> {
+    match listen {
+        Listen::Tcp(address) => Some(address.port()),
+        Listen::Any(port) => Some(*port),
+        Listen::Unix(_) => None,
     }
 }
 
@@ -142,5 +165,8 @@ fn of_library(subject: &str, library: &Path) -> Finding {
     };
     Finding { subject: subject.to_owned(), refusal, warnings }
 }
+
+const ELSEWHERE: &str = "its certificates are ordered from an authority that connects to port 443 of its names, and it is \
+                         bound to other ports only; have that one forwarded here";
 
 const IN_PROCESS_ENVIRONMENT: &str = "environment has no effect in process, where there is one for all; use settings, or host it out of process";

@@ -8,6 +8,7 @@ use std::{
     ffi::OsString,
     mem,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use clap::Parser as _;
@@ -43,6 +44,9 @@ pub(crate) struct Edition {
     /// What tickets of sessions are sealed with.
     #[serde(default)]
     pub(crate) tickets: Secret,
+    /// When somebody last asked to try at once whatever waits, in seconds since 1970; 0 for never.
+    #[serde(default)]
+    pub(crate) asked: u64,
 }
 
 // Paths need not be text, and JSON would insist on that.
@@ -70,6 +74,7 @@ impl Edition {
             standing: BTreeMap::new(),
             certificates: Certificates::default(),
             tickets: Secret::default(),
+            asked: 0,
         })
     }
 
@@ -80,6 +85,11 @@ impl Edition {
             library @ Source::Library { .. } => library.clone(),
         };
         Ok(Self { source, ..self.clone() })
+    }
+
+    /// Somebody asks to try at once whatever waits.
+    pub(crate) fn ask(&mut self, now: SystemTime) {
+        self.asked = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     }
 
     /// What was decided about an application, to decide more.

@@ -10,6 +10,7 @@
     reason = "this is the program; the library is what keeps silent"
 )]
 
+mod acme;
 mod app;
 mod artifact;
 mod ask;

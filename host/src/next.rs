@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use cohost::{
@@ -87,7 +88,10 @@ pub(crate) fn next(
     let next = if wishes.iter().any(written) {
         let mut edition = base.again().map_err(|refused| problem(&refused))?;
         match wishes.contains(&Wish::Reload) {
-            true => edition.go_forward(),
+            true => {
+                edition.go_forward();
+                edition.ask(SystemTime::now());
+            }
             false => edition.settle(base),
         }
         let config = edition.config().map_err(|refused| problem(&refused))?;

@@ -47,6 +47,11 @@ async fn run(edition: &Edition, config: Config, greeting: &Greeting) -> Result<E
     let mut signals = Signals::to_stop()?;
     let mut edition = looked(edition, &config);
     edition.certificates.look(&config, |_| true).iter().for_each(Unusable::say);
+    if config.acme.is_some() {
+        tracing::warn!(
+            "without a supervisor no certificates are ordered or renewed; those that are there are presented"
+        );
+    }
     let instances = Instances::own(hosting::runner());
     let hosting = Hosting::new(&edition, config.clone(), Part::Everything, &instances)?;
     let mut listeners = Vec::new();

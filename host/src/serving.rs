@@ -29,6 +29,7 @@ use tokio::{
 };
 
 use crate::{
+    acme::Ordering,
     edition::Edition,
     exit::{Exit, Refused},
     hosting::{self, Addresses, Hosting},
@@ -51,6 +52,7 @@ pub(crate) struct Serving {
     sockets: Vec<OwnedFd>,
     changing: Option<Changing>,
     retiring: JoinSet<Ended>,
+    ordering: Ordering,
     reports: Arc<Reports>,
     shown: Arc<Shown>,
     /// How many generations there are.
@@ -62,6 +64,8 @@ pub(crate) struct Serving {
 /// A change that is under way.
 struct Changing {
     number: Number,
+    /// When somebody last asked to try at once whatever waits.
+    asked: u64,
     hosting: Hosting,
     replaced: Vec<Replaced>,
     listeners: Vec<(Listen, Listener)>,
@@ -69,9 +73,10 @@ struct Changing {
 }
 
 impl Serving {
-    /// Serves `hosting` on these listeners, which are those of [`hosting::listens`], in that order.
+    /// Serves `hosting` on these listeners, which are those of [`hosting::listens`], in that order. `asked` is when somebody
+    /// last asked to try at once whatever waits.
     pub(crate) fn new(
-        hosting: Hosting,
+        (hosting, asked): (Hosting, u64),
         listeners: Vec<Listener>,
         reports: Arc<Reports>,
         shown: Arc<Shown>,
@@ -84,6 +89,8 @@ impl Serving {
         let listening = server.listening();
         let (sockets, retiring) = (Vec::new(), JoinSet::new());
         let (changing, making, told_left) = (None, in_process::making(), None);
+        let mut ordering = Ordering::default();
+        ordering.follow(hosting.config(), asked);
         let serving = Self {
             hosting,
             router,
@@ -93,6 +100,7 @@ impl Serving {
             sockets,
             changing,
             retiring,
+            ordering,
             reports,
             shown,
             making,
@@ -133,7 +141,7 @@ impl Serving {
         printed::keep(hosting.config());
         let first: Vec<_> = replaced.iter().filter_map(Replaced::to_start_first).collect();
         let starting = tokio::spawn(hosting::start(first));
-        Ok(Changing { number: change.number, hosting, replaced, listeners, starting })
+        Ok(Changing { number: change.number, asked: edition.asked, hosting, replaced, listeners, starting })
     }
 
     fn listeners(&self, next: &Hosting, sockets: Vec<OwnedFd>) -> Result<Vec<(Listen, Listener)>, Refused> {
@@ -204,7 +212,7 @@ impl Serving {
     }
 
     fn apply(&mut self, changing: Changing) {
-        let Changing { hosting, replaced, listeners, .. } = changing;
+        let Changing { asked, hosting, replaced, listeners, .. } = changing;
         for (listen, listener) in &listeners {
             self.addresses.insert(listen.clone(), listener.address().clone());
             self.secured.insert(listen.clone(), listener.secured().clone());
@@ -229,6 +237,7 @@ impl Serving {
         // The router keeps those that were, for connections on listeners that are no more.
         let is_over = |balancer: &&Balancer| !now.balancers().any(|other| other.is(balancer));
         before.balancers().filter(is_over).for_each(Balancer::end);
+        self.ordering.follow(hosting.config(), asked);
         self.hosting = hosting;
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
@@ -264,6 +273,7 @@ impl Serving {
         if let Some(changing) = self.changing.take() {
             self.give_up(changing);
         }
+        self.ordering.stop();
         tokio::spawn(hosting::notify_drain(self.applications()));
     }
 

@@ -6,10 +6,10 @@ use cohost::{
     config::{Authority, Config, Listen, Site, UnknownAuthority},
     facts::{Asked, Scheme},
     front::Clients,
-    listener::tls::{Offer, Terms, Tls, Unknown},
+    listener::tls::{Misfit, Offer, Terms, Tls, Unknown},
 };
 
-use crate::edition::Edition;
+use crate::{acme, edition::Edition};
 
 /// The terms of each site, in the order of the configuration; none of those that do not speak TLS.
 pub(crate) fn terms(config: &Config, edition: &Edition) -> Vec<Option<Arc<Terms>>> {
@@ -18,6 +18,10 @@ pub(crate) fn terms(config: &Config, edition: &Edition) -> Vec<Option<Arc<Terms>
         Some(Arc::new(Terms::new(Offer {
             site: &site.name,
             identities: edition.certificates.of(&tls.certificates),
+            misfit: match tls.certificates.iter().any(|certificate| certificate.ordered_for.is_some()) {
+                true => Misfit::Refused,
+                false => Misfit::Shown,
+            },
             min_version: tls.min_version,
             clients: edition.certificates.clients(&tls.client_certificates),
             tickets: edition.tickets.clone(),
@@ -44,6 +48,9 @@ pub(crate) fn of(config: &Config, listen: &Listen, terms: &[Option<Arc<Terms>>])
         _ => Unknown::Refused,
     };
     let mut tls = Tls::new(unknown);
+    if let Some(challenges) = acme::challenges(config) {
+        tls.challenges(challenges);
+    }
     let mut speaks = false;
     for (site, terms) in config.sites.iter().zip(terms) {
         let Some(terms) = terms else { continue };

@@ -8,7 +8,8 @@ use std::{
 };
 
 use cohost::admin::{
-    Application, Crashed, Host, HostState, Site, State, Status, Upstream, UpstreamState, Worker, WorkerState,
+    Application, Certificate, Crashed, Host, HostState, Site, State, Status, Upstream, UpstreamState, Worker,
+    WorkerState,
 };
 
 /// Whether words have colours.
@@ -64,6 +65,9 @@ fn host(text: &mut String, host: &Host, now: SystemTime, paint: Paint) {
 
 fn site(text: &mut String, site: &Site, now: SystemTime, paint: Paint) {
     let _ = writeln!(text, "{}  {}", site.name, site.bindings.join(", "));
+    for line in site.certificates.iter().flat_map(|one| certificate(one, now, paint)) {
+        let _ = writeln!(text, "│   {line}");
+    }
     let path = width(site.applications.iter().map(|application| application.path.clone()));
     let name = width(site.applications.iter().map(|application| application.name.clone()));
     for (application, branch) in branches(&site.applications) {
@@ -83,6 +87,29 @@ fn site(text: &mut String, site: &Site, now: SystemTime, paint: Paint) {
             let _ = writeln!(text, "{stem}{:path$}  {line}", "");
         }
     }
+}
+
+/// How long a certificate is valid, and why there is none.
+fn certificate(certificate: &Certificate, now: SystemTime, paint: Paint) -> Vec<String> {
+    let left = certificate.expires.map(|expires| expires.from(now));
+    let (word, mood) = match left {
+        None if certificate.ordered => ("ordered", Mood::Busy),
+        None => ("missing", Mood::Bad),
+        Some(left) if left.is_zero() => ("expired", Mood::Bad),
+        Some(_) => ("valid", Mood::Good),
+    };
+    let mut first = format!("certificate  {}  {}", paint.word(word, mood, 7), certificate.names.join(", "));
+    if let Some(left) = left.filter(|left| !left.is_zero()) {
+        let _ = write!(first, "  for {}", span(left));
+    }
+    if certificate.ordered {
+        first += "  by acme";
+    }
+    let failed = certificate.failed.iter().flat_map(|failed| {
+        let (ago, again) = (span(failed.at.ago(now)), span(failed.retry_at.from(now)));
+        wrapped(&format!("{ago} ago: {}; tried again in {again}", failed.detail), WIDTH)
+    });
+    std::iter::once(first).chain(failed.map(|line| format!("  {line}"))).collect()
 }
 
 /// How it is hosted, and by whom.
@@ -288,7 +315,10 @@ cohost 0.1.0  serving  pid 4711  up 3h 12m
 edition 3  /etc/cohost/cohost.toml
 on http://127.0.0.1:8080
 
-shop  http://127.0.0.1:8080
+shop  http://127.0.0.1:8080, https://shop.example
+│   certificate  valid    shop.example  for 21d 0h  by acme
+│     12s ago: the authority says rateLimited: too many certificates for
+│     this name, look again tomorrow; tried again in 1m 48s
 ├── /      shop       running   inprocess  generation 1  2 in flight
 │          rolled back to the generation before
 │          crashed its worker 1h 2m ago: signal: 11 (SIGSEGV), at GET

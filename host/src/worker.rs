@@ -89,7 +89,7 @@ fn work() -> Result<Exit, Refused> {
         })
         .map_err(|error| Exit::Failed.because(format!("no thread to hear orders with: {error}")))?;
     let runtime = hosting::runtime(&config)?;
-    let exit = runtime.block_on(run(hosting, start, told, (reports, applications)));
+    let exit = runtime.block_on(run((hosting, edition.asked), start, told, (reports, applications)));
     // An application may have left work behind, which must not keep the process.
     runtime.shutdown_background();
     exit
@@ -146,7 +146,7 @@ fn listen(
 }
 
 async fn run(
-    hosting: Hosting,
+    (hosting, asked): (Hosting, u64),
     start: Start,
     mut told: UnboundedReceiver<Told>,
     (reports, shown): (Arc<Reports>, Arc<Shown>),
@@ -173,7 +173,7 @@ async fn run(
             Exit::Failed.because("the supervisor handed over other sockets than the configuration names")
         );
     }
-    let (mut serving, server) = Serving::new(hosting, listeners, Arc::clone(&reports), shown);
+    let (mut serving, server) = Serving::new((hosting, asked), listeners, Arc::clone(&reports), shown);
     // What comes of it is logged where it happens; requests will try again.
     tokio::spawn(hosting::start(later));
     let stopping = Stopping::new();

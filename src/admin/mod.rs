@@ -28,8 +28,8 @@ pub use self::{
     door::Door,
     problem::{Code, Problem},
     status::{
-        Application, Crashed, Failed, Host, HostState, Replacement, Site, State, Status, Upgraded, Upstream,
-        UpstreamFailed, UpstreamState, When, Worker, WorkerState,
+        Application, Certificate, Crashed, Failed, Host, HostState, NotIssued, Replacement, Site, State,
+        Status, Upgraded, Upstream, UpstreamFailed, UpstreamState, When, Worker, WorkerState,
     },
 };
 pub use crate::nearest::nearest;

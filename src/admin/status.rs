@@ -97,8 +97,40 @@ pub struct Site {
     pub name: String,
     /// As they are written.
     pub bindings: Vec<String>,
+    /// What it presents to clients that speak TLS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Certificate>,
     /// Its applications, in the order of the configuration.
     pub applications: Vec<Application>,
+}
+
+/// A certificate that a site presents, or is to present.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The host names that it is for; of one that is not there yet, those that it is ordered for.
+    pub names: Vec<String>,
+    /// Its file.
+    pub file: PathBuf,
+    /// Whether the host orders it by itself.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ordered: bool,
+    /// Until when it is valid; nothing if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<When>,
+    /// Why it was not issued or renewed when it was last ordered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<NotIssued>,
+}
+
+/// Why there is no certificate from an authority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotIssued {
+    /// What the authority said, or what was in its way.
+    pub detail: String,
+    /// When.
+    pub at: When,
+    /// When it is tried again.
+    pub retry_at: When,
 }
 
 /// An application, as the worker knows it that serves.

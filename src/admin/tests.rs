@@ -94,10 +94,14 @@ fn every_field_of_an_answer_is_described_and_there_is_an_example_of_it() {
         .flatten()
         .cloned()
         .collect();
+    let certificates: Vec<Value> = sites.iter().flat_map(|site| all(&site["certificates"])).collect();
+    let not_issued = certificates.iter().map(|certificate| certificate["failed"].clone());
     let of_upstreams = upstreams.iter().map(|upstream| upstream["failed"].clone());
     for (schema, examples) in [
         ("UpstreamFailed", of_upstreams.filter(Value::is_object).collect()),
         ("Upstream", upstreams),
+        ("NotIssued", not_issued.filter(Value::is_object).collect()),
+        ("Certificate", certificates),
         ("Status", vec![status.clone()]),
         ("Host", vec![status["host"].clone()]),
         ("Worker", all(&status["workers"])),

@@ -13,6 +13,8 @@ pub(super) const ALL: &[&Keys] = &[
     &TOP,
     &LOG,
     &SERVER,
+    &ACME,
+    &EXTERNAL_ACCOUNT,
     &SITE,
     &APPLICATION,
     &RECYCLE,
@@ -36,7 +38,7 @@ pub(super) const ALL: &[&Keys] = &[
     &CERTIFICATE,
 ];
 
-pub(super) const TOP: Keys = Keys { header: "", names: &["log", "server", "site"] };
+pub(super) const TOP: Keys = Keys { header: "", names: &["log", "server", "acme", "site"] };
 
 pub(super) const LOG: Keys = Keys {
     header: "[log]",
@@ -79,6 +81,13 @@ pub(super) const SERVER: Keys = Keys {
         "error_link",
     ],
 };
+
+pub(super) const ACME: Keys = Keys {
+    header: "[acme]",
+    names: &["terms_agreed", "directory", "contact", "state", "ca", "external_account"],
+};
+
+pub(super) const EXTERNAL_ACCOUNT: Keys = Keys { header: "external_account", names: &["id", "key"] };
 
 pub(super) const LIMITS: Keys = Keys {
     header: "limits",

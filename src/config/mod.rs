@@ -7,6 +7,7 @@
 //!
 //! Every key is described in `docs/configuration.md`.
 
+mod acme;
 mod application;
 mod binding;
 mod confinement;
@@ -38,6 +39,7 @@ use std::{
 };
 
 pub use self::{
+    acme::{Acme, ExternalAccount},
     binding::{Authority, Binding, BindingError, Listen},
     fault::{Fault, Faults},
     schema::schema,
@@ -108,10 +110,12 @@ pub fn check(
     let config = tree(&reading, text).map(|tree| {
         let top = Section::new(&reading, String::new(), 0..0, tree.get_ref(), &keys::TOP);
         let mut log = server::log(&reading, &top);
-        let sites = site::read_all(&reading, &top, &mut log);
+        let acme = acme::read(&top);
+        let sites = site::read_all(&reading, &top, &mut log, acme.as_ref());
+        acme::refuse_unpaired(&top, &sites);
         let server = server::server(&top);
         site::refuse_untrusted(&top, &sites, &server);
-        let mut config = Config { log, server, sites };
+        let mut config = Config { log, server, acme, sites };
         private::keep(&mut config, &reading.file());
         config
     });
@@ -134,6 +138,8 @@ pub struct Config {
     pub log: Log,
     /// What holds for all sites.
     pub server: Server,
+    /// Who issues certificates; there, if a site orders them.
+    pub acme: Option<Acme>,
     /// The sites, in the order of the file. The first on a port is its default.
     pub sites: Vec<Site>,
 }

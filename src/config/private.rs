@@ -6,7 +6,7 @@ use super::{Application, Artifact, Config};
 use crate::front::Files;
 
 /// Tells all files that are served which paths below their folder are not for sending: the configuration, which is `file`,
-/// private keys, libraries and programs, and what applications print.
+/// private keys, libraries and programs, what applications print, and all that belongs to an account of ACME.
 pub(super) fn keep(config: &mut Config, file: &Path) {
     let outputs = config.log.outputs.values().chain([&config.log.output]);
     let outputs = outputs.map(|output| output.folder.clone());
@@ -14,7 +14,9 @@ pub(super) fn keep(config: &mut Config, file: &Path) {
     let certificates =
         config.sites.iter().filter_map(|site| site.tls.as_ref()).flat_map(|tls| &tls.certificates);
     let keys = certificates.map(|certificate| certificate.key.clone());
-    let private: Vec<PathBuf> = outputs.chain(code).chain(keys).chain([file.to_owned()]).collect();
+    let acme = config.acme.iter().map(|acme| acme.folder.clone());
+    let private: Vec<PathBuf> =
+        outputs.chain(code).chain(keys).chain(acme).chain([file.to_owned()]).collect();
     for site in &mut config.sites {
         let of_applications =
             site.applications.iter_mut().flat_map(|Application { artifact, front, .. }| {

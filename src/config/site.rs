@@ -8,7 +8,7 @@ use std::{
 use toml::de::DeTable;
 
 use super::{
-    Binding, Listen, Log, Server, Site, Tls, application, binding,
+    Acme, Binding, Listen, Log, Server, Site, Tls, application, binding,
     fault::Refusal,
     front, keys, tls,
     values::boolean,
@@ -17,7 +17,12 @@ use super::{
 use crate::facts::Scheme;
 
 /// All sites.
-pub(super) fn read_all<'a>(reading: &'a Reading<'a>, top: &Section<'a>, log: &mut Log) -> Vec<Site> {
+pub(super) fn read_all<'a>(
+    reading: &'a Reading<'a>,
+    top: &Section<'a>,
+    log: &mut Log,
+    acme: Option<&Acme>,
+) -> Vec<Site> {
     let tables = top.tables("site");
     if tables.is_empty()
         && top.value("site").is_none_or(|sites| sites.list().is_ok_and(|list| list.is_empty()))
@@ -31,7 +36,9 @@ pub(super) fn read_all<'a>(reading: &'a Reading<'a>, top: &Section<'a>, log: &mu
     let mut taken = Taken::default();
     let mut sites = Vec::new();
     for (number, (table, at)) in tables.into_iter().enumerate() {
-        sites.push(read(reading, number + 1, table, at, log, &mut taken));
+        let key = name_of(number + 1, table);
+        let section = Section::new(reading, key, at, table, &keys::SITE);
+        sites.push(read(&section, number + 1, log, acme, &mut taken));
     }
     taken.refuse_overlaps(reading);
     sites
@@ -49,28 +56,24 @@ pub(super) fn refuse_untrusted(top: &Section<'_>, sites: &[Site], server: &Serve
     }
 }
 
-fn read<'a>(
-    reading: &'a Reading<'a>,
-    number: usize,
-    table: &'a DeTable<'a>,
-    at: Range<usize>,
-    log: &mut Log,
-    taken: &mut Taken,
-) -> Site {
-    let key = match table.get("name").and_then(|name| name.get_ref().as_str()) {
+/// What a site is called in messages.
+fn name_of(number: usize, table: &DeTable<'_>) -> String {
+    match table.get("name").and_then(|name| name.get_ref().as_str()) {
         Some(name) if !name.is_empty() => format!("site.{name}"),
         _ => unnamed(number),
-    };
-    let section = Section::new(reading, key, at, table, &keys::SITE);
-    let name = site_name(&section, taken);
-    let bindings = bindings(&section, taken);
+    }
+}
+
+fn read(section: &Section<'_>, number: usize, log: &mut Log, acme: Option<&Acme>, taken: &mut Taken) -> Site {
+    let name = site_name(section, taken);
+    let bindings = bindings(section, taken);
     // A site whose name was refused must not make its applications' names look refused too.
     let name = name.unwrap_or_else(|| unnamed(number));
-    let applications = applications(&section, &name, log, taken);
-    let front = front::of_site(&section);
-    let tls = tls::read(&section);
-    secure(&section, &bindings, tls.as_ref());
-    let proxy_protocol = proxied(&section, &bindings, taken);
+    let applications = applications(section, &name, log, taken);
+    let front = front::of_site(section);
+    let tls = tls::read(section, &bindings, acme);
+    secure(section, &bindings, tls.as_ref());
+    let proxy_protocol = proxied(section, &bindings, taken);
     Site { name: name.into(), bindings, tls, applications, front, proxy_protocol }
 }
 

@@ -1,8 +1,9 @@
 //! `[site.tls]`: the certificates that a site presents, and what it asks of its clients.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use super::{
+    Acme, Binding, acme,
     fault::Refusal,
     keys,
     values::one_of,
@@ -13,7 +14,7 @@ use crate::options::TlsVersion;
 /// How a site speaks TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// At least one. The first is the one for clients whose server name none of them has.
+    /// At least one; those that are ordered need not be there yet. The first is the one for clients whose server name none of them has.
     pub certificates: Vec<Certificate>,
     /// Clients that do not know it are refused.
     pub min_version: TlsVersion,
@@ -30,6 +31,8 @@ pub struct Certificate {
     pub key: PathBuf,
     /// DER: a response of its authority's that says it is valid, to be shown to clients that ask.
     pub ocsp: Option<PathBuf>,
+    /// The name that the host orders it for, and writes both to the same file; `None` if somebody else does.
+    pub ordered_for: Option<Arc<str>>,
 }
 
 /// Whether clients have to show certificates of their own.
@@ -65,16 +68,42 @@ impl ClientCertificates {
     }
 }
 
-pub(super) fn read(site: &Section<'_>) -> Option<Tls> {
+pub(super) fn read(site: &Section<'_>, bindings: &[Binding], acme: Option<&Acme>) -> Option<Tls> {
     let section = site.section("tls", &keys::TLS)?;
-    let mut tls = Tls {
-        certificates: certificates(&section),
-        min_version: TlsVersion::default(),
-        client_certificates: clients(&section),
+    let certificates = match is_ordered(&section) {
+        true => acme::certificates(site, acme, bindings),
+        false => certificates(&section),
     };
+    let mut tls =
+        Tls { certificates, min_version: TlsVersion::default(), client_certificates: clients(&section) };
     let versions = [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
     section.set(&mut tls.min_version, "min_version", one_of(&versions));
     Some(tls)
+}
+
+/// Whether the host orders the certificates itself. Then nothing else is said of them.
+fn is_ordered(section: &Section<'_>) -> bool {
+    let Some(value) = section.value("certificate") else { return false };
+    if !value.text().is_ok_and(|text| text == "acme") {
+        return false;
+    }
+    if !cfg!(feature = "acme") {
+        let refusal = Refusal::new("this build has no ACME; name the PEM file of a certificate");
+        section.refuse("certificate", &value.at(), refusal);
+    }
+    for (key, why) in [
+        ("key", "the host makes a key of its own for certificate = \"acme\""),
+        ("ocsp", "an authority's certificates of ACME come without"),
+        (
+            "certificates",
+            "with certificate = \"acme\" there is one for each name of the site; give others a site of their own",
+        ),
+    ] {
+        if let Some(value) = section.value(key) {
+            section.refuse(key, &value.at(), Refusal::new(format!("has no effect: {why}")));
+        }
+    }
+    true
 }
 
 /// The one that stands in the table itself, then those of the list.
@@ -106,7 +135,7 @@ fn certificate(section: &Section<'_>) -> Option<Certificate> {
             );
         }
     }
-    Some(Certificate { certificate: certificate?, key: key?, ocsp })
+    Some(Certificate { certificate: certificate?, key: key?, ocsp, ordered_for: None })
 }
 
 fn clients(section: &Section<'_>) -> ClientCertificates {
@@ -156,4 +185,4 @@ fn file(section: &Section<'_>, value: &Value<'_>) -> Result<PathBuf, Refusal> {
 
 const NOT_ASKED: &str = "has no effect without client_certificates = \"optional\" or \"required\"";
 
-const MISSING: &str = "is missing; name the PEM file of a certificate, and of its key with key";
+const MISSING: &str = "is missing; name the PEM file of a certificate, and of its key with key, or say \"acme\" to have one ordered";

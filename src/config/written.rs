@@ -85,6 +85,11 @@ impl<'a> Reading<'a> {
         self.folder.join(path).components().collect()
     }
 
+    /// The variable of this name, if it is set.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        (self.env)(name)
+    }
+
     /// What was read, unless something was refused.
     pub(super) fn finish<T>(self, read: Option<T>) -> Result<T, Faults> {
         let faults = self.faults.into_inner();

@@ -55,6 +55,9 @@ impl Patience {
                 // However slowly it reads.
                 let _late = tokio::time::timeout(self.linger, refuse(stream)).await;
             }
+            Ok(Err(NotSecured::Validated(name))) => {
+                tracing::info!(client = %peer, name, "an authority has looked whether this name is ours");
+            }
             Ok(Err(error)) => tracing::debug!(client = %peer, %error, "no TLS"),
             Err(_) => tracing::debug!(client = %peer, limit = ?self.limit, "the handshake takes too long"),
         }

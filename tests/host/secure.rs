@@ -128,6 +128,12 @@ impl Secure {
         Self { address, name: name.to_owned(), config }
     }
 
+    /// One that believes the authority in this PEM.
+    pub fn believing(address: SocketAddr, authority: &str, name: &str) -> Self {
+        let config = config_of(authority, Handshake::Any, None);
+        Self { address, name: name.to_owned(), config: Arc::new(config) }
+    }
+
     /// What it offers by ALPN.
     pub fn offering(mut self, protocols: &[&str]) -> Self {
         let protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
@@ -215,8 +221,12 @@ pub async fn get_on_http2(
 }
 
 fn config(issuer: &Issuer, versions: Handshake, own: Option<&Issued>) -> ClientConfig {
+    config_of(&issuer.pem(), versions, own)
+}
+
+fn config_of(authority: &str, versions: Handshake, own: Option<&Issued>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(issuer.pem().as_bytes()).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
     let versions: &[_] = match versions {
         Handshake::Any => rustls::ALL_VERSIONS,
         Handshake::Tls12 => &[&rustls::version::TLS12],

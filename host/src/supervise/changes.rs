@@ -162,7 +162,11 @@ impl Changes {
     /// Looks after the files of an edition, from now on.
     pub(super) fn look_after(&self, edition: &Edition, config: &Config) {
         let Some(files) = &self.files else { return };
-        files.watch(if config.server.watch { paths(edition, config) } else { BTreeSet::new() });
+        files.watch(match config.server.watch {
+            true => paths(edition, config),
+            // Nobody is there to say that the host itself has renewed them.
+            false => certificates::ordered(config),
+        });
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use cohost::{
     admin::{self, Application, Host, HostState, Reply, Site, Status, When, WorkerState},
-    config::{self, Config},
+    config::{self, Acme, Config},
     supervisor::worker::{Generation, Order, Part, State},
 };
 use tokio::{
@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{Stop, Supervisor};
-use crate::{edition::Edition, told};
+use crate::{acme, edition::Edition, told};
 
 /// Questions that workers have not all answered.
 #[derive(Default)]
@@ -75,7 +75,11 @@ impl Supervisor {
             }
         }
         let (status, serving) = (self.status(), self.serving_worker());
-        tokio::spawn(async move { reply.done(&answered(status, serving, told, asked).await) });
+        let acme = self.editions[&self.plan.edition()].1.acme.clone();
+        tokio::spawn(async move {
+            let status = ordered(status, acme).await;
+            reply.done(&answered(status, serving, told, asked).await);
+        });
     }
 
     /// The newest of those that serve.
@@ -137,6 +141,26 @@ impl Supervisor {
     }
 }
 
+/// Puts in what came of ordering certificates, which is in files.
+async fn ordered(mut status: Status, acme: Option<Acme>) -> Status {
+    let Some(acme) = acme else { return status };
+    let orders =
+        status.sites.iter_mut().map(|site| std::mem::take(&mut site.certificates)).collect::<Vec<_>>();
+    let reading = tokio::task::spawn_blocking(move || {
+        let told = |mut certificate: admin::Certificate| {
+            // One for each name.
+            let name = certificate.names.first().filter(|_| certificate.ordered);
+            certificate.failed = name.and_then(|name| acme::failed(&acme, name));
+            certificate
+        };
+        orders.into_iter().map(|of_site| of_site.into_iter().map(told).collect()).collect::<Vec<Vec<_>>>()
+    });
+    for (site, certificates) in status.sites.iter_mut().zip(reading.await.unwrap_or_default()) {
+        site.certificates = certificates;
+    }
+    status
+}
+
 /// Puts in what workers tell.
 async fn answered(
     mut status: Status,
@@ -186,6 +210,7 @@ fn sites(edition: &Edition, config: &Config) -> Vec<Site> {
     let site = |site: &config::Site| Site {
         name: site.name.to_string(),
         bindings: site.bindings.iter().map(|binding| binding.text.to_string()).collect(),
+        certificates: edition.certificates.told(site),
         applications: site.applications.iter().map(application).collect(),
     };
     config.sites.iter().map(site).collect()

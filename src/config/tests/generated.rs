@@ -69,7 +69,7 @@ fn any_value() -> impl Strategy<Value = String> {
 fn any_config() -> impl Strategy<Value = Config> {
     (any_log(), any_server(), vec(vec(any_application(), 1..4), 1..4)).prop_map(|(log, server, sites)| {
         let sites = sites.into_iter().enumerate().map(|(number, applications)| site(number, applications));
-        Config { log, server, sites: sites.collect() }
+        Config { log, server, acme: None, sites: sites.collect() }
     })
 }
 
@@ -200,7 +200,7 @@ fn any_argument() -> impl Strategy<Value = String> {
 /// `config` as somebody would write it.
 fn written(config: &Config) -> String {
     let mut out = String::new();
-    let Config { log, server, sites } = config;
+    let Config { log, server, sites, .. } = config;
     let format = match log.format {
         LogFormat::Auto => "auto",
         LogFormat::Human => "human",

@@ -92,6 +92,7 @@ fn everything_that_is_written_is_used() {
         certificate: certificate.into(),
         key: key.into(),
         ocsp: ocsp.map(Into::into),
+        ordered_for: None,
     };
     let certificates = vec![
         certificate("/etc/shop/shop.pem", "/keys/shop.pem", Some("/etc/shop/shop.ocsp")),

@@ -1,5 +1,7 @@
 //! What a file means, which faults it can have, and what holds for any file whatever.
 
+#[cfg(feature = "acme")]
+mod acme;
 mod combinations;
 mod faults;
 mod generated;

@@ -21,7 +21,8 @@ fn tls_needs_a_certificate_and_a_certificate_needs_tls() {
     assert_eq!(
         of_a_site("'https://a.example'", "[site.tls]"),
         [
-            "4:1: site.a.tls.certificate: is missing; name the PEM file of a certificate, and of its key with key"
+            "4:1: site.a.tls.certificate: is missing; name the PEM file of a certificate, and of its key with key, or \
+             say \"acme\" to have one ordered"
         ]
     );
     assert_eq!(

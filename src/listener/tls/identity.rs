@@ -133,13 +133,21 @@ impl Identity {
     pub fn objection(&self, now: SystemTime) -> Option<Objection> {
         let (since, until) = self.valid;
         let left = until.duration_since(now);
+        // Some live for days only.
+        let soon = SOON.min(until.duration_since(since).unwrap_or_default() / 4);
         match (since <= now, left) {
             (false, _) => Some(Objection::NotYetValid),
             (true, Err(_)) => Some(Objection::Expired),
-            (true, Ok(left)) if left < SOON => Some(Objection::Expires { days: left.as_secs() / DAY }),
+            (true, Ok(left)) if left < soon => Some(Objection::Expires { days: left.as_secs() / DAY }),
             (true, Ok(_)) if self.names.is_empty() => Some(Objection::Nameless),
             (true, Ok(_)) => None,
         }
+    }
+
+    /// Since when it is valid.
+    #[must_use]
+    pub fn valid_since(&self) -> SystemTime {
+        self.valid.0
     }
 
     /// Until when it is valid.

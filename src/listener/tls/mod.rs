@@ -1,10 +1,11 @@
 //! TLS: what a listener presents to its clients, by the server name that they ask for, and what it wants of them.
 //!
-//! In: connections, and the terms of sites. Out: streams in clear text, with what was agreed on. Never: reads a file, or
-//! goes on with a client that does not keep to a site's terms.
+//! In: connections, and the terms of sites. Out: streams in clear text, with what was agreed on; nothing for authorities that
+//! merely look whether a name is ours. Never: reads a file, or goes on with a client that does not keep to a site's terms.
 //!
 //! The cryptography is ring's: it needs a C compiler and nothing else.
 
+mod challenges;
 mod clients;
 mod identity;
 mod names;
@@ -28,9 +29,10 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use self::names::Names;
 pub use self::{
+    challenges::{Challenge, Challenges},
     clients::{Authorities, Clients, Revocations},
     identity::{Identity, IdentityError, Objection, Pem, Source},
-    names::Unknown,
+    names::{Misfit, Unknown},
     tickets::Secret,
 };
 use crate::{
@@ -56,10 +58,19 @@ impl Secured {
 }
 
 /// The terms of all sites on a listener.
-#[derive(Debug)]
 pub struct Tls {
     sites: Names<Arc<Terms>>,
     unknown: Unknown,
+    challenges: Option<Arc<dyn Challenges>>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("sites", &self.sites)
+            .field("unknown", &self.unknown)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A site's terms.
@@ -79,9 +90,11 @@ impl fmt::Debug for Terms {
 pub struct Offer<'a> {
     /// The site's name.
     pub site: &'a str,
-    /// It presents one of these: the first that has the name which the client asks for and which the client can verify,
-    /// or the first of all. Without any, handshakes fail.
+    /// It presents one of these: the first that has the name which the client asks for and which the client can verify.
+    /// Without any, handshakes fail.
     pub identities: Vec<Arc<Identity>>,
+    /// What a client gets that asks for a name which none of these has.
+    pub misfit: Misfit,
     /// Clients that do not know it are refused.
     pub min_version: TlsVersion,
     /// Whether clients have to show certificates.
@@ -94,7 +107,7 @@ impl Terms {
     /// Terms of a site.
     #[must_use]
     pub fn new(offer: Offer<'_>) -> Self {
-        let Offer { site, identities, min_version, clients, tickets } = offer;
+        let Offer { site, identities, misfit, min_version, clients, tickets } = offer;
         let versions: &[_] = match min_version {
             TlsVersion::Tls12 => &[&TLS13, &TLS12],
             TlsVersion::Tls13 => &[&TLS13],
@@ -108,7 +121,7 @@ impl Terms {
             None => builder.with_no_client_auth(),
         };
         let identities = if let Clients::Nobody = clients { Vec::new() } else { identities };
-        let mut config = builder.with_cert_resolver(Arc::new(names::Presented::new(identities)));
+        let mut config = builder.with_cert_resolver(Arc::new(names::Presented::new(identities, misfit)));
         // Ours, in which the stronger ones come first.
         config.ignore_client_order = true;
         config.alpn_protocols = [HTTP2, HTTP1].map(<[u8]>::to_vec).to_vec();
@@ -130,7 +143,12 @@ impl Tls {
     /// No site yet. `unknown` is for clients that ask for a name which no site has.
     #[must_use]
     pub fn new(unknown: Unknown) -> Self {
-        Self { sites: Names::default(), unknown }
+        Self { sites: Names::default(), unknown, challenges: None }
+    }
+
+    /// Has authorities answered that look whether a name is ours.
+    pub fn challenges(&mut self, challenges: Arc<dyn Challenges>) {
+        self.challenges = Some(challenges);
     }
 
     /// Adds a site for all names. The first site of all is also for clients that ask for none.
@@ -160,7 +178,15 @@ impl Tls {
             return Err(NotSecured::ClearText(stream));
         }
         let mut start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
-        let name = start.client_hello().server_name().map(str::to_ascii_lowercase);
+        let hello = start.client_hello();
+        let name = hello.server_name().map(str::to_ascii_lowercase);
+        if let (Some(challenges), Some(name)) = (&self.challenges, &name)
+            && challenges::is_asked(&hello)
+            && let Some(challenge) = challenges::find(challenges, name).await
+        {
+            challenge.answer(start).await?;
+            return Err(NotSecured::Validated(name.clone()));
+        }
         let Some(terms) = self.sites.find(name.as_deref(), self.unknown) else {
             // The alert of RFC 6066. If it cannot be sent, the client is gone anyway.
             let _ = start.io.write_all(&UNRECOGNIZED_NAME).await;
@@ -201,6 +227,9 @@ pub enum NotSecured {
     /// The client speaks something else. Nothing that it sent has been read.
     #[error("the client does not speak TLS")]
     ClearText(TcpStream),
+    /// An authority has seen that this name is ours, and wants nothing else.
+    #[error("an authority has validated {0:?}")]
+    Validated(String),
     /// No site has that name.
     #[error("no site is called {0:?}")]
     UnknownName(String),

@@ -19,6 +19,16 @@ pub enum Unknown {
     Refused,
 }
 
+/// What a client gets that asks for a name which none of a site's certificates has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Misfit {
+    /// The first of them.
+    #[default]
+    Shown,
+    /// No handshake: one for the name is to come.
+    Refused,
+}
+
 /// Something for each name: exact before wildcard, the longer wildcard before the shorter, and both before any.
 #[derive(Debug)]
 pub(super) struct Names<T> {
@@ -68,20 +78,25 @@ fn is_below(name: &str, parent: &str) -> bool {
 
 /// The certificates of a site.
 #[derive(Debug)]
-pub(super) struct Presented(Vec<Arc<Identity>>);
+pub(super) struct Presented {
+    identities: Vec<Arc<Identity>>,
+    misfit: Misfit,
+}
 
 impl Presented {
-    pub(super) fn new(identities: Vec<Arc<Identity>>) -> Self {
-        Self(identities)
+    pub(super) fn new(identities: Vec<Arc<Identity>>, misfit: Misfit) -> Self {
+        Self { identities, misfit }
     }
 
     /// In the order in which they suit a client: those that have the name, with its own name before a wildcard, and
-    /// then the others.
+    /// then the others, if it may have these.
     fn by_fitness<'a>(&'a self, name: Option<&'a str>) -> impl Iterator<Item = &'a Identity> {
         let fitness = move |identity: &Identity| name.map_or(identity::Fit::No, |name| identity.fits(name));
-        let all = || self.0.iter().map(|identity| &**identity);
+        let all = || self.identities.iter().map(|identity| &**identity);
         let of = move |wanted| all().filter(move |identity| fitness(identity) == wanted);
-        of(identity::Fit::Exact).chain(of(identity::Fit::Wildcard)).chain(of(identity::Fit::No))
+        let may = name.is_none() || self.misfit == Misfit::Shown;
+        let others = of(identity::Fit::No).filter(move |_| may);
+        of(identity::Fit::Exact).chain(of(identity::Fit::Wildcard)).chain(others)
     }
 }
 
