@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::{Application, Artifact, Config};
-use crate::front::Files;
+use crate::front::{Basic, Files, Front, Users};
 
-/// Tells all files that are served which paths below their folder are not for sending: the configuration, which is `file`,
-/// private keys, libraries and programs, what applications print, and all that belongs to an account of ACME.
+/// Tells all files that are served what is not for sending: the configuration, which is `file`, private keys, files of
+/// passwords, libraries and programs, what applications print, and all that belongs to an account of ACME.
 pub(super) fn keep(config: &mut Config, file: &Path) {
     let outputs = config.log.outputs.values().chain([&config.log.output]);
     let outputs = outputs.map(|output| output.folder.clone());
@@ -15,8 +15,14 @@ pub(super) fn keep(config: &mut Config, file: &Path) {
         config.sites.iter().filter_map(|site| site.tls.as_ref()).flat_map(|tls| &tls.certificates);
     let keys = certificates.map(|certificate| certificate.key.clone());
     let acme = config.acme.iter().map(|acme| acme.folder.clone());
-    let private: Vec<PathBuf> =
-        outputs.chain(code).chain(keys).chain(acme).chain([file.to_owned()]).collect();
+    let fronts = config.sites.iter().map(|site| &site.front);
+    let fronts = fronts.chain(applications(config).map(|application| &application.front));
+    let users = fronts.filter_map(users);
+    // All of them for all files, wherever those are: what a path leads to is seen when it is asked for.
+    let mut private: Vec<PathBuf> =
+        outputs.chain(code).chain(keys).chain(users).chain(acme).chain([file.to_owned()]).collect();
+    private.sort_unstable();
+    private.dedup();
     for site in &mut config.sites {
         let of_applications =
             site.applications.iter_mut().flat_map(|Application { artifact, front, .. }| {
@@ -26,7 +32,8 @@ pub(super) fn keep(config: &mut Config, file: &Path) {
                 };
                 alone.into_iter().chain(&mut front.files)
             });
-        of_applications.chain(&mut site.front.files).for_each(|files| hide(files, &private));
+        let all = of_applications.chain(&mut site.front.files);
+        all.for_each(|files: &mut Files| files.private.clone_from(&private));
     }
 }
 
@@ -42,7 +49,10 @@ fn code(artifact: &Artifact) -> Option<PathBuf> {
     }
 }
 
-fn hide(files: &mut Files, private: &[PathBuf]) {
-    let below = private.iter().filter_map(|path| path.strip_prefix(&files.root).ok());
-    files.private = below.filter(|path| !path.as_os_str().is_empty()).map(Path::to_owned).collect();
+/// The file of those who may come in, with the hashes of their passwords.
+fn users(front: &Front) -> Option<PathBuf> {
+    match front.auth.as_ref()?.basic.as_ref()? {
+        Basic { users: Users::File(path), .. } => Some(path.clone()),
+        Basic { users: Users::These(_), .. } => None,
+    }
 }

@@ -28,7 +28,8 @@ pub struct Files {
     pub memory: u64,
     /// Whether a directory without a document is answered with a list of what is in it.
     pub browse: bool,
-    /// Paths below the folder that nobody gets, such as the host's own configuration. Those below them, neither.
+    /// What nobody gets by any path, such as the host's own configuration and keys: absolute paths of files, and of
+    /// folders with all that is in them.
     pub private: Vec<PathBuf>,
 }
 

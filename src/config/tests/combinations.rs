@@ -52,18 +52,21 @@ fn all_that_is_said_of_files_is_used() {
         vec![(Pattern::new("/z*"), value("no-store")), (Pattern::new("*"), value("no-cache"))];
     expected.hidden = true;
     expected.memory = 0;
+    expected.private.clone_from(&files.private);
     assert_eq!(*files, expected);
 }
 
 #[test]
 fn the_hosts_own_files_are_not_for_sending() {
-    let site = "site = [{ name = 'a', bindings = ['http://a'], application = [{ static = '.' }, \
-        { path = '/b', library = 'lib/b.so' }] }]";
-    let config = super::parse(site).unwrap();
+    let site = "site = [{ name = 'a', bindings = ['https://a'], tls = { certificate = 'c.pem', key = '/k.pem' }, \
+        application = [{ static = '../www' }, { path = '/b', library = 'lib/b.so' }, \
+        { path = '/c', library = 'lib/b.so', auth = { basic = { users = 'users' } } }] }]";
+    let folder = std::path::Path::new("/srv/shop");
+    let config = crate::config::parse(site, &folder.join("cohost.toml"), &|_| None).unwrap();
     let Artifact::Files(files) = &config.sites[0].applications[0].artifact else { panic!("they are files") };
-    let mut private: Vec<_> = files.private.iter().map(|path| path.to_str().unwrap()).collect();
-    private.sort_unstable();
-    assert_eq!(private, ["cohost.toml", "lib/b.so", "logs"]);
+    // Wherever the folder of the files is, and however that is written.
+    let private = ["/k.pem", "cohost.toml", "lib/b.so", "logs", "users"].map(|path| folder.join(path));
+    assert_eq!(files.private, private);
 }
 
 #[test]

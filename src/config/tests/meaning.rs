@@ -36,7 +36,10 @@ fn what_is_not_written_has_its_default() {
     assert_eq!(expected.settings, serde_json::json!({}));
 
     let files = application("static = 'public'");
-    assert_eq!(files, Application::new("shop", Artifact::Files(Files::new("/etc/shop/public"))));
+    let mut expected = Files::new("/etc/shop/public");
+    // What is nobody's to have does not depend on where they are.
+    expected.private = ["cohost.toml", "logs"].map(|name| PathBuf::from("/etc/shop").join(name)).to_vec();
+    assert_eq!(files, Application::new("shop", Artifact::Files(expected)));
     assert_eq!(files.content_root, PathBuf::from("/etc/shop/public"));
     assert_eq!(application("static = { root = 'public' }"), files);
 

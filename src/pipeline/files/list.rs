@@ -8,7 +8,10 @@ use std::io;
 
 use rustix::fs::{Dir, DirEntry, FileType, Stat};
 
-use super::look::{may_be_asked_for, uncompressed};
+use super::{
+    look::{may_be_asked_for, uncompressed},
+    private,
+};
 use crate::{
     files::{Found, Name, NotOpened, open},
     front::Files,
@@ -44,8 +47,8 @@ impl Listing {
     /// What is in the folder `name`.
     pub(super) fn of(files: &Files, name: &Name) -> Result<Self, NotOpened> {
         let folder = match open(&files.root, name.path())? {
-            Found::Directory(folder) => folder.file,
-            Found::File(_) => return Err(NotOpened::Missing),
+            Found::Directory(folder) if !private::is(files, name.path(), &folder) => folder.file,
+            Found::Directory(_) | Found::File(_) => return Err(NotOpened::Missing),
         };
         let mut listing = Self::default();
         for (read, inside) in Dir::new(folder).map_err(failed)?.enumerate() {
@@ -78,6 +81,9 @@ impl Entry {
         let own = inside.file_name().to_bytes();
         let name = folder.below(own).filter(|name| may_be_asked_for(files, name))?;
         let (kind, stat) = match open(&files.root, name.path()).ok()? {
+            Found::Directory(opened) | Found::File(opened) if private::is(files, name.path(), &opened) => {
+                return None;
+            }
             Found::Directory(opened) => (Kind::Directory, opened.stat),
             Found::File(_) if is_sent_for_another(files, folder, own) => return None,
             Found::File(opened) => (Kind::File(size(&opened.stat)), opened.stat),

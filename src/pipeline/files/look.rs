@@ -6,7 +6,6 @@
 use std::{
     ffi::OsStr,
     io,
-    ops::Not as _,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use rustix::fs::fstat;
 
-use super::kept::Kept;
+use super::{kept::Kept, private};
 use crate::{
     files::{Content, Found, Mark, Name, NotOpened, Opened, Validators, date, open},
     front::Files,
@@ -54,7 +53,7 @@ pub(super) fn look(
             Found::Directory(_) => return Ok(Target::Directory),
         },
     };
-    if !may_be_sent(files, &place) {
+    if !may_be_sent(files, &place) || private::is(files, &place, &opened) {
         return Err(NotOpened::Missing);
     }
     let (coding, opened) = match files.precompressed {
@@ -85,8 +84,7 @@ pub(super) fn may_be_asked_for(files: &Files, name: &Name) -> bool {
 
 fn may_be_sent(files: &Files, name: &Path) -> bool {
     let is_reserved = |part: &OsStr| RESERVED.iter().any(|it| part.eq_ignore_ascii_case(it));
-    files.private.iter().any(|private| name.starts_with(private)).not()
-        && !name.components().any(|part| is_reserved(part.as_os_str()))
+    !private::is_named(files, name) && !name.components().any(|part| is_reserved(part.as_os_str()))
 }
 
 fn listing(files: &Files, name: &Name) -> Result<Target, NotOpened> {
@@ -121,10 +119,13 @@ fn compressed(
         }
         let mut sibling = place.as_os_str().to_owned();
         sibling.push(extension);
-        if let Ok(Found::File(sibling)) = open(&files.root, Path::new(&sibling))
-            && sibling.stat.st_mtime >= opened.stat.st_mtime
+        let sibling = Path::new(&sibling);
+        if let Ok(Found::File(found)) = open(&files.root, sibling)
+            && found.stat.st_mtime >= opened.stat.st_mtime
+            && !private::is_named(files, sibling)
+            && !private::is(files, sibling, &found)
         {
-            return (Some(coding), sibling);
+            return (Some(coding), found);
         }
     }
     (None, opened)

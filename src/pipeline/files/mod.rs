@@ -7,6 +7,7 @@ mod kept;
 mod list;
 mod look;
 mod page;
+mod private;
 
 use std::{
     sync::Arc,

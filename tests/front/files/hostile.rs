@@ -147,6 +147,75 @@ both_models! {
     }
 }
 
+/// A site of files in a folder that also has all that a host has for itself, each under several names.
+#[tokio::test]
+async fn the_hosts_own_files_are_known_under_all_their_names() {
+    let place = www();
+    place.file("www/releases/7/lib.so", "SECRET=5");
+    symlink("releases/7", place.path("www/current")).unwrap();
+    place.file("www/users", "me:$2y$05$SECRET");
+    std::fs::hard_link(place.path("www/users"), place.path("www/same")).unwrap();
+    place.file("www/tls/key.pem", "SECRET=6");
+    place.file("www/logs/app.log", "SECRET=7");
+    symlink("logs", place.path("www/printed")).unwrap();
+    place.file("www/logs.txt", "public");
+    let root = place.path("").join("logs/../www");
+    std::fs::create_dir(place.path("logs")).unwrap();
+    let at = |name: &str| place.path("www").join(name).display().to_string();
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let ports = [free(), free()].map(|listener| listener.local_addr().unwrap().port());
+    let host = Setup::files(&root)
+        .binding(&format!("http://127.0.0.1:{}", ports[0]))
+        .application("path = \"/files\"")
+        .log(&format!("output_folder = {:?}", at("logs")))
+        .more(&format!(
+            "[[site.application]]\nname = 'own'\npath = '/own'\nlibrary = {:?}\n\
+             auth = {{ basic = {{ users = {:?} }} }}\n\
+             [[site]]\nname = 'tls'\nbindings = ['https://127.0.0.1:{}']\n\
+             tls = {{ certificate = {:?}, key = {:?} }}\n[[site.application]]\nname = 'other'\nstatic = {:?}\n",
+            at("current/lib.so"),
+            at("users"),
+            ports[1],
+            at("tls/cert.pem"),
+            at("tls/key.pem"),
+            at("a"),
+        ))
+        .start_named(ports[0])
+        .await;
+    for path in [
+        "current/lib.so",
+        "releases/7/lib.so",
+        "users",
+        "same",
+        "tls/key.pem",
+        "logs/app.log",
+        "printed/app.log",
+    ] {
+        let answer = host.get(&format!("/files/{path}")).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(!answer.text().contains("SECRET"), "{path}");
+    }
+    assert_eq!(host.get("/files/logs.txt").await.text(), "public");
+    // A key that was renewed, by a link as some do it.
+    place.file("www/tls/next.pem", "SECRET=8");
+    std::fs::remove_file(place.path("www/tls/key.pem")).unwrap();
+    symlink("next.pem", place.path("www/tls/key.pem")).unwrap();
+    assert_eq!(host.get("/files/tls/next.pem").await.status, 404);
+    assert!(host.stop().await.success());
+}
+
+/// Who wants to show what applications print says so.
+#[tokio::test]
+async fn a_folder_of_the_hosts_own_is_sent_where_it_is_the_folder_of_files() {
+    let place = www();
+    place.file("www/logs/app.log", "printed");
+    let folder = place.path("www/logs");
+    let log = format!("output_folder = {:?}", folder.display().to_string());
+    let host = Setup::files(&folder).log(&log).start().await;
+    assert_eq!(host.get("/app.log").await.text(), "printed");
+    assert!(host.stop().await.success());
+}
+
 #[tokio::test]
 async fn what_the_host_may_not_read_is_said_to_the_operator() {
     let place = www();
