@@ -7,6 +7,7 @@ use cohost::{
     facts::{Asked, Scheme},
     front::Clients,
     listener::tls::{Misfit, Offer, Terms, Tls, Unknown},
+    options::TlsVersion,
 };
 
 use crate::{acme, edition::Edition};
@@ -36,8 +37,11 @@ pub(crate) fn needed(config: &Config, terms: &[Option<Arc<Terms>>], site: usize)
     let listens = |site: usize| config.sites[site].bindings.iter().map(|binding| &binding.listen);
     let shares = |other: &usize| listens(*other).any(|listen| listens(site).any(|own| own == listen));
     let differs = (0..terms.len()).filter(shares).any(|other| asked(other) != asked(site));
-    let clients = Clients { asked: asked(site) };
-    (differs || clients.asked != Asked::Nothing).then_some(clients)
+    let min_version = config.sites[site].tls.as_ref().map(|tls| tls.min_version).unwrap_or_default();
+    let clients = Clients { asked: asked(site), min_version };
+    // Also where nobody else is there: a connection may have been made before the configuration was this one.
+    let is_strict = clients.asked != Asked::Nothing || min_version != TlsVersion::default();
+    (differs || is_strict).then_some(clients)
 }
 
 /// What a listener presents, on the terms of the sites that are bound there; `None` where TLS is not spoken.

@@ -11,14 +11,17 @@ use crate::{
     facts::{Asked, Facts},
     failure::Code,
     front::Clients,
+    options::TlsVersion,
 };
 
 impl Check for Clients {
     fn check(&self, request: &mut Request<Body>) -> Result<(), Instead> {
         let facts = request.extensions().get::<Facts>();
         let tls = facts.and_then(|facts| facts.connection.tls.as_ref());
-        match (tls.map(|tls| tls.asked), self.asked) {
-            (Some(asked), wanted) if asked == wanted => Ok(()),
+        match (tls, self.asked) {
+            (Some(tls), wanted) if tls.asked == wanted && tls.version >= on_the_wire(self.min_version) => {
+                Ok(())
+            }
             // A browser makes another connection when it gets this.
             (Some(_), _) => Err(Failure::new(Code::Misdirected).into()),
             (None, Asked::Required(_)) => {
@@ -27,5 +30,13 @@ impl Check for Clients {
             }
             (None, _) => Ok(()),
         }
+    }
+}
+
+/// As facts have it.
+fn on_the_wire(version: TlsVersion) -> u16 {
+    match version {
+        TlsVersion::Tls12 => 0x0303,
+        TlsVersion::Tls13 => 0x0304,
     }
 }

@@ -110,6 +110,27 @@ both_models! {
         assert_eq!(get_on_http2(&mut sender, "closed.example", "/").await.status(), 200);
         assert_eq!(get_on_http2(&mut sender, "open.example", "/").await.status(), 421);
     }
+
+    async fn a_request_is_not_let_in_on_a_connection_of_an_older_tls_than_its_site_wants(model: Model) {
+        let issuer = Issuer::new();
+        let both = issuer.issue(&["old.example", "new.example"]);
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let new = format!(
+            "[[site]]\nname = \"new\"\nbindings = [\"https://new.example:{port}\"]\n\
+             tls = {{ certificate = \"cert.pem\", key = \"key.pem\", min_version = \"1.3\" }}\n\
+             [[site.application]]\nlibrary = {:?}\nhosting_model = {:?}\n",
+            library("sample_app"),
+            model.as_str()
+        );
+        let binding = format!("https://old.example:{port}");
+        let host = Setup::sample(model).secure(&both).binding(&binding).more(&new).start_named(port).await;
+        for (versions, status) in [(Handshake::Tls12, 421), (Handshake::Any, 200)] {
+            let client = host.secure(&issuer, "old.example").speaking(&issuer, versions, None);
+            let mut sender = client.http2().await;
+            assert_eq!(get_on_http2(&mut sender, "old.example", "/").await.status(), 200, "{versions:?}");
+            assert_eq!(get_on_http2(&mut sender, "new.example", "/").await.status(), status, "{versions:?}");
+        }
+    }
 }
 
 #[tokio::test]
