@@ -120,7 +120,8 @@ fn compressed(mut answer: Response<Body>, asked: &Asked, wanted: &front::Compres
         fields.insert(ETAG, weak);
     }
     if asked.is_head {
-        return answer;
+        // Whatever was there has a length that a GET would not have.
+        return answer.map(|_| Body::empty());
     }
     let encoder = Encoder::new(algorithm, wanted.level);
     answer.map(|body| Body::new(Coded::new(body, encoder, Into::into)))
@@ -146,9 +147,11 @@ fn is_eligible(answer: &Response<Body>, asked: &Asked, wanted: &front::Compressi
 /// `None` for an answer without a body.
 fn is_large_enough(answer: &Response<Body>, asked: &Asked, wanted: &front::Compression) -> Option<bool> {
     let declared = || answer.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+    let exact = answer.body().size_hint().exact();
     let size: Option<u64> = match asked.is_head {
-        true => declared(),
-        false => answer.body().size_hint().exact().or_else(declared),
+        // Without a body it may be that of an application that makes none for HEAD.
+        true => declared().or(exact.filter(|size| *size > 0)),
+        false => exact.or_else(declared),
     };
     match size {
         Some(0) => None,

@@ -127,6 +127,16 @@ fn head_has_the_fields_of_get() {
         answer(asking("gzip").method("HEAD"), 200, &[&PAGE[..], &[("content-length", "2000")]].concat());
     assert_eq!((field(&answer, "content-encoding"), field(&answer, "etag")), ("gzip", "W/\"1\""));
     assert_eq!((field(&answer, "content-length"), field(&answer, "vary")), ("", "Accept-Encoding"));
+    // Also where the body is there, and nothing says its length before it is left out.
+    for (size, encoding, left) in [(2000, "gzip", Some(0)), (5, "", Some(5))] {
+        let told = move || {
+            Response::builder().header("content-type", "text/html").body("x".repeat(size).into()).unwrap()
+        };
+        let mut service = Compression::new(front::Compression::default(), Answering(Arc::new(told)));
+        let request = asking("gzip").method("HEAD").body(Body::empty()).unwrap();
+        let answer = service.call(request).now_or_never().unwrap().unwrap();
+        assert_eq!((field(&answer, "content-encoding"), answer.body().size_hint().exact()), (encoding, left));
+    }
 }
 
 #[test]
