@@ -122,7 +122,7 @@ impl Asked {
 }
 
 /// The entity tags in a list, up to whatever is none. Commas may stand inside of them.
-fn tags(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn tags(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = list;
     std::iter::from_fn(move || {
         while let [b' ' | b'\t' | b',', after @ ..] = rest {
@@ -142,8 +142,12 @@ fn strong(one: &[u8], other: &[u8]) -> bool {
 }
 
 fn weak(one: &[u8], other: &[u8]) -> bool {
-    let opaque = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
     opaque(one) == opaque(other)
+}
+
+/// A tag without what makes it weak.
+fn opaque(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
 const FIELDS: [HeaderName; 6] = [

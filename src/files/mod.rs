@@ -15,6 +15,8 @@ mod open;
 mod range;
 
 pub(crate) use answer::{Content, answer};
+#[cfg(feature = "front")]
+pub(crate) use asked::tags;
 pub(crate) use asked::{Asked, Outcome, Validators};
 pub(crate) use body::Piece;
 pub(crate) use given::Given;

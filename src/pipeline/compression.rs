@@ -23,6 +23,7 @@ use tower_service::Service;
 use super::coding::{Coded, Encoder};
 use crate::{
     Body, Failure,
+    files::tags,
     front::{self, Algorithm},
 };
 
@@ -85,7 +86,8 @@ struct Asked {
     is_head: bool,
     /// An answer to it is no representation of anything.
     is_connect: bool,
-    if_none_match: Option<HeaderValue>,
+    /// Usually none.
+    if_none_match: Vec<HeaderValue>,
 }
 
 impl Asked {
@@ -95,14 +97,14 @@ impl Asked {
             algorithm: wanted.choose(fields.get_all(ACCEPT_ENCODING).iter().map(HeaderValue::as_bytes)),
             is_head: request.method() == Method::HEAD,
             is_connect: request.method() == Method::CONNECT,
-            if_none_match: fields.get(IF_NONE_MATCH).cloned(),
+            if_none_match: fields.get_all(IF_NONE_MATCH).iter().cloned().collect(),
         }
     }
 }
 
 fn compressed(mut answer: Response<Body>, asked: &Asked, wanted: &front::Compression) -> Response<Body> {
-    if answer.status() == StatusCode::NOT_MODIFIED {
-        keep_weak(answer.headers_mut(), asked);
+    if [StatusCode::NOT_MODIFIED, StatusCode::PARTIAL_CONTENT].contains(&answer.status()) {
+        instead_of_the_whole(&mut answer, asked, wanted);
         return answer;
     }
     if !is_eligible(&answer, asked, wanted) {
@@ -130,9 +132,8 @@ fn compressed(mut answer: Response<Body>, asked: &Asked, wanted: &front::Compres
 /// Whether an answer would be compressed for a client that can read it.
 fn is_eligible(answer: &Response<Body>, asked: &Asked, wanted: &front::Compression) -> bool {
     let (status, fields) = (answer.status(), answer.headers());
-    let has_no_whole =
-        status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::PARTIAL_CONTENT].contains(&status);
-    if has_no_whole
+    if status.is_informational()
+        || status == StatusCode::NO_CONTENT
         || (asked.is_connect && status.is_success())
         || is_large_enough(answer, asked, wanted) != Some(true)
     {
@@ -141,7 +142,11 @@ fn is_eligible(answer: &Response<Body>, asked: &Asked, wanted: &front::Compressi
     let content_type = fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     content_type.is_some_and(|content_type| wanted.concerns(content_type))
         && !BOUND.iter().any(|name| fields.contains_key(name))
-        && !fields.get_all(CACHE_CONTROL).iter().any(|value| names(value, b"no-transform"))
+        && !must_not_be_transformed(fields)
+}
+
+fn must_not_be_transformed(fields: &HeaderMap) -> bool {
+    fields.get_all(CACHE_CONTROL).iter().any(|value| names(value, b"no-transform"))
 }
 
 /// `None` for an answer without a body.
@@ -161,13 +166,35 @@ fn is_large_enough(answer: &Response<Body>, asked: &Asked, wanted: &front::Compr
     }
 }
 
-/// An answer says that nothing has changed since the client got what it has. If that was compressed, so that its tag was
-/// weak, its tag is so now.
-fn keep_weak(fields: &mut HeaderMap, asked: &Asked) {
-    let Some(weak) = fields.get(ETAG).and_then(weakened) else { return };
-    if asked.if_none_match.as_ref().is_some_and(|tags| names(tags, weak.as_bytes())) {
+/// An answer that stands for a whole which others may get compressed says so, as that would.
+fn instead_of_the_whole(answer: &mut Response<Body>, asked: &Asked, wanted: &front::Compression) {
+    let status = answer.status();
+    let fields = answer.headers_mut();
+    // Where nothing changed, hardly anybody says of what kind it is; with several parts, only they do.
+    let kind = fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let may_be = |kind: &str| wanted.concerns(kind) || kind.starts_with("multipart/byteranges");
+    let stays =
+        fields.contains_key(CONTENT_ENCODING) || !kind.is_none_or(may_be) || must_not_be_transformed(fields);
+    if stays {
+        return;
+    }
+    vary(fields);
+    // If what the client has was compressed, its tag was weak, and is so now. A part is of what is not compressed.
+    let weak = fields.get(ETAG).and_then(weakened).filter(|_| status == StatusCode::NOT_MODIFIED);
+    if let Some(weak) = weak.filter(|weak| asked.has_weak(weak)) {
         fields.insert(ETAG, weak);
-        vary(fields);
+    }
+}
+
+impl Asked {
+    /// Whether the client has something under this weak tag, rather than under the strong one.
+    fn has_weak(&self, weak: &HeaderValue) -> bool {
+        let weak = weak.as_bytes();
+        let has = |tag: &[u8]| {
+            self.if_none_match.iter().any(|list| tags(list.as_bytes()).any(|other| other == tag))
+        };
+        // Who names neither has what it would get now.
+        has(weak) || (self.algorithm.is_some() && !has(&weak[b"W/".len()..]))
     }
 }
 
