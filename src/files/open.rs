@@ -7,7 +7,7 @@ use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Component, Path},
-    sync::LazyLock,
+    sync::OnceLock,
 };
 
 use rustix::{
@@ -62,7 +62,8 @@ pub(crate) fn open(folder: &Path, name: &Path) -> Result<Found, NotOpened> {
     let folder = rustix::io::retry_on_intr(|| openat(CWD, folder, FOLDER, Mode::empty()))
         .map_err(|errno| NotOpened::Folder(errno.into()))?;
     let name = if name.as_os_str().is_empty() { Path::new(".") } else { name };
-    let file = if *HAS_OPENAT2 { beneath(folder.as_fd(), name) } else { step_by_step(folder.as_fd(), name) }?;
+    let file =
+        if has_openat2() { beneath(folder.as_fd(), name) } else { step_by_step(folder.as_fd(), name) }?;
     let stat = fstat(&file).map_err(|errno| NotOpened::Failed(errno.into()))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Ok(Found::File(Opened { file, stat })),
@@ -104,8 +105,8 @@ fn step_by_step(folder: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, NotOpene
 
 fn not_opened(errno: Errno) -> NotOpened {
     match errno {
-        // The last one: a socket, or a device without a driver.
         Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::INVAL => NotOpened::Missing,
+        // A socket, or a device without a driver.
         Errno::NXIO | Errno::NODEV => NotOpened::NoFile,
         Errno::LOOP | Errno::XDEV => NotOpened::Outside,
         Errno::ACCESS | Errno::PERM => NotOpened::Denied,
@@ -114,8 +115,21 @@ fn not_opened(errno: Errno) -> NotOpened {
 }
 
 /// Whether the kernel has the call, and lets this process use it.
-static HAS_OPENAT2: LazyLock<bool> =
-    LazyLock::new(|| openat2(CWD, "/", FOLDER, Mode::empty(), ResolveFlags::NO_MAGICLINKS).is_ok());
+fn has_openat2() -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    known(&KNOWN, || openat2(CWD, "/", FOLDER, Mode::empty(), ResolveFlags::NO_MAGICLINKS).map(drop))
+}
+
+/// What a try of the call has shown once and for all. Before that it is taken to be there: if it is not, it says so by itself.
+fn known(known: &OnceLock<bool>, attempt: impl FnOnce() -> Result<(), Errno>) -> bool {
+    known.get().copied().unwrap_or_else(|| match attempt() {
+        Ok(()) => *known.get_or_init(|| true),
+        // The second is what a sandbox says.
+        Err(Errno::NOSYS | Errno::PERM) => *known.get_or_init(|| false),
+        // Of the moment: too many files are open, or there is no memory.
+        Err(_) => true,
+    })
+}
 
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -231,6 +245,19 @@ mod tests {
         assert!(matches!(open(&www, Path::new(&"x".repeat(5000))), Err(NotOpened::Missing)));
         assert!(matches!(open(&www, Path::new(&"x/".repeat(2100))), Err(NotOpened::Missing)));
         assert!(matches!(open(&www.join("none"), Path::new("a")), Err(NotOpened::Folder(_))));
+    }
+
+    #[test]
+    fn only_a_kernel_without_the_call_is_remembered_as_one() {
+        let slot = OnceLock::new();
+        for passing in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR, Errno::AGAIN] {
+            assert!(known(&slot, || Err(passing)) && slot.get().is_none(), "{passing}");
+        }
+        assert!(known(&slot, || Ok(())) && known(&slot, || Err(Errno::NOSYS)));
+        for lasting in [Errno::NOSYS, Errno::PERM] {
+            let slot = OnceLock::new();
+            assert!(!known(&slot, || Err(lasting)) && !known(&slot, || Ok(())), "{lasting}");
+        }
     }
 
     #[test]
