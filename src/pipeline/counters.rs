@@ -56,32 +56,46 @@ pub(super) enum TooMuch {
 #[derive(Debug)]
 pub(super) struct Running {
     counters: Arc<Counters>,
-    hash: u64,
+    key: Known,
 }
 
+/// A key, as it is known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known(u64);
+
 impl Counters {
-    /// Counts a request of `key`, unless `limit` is reached. `now` is the time since any moment, but always the same.
+    /// How `key` is known here.
+    pub(super) fn know(&self, key: &impl Hash) -> Known {
+        Known(self.hashes.hash_one(key))
+    }
+
+    /// Whether a request of `key` would be counted. `now` is the time since any moment, but always the same.
+    pub(super) fn ask(&self, limit: &Limit, key: Known, now: Duration) -> Result<(), TooMuch> {
+        let count = |part: &mut Part| part.counts.get(&key.0).copied();
+        self.with(key, count).unwrap_or_default().add(limit, now)
+    }
+
+    /// Counts a request of `key`, unless `limit` is reached.
     pub(super) fn count(
         self: &Arc<Self>,
         limit: &Limit,
-        key: &impl Hash,
+        key: Known,
         now: Duration,
     ) -> Result<Option<Running>, TooMuch> {
-        let hash = self.hashes.hash_one(key);
-        self.with(hash, |part| part.of(hash, now).add(limit, now))?;
-        Ok(limit.concurrent.map(|_| Running { counters: Arc::clone(self), hash }))
+        self.with(key, |part| part.of(key.0, now).add(limit, now))?;
+        Ok(limit.concurrent.map(|_| Running { counters: Arc::clone(self), key }))
     }
 
-    fn with<T>(&self, hash: u64, act: impl FnOnce(&mut Part) -> T) -> T {
-        let part = &self.parts[usize::try_from(hash >> 60).unwrap_or_default()];
+    fn with<T>(&self, key: Known, act: impl FnOnce(&mut Part) -> T) -> T {
+        let part = &self.parts[usize::try_from(key.0 >> 60).unwrap_or_default()];
         act(&mut part.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.counters.with(self.hash, |part| {
-            if let Some(count) = part.counts.get_mut(&self.hash) {
+        self.counters.with(self.key, |part| {
+            if let Some(count) = part.counts.get_mut(&self.key.0) {
                 count.running = count.running.saturating_sub(1);
             }
         });
@@ -160,8 +174,9 @@ mod tests {
     #[test]
     fn a_burst_goes_at_once_and_then_it_takes_its_time() {
         let (counters, limit) = (Arc::new(Counters::default()), limit(Some((2, 1, 3)), 0));
-        let count =
-            |key: &str, now| counters.count(&limit, &key, seconds(now)).map(|running| running.is_some());
+        let count = |key: &str, now| {
+            counters.count(&limit, counters.know(&key), seconds(now)).map(|running| running.is_some())
+        };
         assert!((0..3).all(|_| count("a", 10.0) == Ok(false)));
         assert_eq!(count("a", 10.0), Err(TooMuch::Early(seconds(0.5))));
         assert_eq!(count("b", 10.0), Ok(false));
@@ -172,9 +187,22 @@ mod tests {
     }
 
     #[test]
+    fn who_only_asks_is_not_counted() {
+        let (counters, limit) = (Arc::new(Counters::default()), limit(Some((1, 1, 1)), 1));
+        let key = counters.know(&"a");
+        assert!((0..9).all(|_| counters.ask(&limit, key, Duration::ZERO).is_ok()));
+        assert!(counters.parts.iter().all(|part| part.lock().unwrap().counts.is_empty()));
+        let running = counters.count(&limit, key, Duration::ZERO).unwrap();
+        assert_eq!(counters.ask(&limit, key, seconds(2.0)), Err(TooMuch::AtOnce));
+        drop(running);
+        assert_eq!(counters.ask(&limit, key, Duration::ZERO), Err(TooMuch::Early(seconds(1.0))));
+        assert_eq!(counters.ask(&limit, key, seconds(1.0)), Ok(()));
+    }
+
+    #[test]
     fn what_has_ended_makes_room() {
         let (counters, limit) = (Arc::new(Counters::default()), limit(None, 2));
-        let count = || counters.count(&limit, &"a", Duration::ZERO);
+        let count = || counters.count(&limit, counters.know(&"a"), Duration::ZERO);
         let first = count().unwrap();
         let second = count().unwrap();
         assert_eq!(count().unwrap_err(), TooMuch::AtOnce);
@@ -189,16 +217,19 @@ mod tests {
     fn keys_are_forgotten_when_they_are_idle_or_too_many() {
         let (counters, limit) = (Arc::new(Counters::default()), limit(Some((1, 3600, 1)), 1));
         let known = || -> usize { counters.parts.iter().map(|part| part.lock().unwrap().counts.len()).sum() };
-        let running = counters.count(&limit, &"runs", Duration::ZERO).unwrap();
+        let running = counters.count(&limit, counters.know(&"runs"), Duration::ZERO).unwrap();
         for key in 0..3 * PARTS * ROOM {
-            assert!(counters.count(&limit, &key, Duration::ZERO).is_ok());
+            assert!(counters.count(&limit, counters.know(&key), Duration::ZERO).is_ok());
         }
         assert!(known() <= PARTS * ROOM, "{}", known());
-        assert_eq!(counters.count(&limit, &"runs", Duration::ZERO).unwrap_err(), TooMuch::AtOnce);
+        assert_eq!(
+            counters.count(&limit, counters.know(&"runs"), Duration::ZERO).unwrap_err(),
+            TooMuch::AtOnce
+        );
         drop(running);
         // Sixteen parts, in each of which a few wait for the next sweep.
         for key in 0..PARTS * SAMPLE * 8 {
-            assert!(counters.count(&limit, &("late", key), seconds(4000.0)).is_ok());
+            assert!(counters.count(&limit, counters.know(&("late", key)), seconds(4000.0)).is_ok());
         }
         assert!(known() <= PARTS * ROOM);
     }
@@ -216,7 +247,7 @@ mod tests {
             let mut passed = 0_u32;
             for wait in waits {
                 now += Duration::from_millis(wait);
-                passed += u32::from(counters.count(&limit, &0, now).is_ok());
+                passed += u32::from(counters.count(&limit, counters.know(&0), now).is_ok());
                 let given = f64::from(requests) * now.as_secs_f64() / per as f64;
                 prop_assert!(f64::from(passed) <= f64::from(burst) + given + 1e-3, "{} at {:?}", passed, now);
             }

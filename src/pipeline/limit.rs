@@ -9,7 +9,7 @@
 use std::{
     net::IpAddr,
     sync::{Arc, LazyLock},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use http::Request;
@@ -17,14 +17,14 @@ use http::Request;
 use super::{
     check::refuse,
     concurrency::held,
-    counters::{Counters, Running, TooMuch},
+    counters::{Counters, Known, Running, TooMuch},
     kept::Kept,
 };
 use crate::{
     Body, Failure, authority,
     facts::{End, Facts},
     failure::Code,
-    front::{Key, Limit},
+    front::{Enforcement, Key, Limit},
     stage::{Answering, Serve, Stage},
 };
 
@@ -51,9 +51,22 @@ impl Limited {
     fn count(&self, request: &Request<Body>) -> Result<Vec<Running>, Failure> {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         let now = START.elapsed();
+        let known = |(limit, counters): &(Limit, Arc<Counters>)| known(limit, counters, request);
+        // First all are asked, so that a request which one of them refuses takes nothing from those whom it shares the
+        // others with. One alone is asked as it counts. Between asking and counting another one may come: at worst it
+        // takes from somebody what a request has taken that was refused a moment later.
+        if let [_, _, ..] = *self.limits {
+            for one in &*self.limits {
+                let (limit, counters) = one;
+                if limit.enforcement == Enforcement::Refuse {
+                    counters.ask(limit, known(one), now).map_err(|too_much| failure(limit, too_much))?;
+                }
+            }
+        }
         let mut running = Vec::new();
-        for (limit, counters) in &*self.limits {
-            match count(limit, counters, request, now) {
+        for one in &*self.limits {
+            let (limit, counters) = one;
+            match counters.count(limit, known(one), now) {
                 Ok(counted) => running.extend(counted),
                 Err(too_much) => refuse(failure(limit, too_much), limit.enforcement, request)?,
             }
@@ -75,21 +88,14 @@ impl Serve for Limited {
     }
 }
 
-fn count(
-    limit: &Limit,
-    counters: &Arc<Counters>,
-    request: &Request<Body>,
-    now: Duration,
-) -> Result<Option<Running>, TooMuch> {
+/// How those are known who make a request, where it is counted by `limit`.
+fn known(limit: &Limit, counters: &Counters, request: &Request<Body>) -> Known {
     match &limit.key {
-        Key::Client => counters.count(limit, &client(request), now),
-        Key::Field(name) => {
-            let value = request.headers().get(name).map(http::HeaderValue::as_bytes);
-            counters.count(limit, &value, now)
-        }
+        Key::Client => counters.know(&client(request)),
+        Key::Field(name) => counters.know(&request.headers().get(name).map(http::HeaderValue::as_bytes)),
         Key::Authority => {
             let name = authority::undotted(authority::name(authority::of(request)));
-            counters.count(limit, &name.to_ascii_lowercase(), now)
+            counters.know(&name.to_ascii_lowercase())
         }
     }
 }

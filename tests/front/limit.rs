@@ -61,6 +61,18 @@ both_models! {
         }
     }
 
+    async fn what_one_limit_refuses_takes_nothing_from_the_others(model: Model) {
+        let limits = "[[site.limit]]\nkey = \"authority\"\nrate = \"3/1h\"\n[[site.limit]]\nrate = \"1/1h\"";
+        let host = Setup::sample(model).server("trusted_proxies = [\"127.0.0.1\"]").site(limits).start().await;
+        let (one, two, three) =
+            ("X-Forwarded-For: 192.0.2.1", "X-Forwarded-For: 192.0.2.2", "X-Forwarded-For: 192.0.2.3");
+        assert_eq!(
+            statuses(&host, &[one, one, one, one, one, two, three]).await,
+            [200, 429, 429, 429, 429, 200, 200]
+        );
+        assert_eq!(statuses(&host, &["X-Forwarded-For: 192.0.2.4"]).await, [429]);
+    }
+
     async fn a_request_counts_until_its_answer_is_complete(model: Model) {
         let host = Setup::sample(model).site("[[site.limit]]\nconcurrent = 1").start().await;
         let mut events = host.wire().await;
