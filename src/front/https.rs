@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 
-use crate::authority::{name, port, undotted};
+use crate::{
+    authority::{name, port, undotted},
+    facts::Scheme,
+};
 
 /// What a site that has TLS does about requests that come without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,14 +82,24 @@ impl CanonicalHost {
         &self.0
     }
 
-    /// Whether that is what a client has asked for. Where no port is named here, any will do.
+    /// Whether that is what a client has asked for, that came by this scheme. Where no port is named here, any will do;
+    /// a client names none where it is the scheme's own.
     #[must_use]
-    pub fn is(&self, authority: &str) -> bool {
-        let same = |here: &str, there: &str| here.eq_ignore_ascii_case(undotted(there));
-        match port(&self.0) {
-            Some(_) => same(&self.0, authority),
-            None => same(&self.0, name(authority)),
-        }
+    pub fn is(&self, authority: &str, scheme: Scheme) -> bool {
+        let is_asked_for = |wanted| match port(authority) {
+            Some(asked) => asked == wanted,
+            None => wanted == own_port(scheme),
+        };
+        name(&self.0).eq_ignore_ascii_case(undotted(name(authority)))
+            && port(&self.0).is_none_or(is_asked_for)
+    }
+}
+
+/// The port that nobody writes.
+fn own_port(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Http => "80",
+        Scheme::Https => "443",
     }
 }
 
@@ -105,12 +118,17 @@ mod tests {
     #[test]
     fn a_canonical_host_is_known_in_upper_case_and_at_any_port_unless_it_names_one() {
         let host: CanonicalHost = "WWW.Shop.example".parse().unwrap();
-        assert!(
-            host.is("www.shop.EXAMPLE") && host.is("www.shop.example:8080") && host.is("www.shop.example.")
-        );
-        assert!(!host.is("shop.example") && !host.is(""));
+        let is = |host: &CanonicalHost, authority| host.is(authority, Scheme::Https);
+        for authority in ["www.shop.EXAMPLE", "www.shop.example:8080", "www.shop.example."] {
+            assert!(is(&host, authority), "{authority}");
+        }
+        assert!(!is(&host, "shop.example") && !is(&host, ""));
         let host: CanonicalHost = "a:81".parse().unwrap();
-        assert!(host.is("A:81") && !host.is("a") && !host.is("a:80"));
+        assert!(is(&host, "A:81") && is(&host, "a.:81") && !is(&host, "a") && !is(&host, "a:80"));
+        // What nobody writes, where the scheme is this.
+        let host: CanonicalHost = "a:443".parse().unwrap();
+        assert!(is(&host, "a") && is(&host, "a:443") && !host.is("a", Scheme::Http));
+        assert!("a:80".parse::<CanonicalHost>().unwrap().is("a", Scheme::Http));
         for text in ["", "a/b", "u@a", "a b", "*.a", "a:", ":80", "http://a"] {
             assert_eq!(text.parse::<CanonicalHost>(), Err(NotAHost), "{text}");
         }

@@ -49,11 +49,11 @@ impl Check for Secure {
 /// Sends whoever asked for another authority to the right one.
 impl Check for CanonicalHost {
     fn check(&self, request: &mut Request<Body>) -> Result<(), Instead> {
-        let asked = authority::of(request);
-        if self.is(asked) {
+        let (asked, scheme) = (authority::of(request), asked::scheme(request));
+        if self.is(asked, scheme) {
             return Ok(());
         }
-        let (scheme, target) = (asked::scheme(request).as_str(), asked::target(request));
+        let (scheme, target) = (scheme.as_str(), asked::target(request));
         let port = match (authority::port(self.as_str()), authority::port(asked)) {
             (None, Some(port)) => format!(":{port}"),
             _ => String::new(),

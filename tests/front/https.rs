@@ -40,6 +40,16 @@ both_models! {
         assert_eq!(reply.status(), 200);
     }
 
+    async fn a_port_that_no_client_writes_is_asked_for_all_the_same(model: Model) {
+        let site = "canonical_host = 'www.shop.example:443'";
+        let host = Setup::sample(model).server("trusted_proxies = ['127.0.0.0/8']").site(site).start().await;
+        let reply = asked(&host, BY_TLS).await;
+        let there = Some("https://www.shop.example:443/info?a=b");
+        assert_eq!((reply.status(), reply.field("location")), (308, there));
+        let reply = asked(&host, "Host: www.shop.example\r\nX-Forwarded-Proto: https\r\n").await;
+        assert_eq!(reply.status(), 200);
+    }
+
     async fn no_target_leads_to_another_authority(model: Model) {
         let host = Setup::sample(model).site("[site.https]\nredirect = true").start().await;
         let mut wire = host.wire().await;
