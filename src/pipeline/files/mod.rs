@@ -117,8 +117,9 @@ async fn answered(
     match &shelf.files.fallback {
         Some(page) if wish.is_for_a_page && is_missing(&found) => {
             match shelf.find(&Wish { name: Name::of(page), path: page.clone(), ..wish.clone() }).await {
-                Ok(page) => shelf.answer(&wish, Ok(page)).await,
-                Err(_) => found,
+                Ok(Target::File(page)) => Ok(wish.file(&page)),
+                // A directory is no page: its slash would be put behind a path that is another one's.
+                Ok(Target::Directory | Target::Listing) | Err(_) => found,
             }
         }
         _ => found,
@@ -184,8 +185,8 @@ impl Wish {
         answer(&asked, all, &Validators::default(), fields, &Handle::current())
     }
 
-    /// The path of a directory gets its slash, so that links in its page lead below it. It names no authority, and cannot
-    /// be taken for one: a path that begins with two slashes names no directory.
+    /// The path of a directory gets its slash, so that links in its page lead below it. It cannot be taken for an
+    /// authority, since the directory is that of this path: one that begins with two slashes names none.
     fn redirect(&self) -> Response<Body> {
         let query = self.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         let place = format!("{}/{query}", self.path_outside());

@@ -88,6 +88,17 @@ async fn a_page_stands_in_for_paths_that_only_the_browser_knows() {
     assert!(host.stop().await.success());
 }
 
+#[tokio::test]
+async fn a_directory_stands_in_for_nothing() {
+    let place = www();
+    let host = host(&place, "fallback = \"/a\"").await;
+    for path in ["/orders/17", "//evil.example/x"] {
+        let answer = get(&host, path, &[("accept", "text/html")]).await;
+        assert_eq!((answer.status.as_u16(), answer.headers.get("location")), (404, None), "{path}");
+    }
+    assert!(host.stop().await.success());
+}
+
 both_models! {
     async fn the_application_is_asked_first_if_that_is_wanted(model: Model) {
         let place = www();
