@@ -340,8 +340,10 @@ impl Template {
 /// `target` with the query that the request came with, if that is wanted.
 fn with_query(mut target: String, subject: &Subject<'_>, query: Query) -> String {
     if let (Query::Keep, Some(query)) = (query, subject.query.as_deref().filter(|query| !query.is_empty())) {
-        target.push(if target.contains('?') { '&' } else { '?' });
-        target.push_str(query);
+        // Behind a # all is a browser's own.
+        let end = target.find('#').unwrap_or(target.len());
+        let sign = if target[..end].contains('?') { '&' } else { '?' };
+        target.insert_str(end, &format!("{sign}{query}"));
     }
     target
 }

@@ -86,6 +86,20 @@ fn groups_by_number_and_name_come_into_the_new_path() {
 }
 
 #[test]
+fn a_query_comes_before_what_is_the_browsers_own() {
+    let to = |target| vec![rule("^a$", Action::Redirect(StatusCode::FOUND, template(target), Query::Keep))];
+    for (target, there) in [
+        ("/new#part", "302 /new?x=1#part"),
+        ("/new?y=2#part", "302 /new?y=2&x=1#part"),
+        ("/new#part?", "302 /new?x=1#part?"),
+        ("/new", "302 /new?x=1"),
+    ] {
+        becomes(to(target), "/a?x=1", there);
+    }
+    becomes(to("/new#part"), "/a", "302 /new#part");
+}
+
+#[test]
 fn later_rules_see_what_earlier_ones_made_until_one_stops() {
     let first = || rewrite("^a$", "/b");
     let second = || rewrite("^b$", "/c");
