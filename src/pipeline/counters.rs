@@ -3,11 +3,12 @@
 //! Never: holds more keys than it has room for, or knows what the time is.
 
 use std::{
-    collections::HashMap,
     hash::{BuildHasher as _, Hash, RandomState},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+
+use indexmap::IndexMap;
 
 use crate::front::Limit;
 
@@ -30,9 +31,12 @@ const SAMPLE: usize = 16;
 
 #[derive(Debug, Default)]
 struct Part {
-    counts: HashMap<u64, Count>,
-    /// With so many keys, those that are idle are forgotten.
-    sweep_at: usize,
+    // With an order, of which a few can be taken anywhere.
+    counts: IndexMap<u64, Count>,
+    /// After so many new keys, those that are idle are forgotten.
+    until_sweep: usize,
+    /// Where the next few begin among which one is looked for that may be forgotten.
+    first: usize,
 }
 
 /// One key's.
@@ -111,20 +115,29 @@ impl Part {
     }
 
     fn make_room(&mut self, now: Duration) {
-        if self.counts.len() >= self.sweep_at.max(SAMPLE) {
+        if self.until_sweep == 0 {
             self.counts.retain(|_, count| count.running > 0 || count.full_at > now);
-            // So that a sweep costs each new key the same, however many there are.
-            self.sweep_at = self.counts.len() * 2;
+            // So that a sweep costs each new key the same, however many there are; and there is one again, however many stay.
+            self.until_sweep = self.counts.len().clamp(SAMPLE, ROOM / 8);
         }
+        self.until_sweep -= 1;
         if self.counts.len() < ROOM {
             return;
         }
         // All are busy: the one of a few that has least to lose starts anew. One that has requests running is never forgotten.
-        let idle = self.counts.iter().filter(|(_, count)| count.running == 0);
-        let least = idle.take(SAMPLE).min_by_key(|(_, count)| count.full_at).map(|(hash, _)| *hash);
-        if let Some(least) = least {
-            self.counts.remove(&least);
+        let least =
+            self.some().filter(|(_, count)| count.running == 0).min_by_key(|(_, count)| count.full_at);
+        if let Some((least, _)) = least {
+            self.counts.swap_remove(&least);
         }
+    }
+
+    /// A few of the keys, others each time.
+    fn some(&mut self) -> impl Iterator<Item = (u64, Count)> {
+        let (first, all) = (self.first, self.counts.len());
+        self.first = (first + SAMPLE) % all.max(1);
+        let places = (0..SAMPLE.min(all)).map(move |at| (first + at) % all);
+        places.filter_map(|at| self.counts.get_index(at).map(|(hash, count)| (*hash, *count)))
     }
 }
 
@@ -232,6 +245,35 @@ mod tests {
             assert!(counters.count(&limit, counters.know(&("late", key)), seconds(4000.0)).is_ok());
         }
         assert!(known() <= PARTS * ROOM);
+    }
+
+    #[test]
+    fn what_is_idle_is_forgotten_soon_also_after_all_were_busy() {
+        let (counters, limit) = (Arc::new(Counters::default()), limit(Some((1, 3600, 1)), 0));
+        for key in 0..2 * PARTS * ROOM {
+            counters.count(&limit, counters.know(&key), Duration::ZERO).unwrap();
+        }
+        for key in 0..PARTS * ROOM / 4 {
+            counters.count(&limit, counters.know(&("late", key)), seconds(4000.0)).unwrap();
+        }
+        for part in &counters.parts {
+            assert!(part.lock().unwrap().counts.values().all(|count| count.full_at > seconds(4000.0)));
+        }
+    }
+
+    #[test]
+    fn which_key_is_pushed_out_is_looked_for_everywhere() {
+        let mut part = Part::default();
+        // The first ones have more to lose than all that come later.
+        for hash in 0..ROOM as u64 {
+            part.of(hash, Duration::ZERO).full_at = seconds(if hash < 16 { 9000.0 } else { 1000.0 });
+        }
+        for hash in 0..ROOM as u64 / 8 {
+            part.of(1 << 32 | hash, Duration::ZERO).full_at = seconds(9000.0);
+        }
+        assert_eq!(part.counts.len(), ROOM);
+        let kept = (0..16).filter(|hash| part.counts.contains_key(hash)).count();
+        assert!(kept >= 12, "{kept}");
     }
 
     proptest! {
