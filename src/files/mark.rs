@@ -8,12 +8,18 @@ use rustix::fs::Stat;
 use super::Validators;
 
 /// Which file it is. What is written twice within one tick of the system's clock, and is as long, is not told apart.
+///
+/// When it was written anybody may set, and builds that are to be the same set it always alike; a number in the file system
+/// is given again. When it was changed is the kernel's to say: it alone tells other bytes in a place like the one before.
+/// So the entity tag has it as well, also if it makes a new tag of the same bytes now and then: when somebody has given the
+/// file other permissions, say. On several servers tags differ in any case, by the numbers of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     device: u64,
     inode: u64,
     pub(crate) length: u64,
     written: (i64, u64),
+    changed: (i64, u64),
 }
 
 impl Mark {
@@ -23,6 +29,7 @@ impl Mark {
             inode: stat.st_ino,
             length: u64::try_from(stat.st_size).unwrap_or_default(),
             written: (stat.st_mtime, stat.st_mtime_nsec),
+            changed: (stat.st_ctime, stat.st_ctime_nsec),
         }
     }
 
@@ -38,9 +45,11 @@ impl Mark {
     }
 
     fn tagged(&self, part: &str) -> Validators {
-        let Self { inode, length, written: (seconds, nanoseconds), .. } = self;
-        let etag = format!("\"{inode:x}-{length:x}-{seconds:x}.{nanoseconds:x}{part}\"");
-        Validators { etag: HeaderValue::try_from(etag).ok(), modified: u64::try_from(*seconds).ok() }
+        let Self { inode, length, written, changed, .. } = self;
+        let (written, changed) =
+            (format!("{:x}.{:x}", written.0, written.1), format!("{:x}.{:x}", changed.0, changed.1));
+        let etag = format!("\"{inode:x}-{length:x}-{written}-{changed}{part}\"");
+        Validators { etag: HeaderValue::try_from(etag).ok(), modified: u64::try_from(self.written.0).ok() }
     }
 }
 

@@ -105,6 +105,29 @@ async fn a_file_that_changes_is_seen_soon_under_another_tag() {
     assert!(host.stop().await.success());
 }
 
+#[tokio::test]
+async fn other_bytes_in_the_same_place_are_seen_whatever_date_they_have() {
+    let place = www();
+    let host = host(&place).await;
+    let old = host.get("/").await;
+    let written = fs::metadata(place.path("www/index.html")).unwrap().modified().unwrap();
+    let new = place.file("www/index.html", "<p>work");
+    fs::File::options().write(true).open(new).unwrap().set_modified(written).unwrap();
+    let seen = async {
+        loop {
+            let answer = host.get("/").await;
+            if answer.text() == "<p>work" {
+                break answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let answer = tokio::time::timeout(PATIENCE, seen).await.expect("it is seen");
+    assert_ne!(answer.header("etag"), old.header("etag"));
+    assert_eq!(answer.header("last-modified"), old.header("last-modified"));
+    assert!(host.stop().await.success());
+}
+
 both_models! {
     async fn a_file_that_an_application_answers_with_is_sent_as_any_other(model: Model) {
         let place = www();
