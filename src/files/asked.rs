@@ -89,6 +89,8 @@ impl Asked {
             }
         } else if let (Some(date), Some(modified)) = (self.date(header::IF_MODIFIED_SINCE), file.modified)
             && modified <= date
+            // Nobody has got anything at a time that is still to come.
+            && UNIX_EPOCH + Duration::from_secs(date) <= now
         {
             return Outcome::NotModified;
         }
@@ -205,6 +207,7 @@ mod tests {
         assert_eq!(outcome(&[("if-modified-since", THEN)]), Outcome::NotModified);
         assert_eq!(outcome(&[("if-modified-since", BEFORE)]), WHOLE);
         assert_eq!(outcome(&[("if-modified-since", "yesterday")]), WHOLE);
+        assert_eq!(outcome(&[("if-modified-since", "Sat, 12 Jan 2069 13:46:40 GMT")]), WHOLE);
         // The tag says more than the date.
         assert_eq!(outcome(&[("if-none-match", "\"x\""), ("if-modified-since", THEN)]), WHOLE);
     }

@@ -3,7 +3,7 @@
 //! In: the open file, and the head that the application made. Out: what the client asked for of it, as for a file of a
 //! folder. Never: says of the file what the application has said otherwise.
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{os::fd::OwnedFd, sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, Method, Response, StatusCode, header, request::Parts};
 use tokio::runtime::Handle;
@@ -64,7 +64,7 @@ impl Given {
         if etag.is_some() || modified.is_some() {
             return Validators { etag, modified: modified.and_then(mark::seconds) };
         }
-        let own = self.mark.validators_of_part(self.at, self.length);
+        let own = self.mark.validators_of_part(self.at, self.length, SystemTime::now());
         fields.extend(own.etag.clone().map(|etag| (header::ETAG, etag)));
         fields.extend(own.modified.and_then(mark::date).map(|date| (header::LAST_MODIFIED, date)));
         own

@@ -1,6 +1,6 @@
 //! Which file it is: another one, or other content, has another mark.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
 use rustix::fs::Stat;
@@ -35,21 +35,28 @@ impl Mark {
 
     /// Of the whole file.
     #[cfg(feature = "front")]
-    pub(crate) fn validators(&self) -> Validators {
-        self.tagged("")
+    pub(crate) fn validators(&self, now: SystemTime) -> Validators {
+        self.tagged("", now)
+    }
+
+    /// When it was written, in seconds since 1970, unless that is still to come: nobody is told such a date, which would
+    /// be older than what is written until then.
+    pub(crate) fn modified(&self, now: SystemTime) -> Option<u64> {
+        let written = u64::try_from(self.written.0).ok()?;
+        (UNIX_EPOCH.checked_add(Duration::from_secs(written))? <= now).then_some(written)
     }
 
     /// Of `length` bytes from `at` on.
-    pub(crate) fn validators_of_part(&self, at: u64, length: u64) -> Validators {
-        self.tagged(&format!("-{at:x}-{length:x}"))
+    pub(crate) fn validators_of_part(&self, at: u64, length: u64, now: SystemTime) -> Validators {
+        self.tagged(&format!("-{at:x}-{length:x}"), now)
     }
 
-    fn tagged(&self, part: &str) -> Validators {
+    fn tagged(&self, part: &str, now: SystemTime) -> Validators {
         let Self { inode, length, written, changed, .. } = self;
         let (written, changed) =
             (format!("{:x}.{:x}", written.0, written.1), format!("{:x}.{:x}", changed.0, changed.1));
         let etag = format!("\"{inode:x}-{length:x}-{written}-{changed}{part}\"");
-        Validators { etag: HeaderValue::try_from(etag).ok(), modified: u64::try_from(self.written.0).ok() }
+        Validators { etag: HeaderValue::try_from(etag).ok(), modified: self.modified(now) }
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use bytes::Bytes;
@@ -61,11 +62,15 @@ pub(super) fn look(
         false => (None, opened),
     };
     let mark = Mark::of(&opened.stat);
-    if let Some(known) = known.filter(|known| known.mark == mark) {
+    let now = SystemTime::now();
+    let is_the_same =
+        |known: &Arc<Kept>| known.mark == mark && known.validators.modified == mark.modified(now);
+    if let Some(known) = known.filter(is_the_same) {
         known.looked();
         return Ok(Target::File(known));
     }
-    let fields = fields(files, &place, path, coding, &mark);
+    let validators = mark.validators(now);
+    let fields = fields(files, &place, path, coding, &validators);
     // What is read is what it was before and after; otherwise somebody writes it, and nothing can be said of it for long.
     let content = match mark.length <= SMALL {
         true => match whole(&opened.file, mark.length).filter(|_| still(&opened.file, mark)) {
@@ -74,7 +79,7 @@ pub(super) fn look(
         },
         false => Content::File(Arc::new(opened.file)),
     };
-    Ok(Target::File(Arc::new(Kept::new((content, mark.length), mark.validators(), fields, mark))))
+    Ok(Target::File(Arc::new(Kept::new((content, mark.length), validators, fields, mark))))
 }
 
 /// Whether what has this name is shown to anybody.
@@ -131,12 +136,18 @@ fn compressed(
     (None, opened)
 }
 
-fn fields(files: &Files, place: &Path, path: &str, coding: Option<&'static str>, mark: &Mark) -> HeaderMap {
+fn fields(
+    files: &Files,
+    place: &Path,
+    path: &str,
+    coding: Option<&'static str>,
+    validators: &Validators,
+) -> HeaderMap {
     let mut fields = HeaderMap::new();
     fields.insert(header::CONTENT_TYPE, content_type(files, place));
     fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    let Validators { etag, modified } = mark.validators();
-    fields.extend(etag.map(|etag| (header::ETAG, etag)));
+    let Validators { etag, modified } = validators;
+    fields.extend(etag.clone().map(|etag| (header::ETAG, etag)));
     fields.extend(modified.and_then(date).map(|modified| (header::LAST_MODIFIED, modified)));
     if files.precompressed {
         // Also where there is no other form of it: there may be one tomorrow.

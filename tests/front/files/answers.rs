@@ -1,6 +1,9 @@
 //! What is sent of a file: all of it, parts, or that the client has it.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
 
 use http::Method;
 use http_body_util::{BodyExt as _, Empty};
@@ -125,6 +128,19 @@ async fn other_bytes_in_the_same_place_are_seen_whatever_date_they_have() {
     let answer = tokio::time::timeout(PATIENCE, seen).await.expect("it is seen");
     assert_ne!(answer.header("etag"), old.header("etag"));
     assert_eq!(answer.header("last-modified"), old.header("last-modified"));
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn nobody_is_told_a_date_that_is_still_to_come() {
+    let place = www();
+    let index = fs::File::options().write(true).open(place.path("www/index.html")).unwrap();
+    index.set_modified(SystemTime::now() + Duration::from_secs(1000)).unwrap();
+    let host = host(&place).await;
+    let answer = host.get("/").await;
+    assert_eq!((answer.status.as_u16(), answer.headers.get("last-modified")), (200, None));
+    let etag = answer.header("etag");
+    assert_eq!(get(&host, "/", &[("if-none-match", etag)]).await.status, 304);
     assert!(host.stop().await.success());
 }
 
