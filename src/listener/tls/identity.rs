@@ -5,6 +5,7 @@
 
 use std::{
     fmt, io,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -49,7 +50,7 @@ impl fmt::Debug for Pem {
 /// A certificate that can be presented.
 pub struct Identity {
     certified: Arc<CertifiedKey>,
-    /// In lower case; `*.` before those that are wildcards.
+    /// In lower case; `*.` before those that are wildcards. Addresses, too.
     names: Vec<Box<str>>,
     valid: (SystemTime, SystemTime),
 }
@@ -116,7 +117,7 @@ impl Identity {
         Ok(Self { certified: Arc::new(certified), names, valid })
     }
 
-    /// The host names that it is for, in lower case.
+    /// The host names and addresses that it is for, in lower case.
     #[must_use]
     pub fn names(&self) -> &[Box<str>] {
         &self.names
@@ -246,6 +247,7 @@ fn described(certificate: &CertificateDer<'_>, path: &Path) -> Result<Described,
     let names = names.into_iter().flat_map(|names| &names.value.general_names);
     let names = names.filter_map(|name| match name {
         GeneralName::DNSName(name) => Some(name.to_ascii_lowercase().into()),
+        GeneralName::IPAddress(bytes) => Some(address(bytes)?.to_string().into()),
         _ => None,
     });
     let time = |time: x509_parser::time::ASN1Time| {
@@ -253,6 +255,12 @@ fn described(certificate: &CertificateDer<'_>, path: &Path) -> Result<Described,
     };
     let validity = certificate.validity();
     Ok((names.collect(), (time(validity.not_before), time(validity.not_after))))
+}
+
+/// An address as a certificate has it.
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 /// A certificate cannot be presented.
@@ -354,8 +362,8 @@ pub enum Objection {
     /// Another one should be in its place by now.
     #[error("should have been renewed by now; who was revoked since then comes in")]
     Outdated,
-    /// It is for no host name.
-    #[error("has no host name among its alternative names, so that clients refuse it")]
+    /// It is for no host name and no address.
+    #[error("has no host name or address among its alternative names, so that clients refuse it")]
     Nameless,
 }
 

@@ -58,6 +58,15 @@ fn a_certificate_is_for_its_names_and_for_one_label_of_its_wildcards() {
 }
 
 #[test]
+fn a_certificate_for_addresses_is_for_somebody() {
+    let now = SystemTime::now();
+    let identity = Folder::with(&["192.0.2.1", "2001:db8::1"]).read().unwrap();
+    assert_eq!(identity.names(), ["192.0.2.1".into(), "2001:db8::1".into()]);
+    assert_eq!(identity.objection(now), None);
+    assert_eq!(Folder::with(&[]).read().unwrap().objection(now), Some(Objection::Nameless));
+}
+
+#[test]
 fn each_fault_names_the_file_and_what_to_do() {
     let whole = fs::read_to_string(Folder::with(&["a.example"]).path("cert.pem")).unwrap();
     let other = made(&["a.example"]).1.serialize_pem();
