@@ -75,7 +75,7 @@ impl Certificates {
             let before = old.find(certificate);
             let pem = match before {
                 Some(pem) if !paths_of(certificate).any(&seen) => pem.clone(),
-                _ => match read(certificate) {
+                _ => match read(certificate).and_then(|new| not_worse(new, certificate, before)) {
                     Ok((pem, identity)) => {
                         if before != Some(&pem) {
                             tell(certificate, &identity);
@@ -251,6 +251,21 @@ pub(crate) fn read(certificate: &Certificate) -> Result<(Pem, Identity), String>
     Ok((pem, identity))
 }
 
+/// What was read, unless its time is over and that of what there was `before` is not.
+fn not_worse(
+    (pem, identity): (Pem, Identity),
+    certificate: &Certificate,
+    before: Option<&Pem>,
+) -> Result<(Pem, Identity), String> {
+    let now = SystemTime::now();
+    let is_over = |identity: &Identity| identity.objection(now) == Some(Objection::Expired);
+    let old = before.filter(|old| **old != pem).and_then(|old| Identity::new(old, source(certificate)).ok());
+    if is_over(&identity) && old.is_some_and(|old| !is_over(&old)) {
+        return Err(format!("{} {}", certificate.certificate.display(), Objection::Expired));
+    }
+    Ok((pem, identity))
+}
+
 /// The content of a file of authorities, or why it is of no use.
 pub(crate) fn read_authorities(file: &Path) -> Result<String, String> {
     let read = Authorities::read(file).and_then(|pem| Authorities::new(&pem, file).map(|_| pem));
@@ -397,6 +412,35 @@ mod tests {
         let mut none = Certificates::default();
         assert_eq!(none.look(&config, |_| false)[0].before, Before::None);
         assert_eq!(none, Certificates::default());
+    }
+
+    #[test]
+    fn what_is_valid_stays_when_what_comes_has_expired_and_that_is_better_than_nothing() {
+        let (folder, config) = folder();
+        let mut certificates = Certificates::default();
+        certificates.look(&config, |_| true);
+        let good = certificates.clone();
+        let mut params = rcgen::CertificateParams::new(["a.example".to_owned()]).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut write = |year| {
+            params.not_before = rcgen::date_time_ymd(year - 1, 1, 1);
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let pem = params.self_signed(&key).unwrap().pem();
+            std::fs::write(folder.path().join("cert.pem"), pem).unwrap();
+            std::fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
+        };
+        write(2001);
+        let unusable = certificates.look(&config, |_| true);
+        assert_eq!((unusable.len(), unusable[0].before), (1, Before::Usable));
+        assert!(unusable[0].why.contains("cert.pem has expired; renew it"), "{}", unusable[0].why);
+        assert_eq!(certificates, good);
+        // Of two that have expired, the one that was put there.
+        let mut none = Certificates::default();
+        assert_eq!(none.look(&config, |_| true), []);
+        let first = none.clone();
+        write(2002);
+        assert_eq!(none.look(&config, |_| true), []);
+        assert_ne!(none, first);
     }
 
     #[test]
