@@ -29,6 +29,8 @@ pub(in crate::pipeline) struct Coded<C> {
     is_dirty: bool,
     output: Vec<u8>,
     written: usize,
+    /// How often something was coded since others had their turn.
+    steps: usize,
     trailers: Option<HeaderMap>,
 }
 
@@ -57,6 +59,7 @@ impl<C: Coder> Coded<C> {
             is_dirty: false,
             output: Vec::new(),
             written: 0,
+            steps: 0,
             trailers: None,
         }
     }
@@ -138,7 +141,6 @@ impl<C: Coder + Unpin> http_body::Body for Coded<C> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let mut steps = 0;
         loop {
             if this.written == PIECE {
                 return this.piece();
@@ -156,16 +158,20 @@ impl<C: Coder + Unpin> http_body::Body for Coded<C> {
                     Some(Err(error)) => return this.fail(error),
                     None if this.is_dirty => this.stage = Stage::Flushing,
                     None if this.written > 0 => return this.piece(),
-                    None => return Poll::Pending,
+                    None => {
+                        this.steps = 0;
+                        return Poll::Pending;
+                    }
                 }
                 continue;
             }
-            if steps == STEPS {
-                // Others have something to do, too.
+            if this.steps == STEPS {
+                // Others have something to do, too; also where the reader takes each piece at once.
+                this.steps = 0;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            steps += 1;
+            this.steps += 1;
             if let Err(error) = this.code() {
                 let error = (this.refuse)(error);
                 return this.fail(error);
@@ -188,5 +194,5 @@ const PIECE: usize = 16 * 1024;
 /// How many go in at a time.
 const STEP: usize = 32 * 1024;
 
-/// How often that is done before others have their turn.
+/// How many pieces go in, or out, before others have their turn.
 const STEPS: usize = 16;
