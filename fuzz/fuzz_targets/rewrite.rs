@@ -6,7 +6,7 @@ use std::path::Path;
 
 use cohost::{
     facts::{End, Scheme},
-    front::rewrite::{Action, Files, Kind, Maps, Outcome, Query, Rule, Rules, Subject, Template, Then},
+    front::rewrite::{Action, Files, Kind, Maps, Outcome, Query, Rule, Rules, Subject, Template, Then, Unseen},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use libfuzzer_sys::fuzz_target;
@@ -14,8 +14,8 @@ use libfuzzer_sys::fuzz_target;
 struct Nothing;
 
 impl Files for Nothing {
-    fn kind(&self, _: &Path, _: &str) -> Option<Kind> {
-        None
+    fn kind(&self, _: &Path, _: &str) -> Result<Option<Kind>, Unseen> {
+        Ok(None)
     }
 }
 

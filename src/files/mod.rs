@@ -26,4 +26,4 @@ pub(crate) use mark::date;
 #[cfg(feature = "front")]
 pub(crate) use name::Name;
 #[cfg(feature = "front")]
-pub(crate) use open::{Found, NotOpened, Opened, open};
+pub(crate) use open::{Found, NotOpened, Opened, There, glance, open, there};

@@ -1,6 +1,6 @@
 //! Opens what is below a folder, and nothing else.
 //!
-//! In: a folder and a name below it. Out: an open regular file, or what else is there. The kernel itself keeps the way
+//! In: a folder and a name below it. Out: an open regular file, or what else is there, or only what there is. The kernel itself keeps the way
 //! below the folder, whatever is renamed or linked meanwhile. Never: waits for a pipe, or returns anything that is no file.
 
 use std::{
@@ -56,15 +56,20 @@ pub(crate) enum NotOpened {
     Failed(io::Error),
 }
 
+/// What is there, for whoever does not want to read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum There {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// Nothing, or what is neither.
+    Nothing,
+}
+
 /// Opens `name` below `folder`. Blocks for as long as the file system does.
 pub(crate) fn open(folder: &Path, name: &Path) -> Result<Found, NotOpened> {
-    // Anew for each file: a deployment may have put another folder there.
-    let folder = rustix::io::retry_on_intr(|| openat(CWD, folder, FOLDER, Mode::empty()))
-        .map_err(|errno| NotOpened::Folder(errno.into()))?;
-    let name = if name.as_os_str().is_empty() { Path::new(".") } else { name };
-    let file =
-        if has_openat2() { beneath(folder.as_fd(), name) } else { step_by_step(folder.as_fd(), name) }?;
-    let stat = fstat(&file).map_err(|errno| NotOpened::Failed(errno.into()))?;
+    let (file, stat) = below(folder, name, FILE)?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Ok(Found::File(Opened { file, stat })),
         FileType::Directory => Ok(Found::Directory(Opened { file, stat })),
@@ -72,12 +77,59 @@ pub(crate) fn open(folder: &Path, name: &Path) -> Result<Found, NotOpened> {
     }
 }
 
+/// What `name` is below `folder`, as [`open`] would find it. Blocks for as long as the file system does.
+pub(crate) fn there(folder: &Path, name: &Path) -> Result<There, NotOpened> {
+    match below(folder, name, PLACE) {
+        Ok((_, stat)) => Ok(There::of(&stat)),
+        Err(NotOpened::Missing | NotOpened::Outside | NotOpened::NoFile) => Ok(There::Nothing),
+        Err(why) => Err(why),
+    }
+}
+
+/// The same, as far as the kernel knows it by heart, which is what has been looked for of late: `None` where somebody would
+/// have to wait, or where there is nobody who may say. Never blocks.
+pub(crate) fn glance(folder: &Path, name: &Path) -> Option<There> {
+    if !has_openat2() {
+        return None;
+    }
+    let folder = openat2(CWD, folder, FOLDER, Mode::empty(), ResolveFlags::CACHED).ok()?;
+    match openat2(folder, or_itself(name), PLACE, Mode::empty(), BELOW.union(ResolveFlags::CACHED)) {
+        Ok(found) => fstat(&found).ok().map(|stat| There::of(&stat)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Some(There::Nothing),
+        Err(_) => None,
+    }
+}
+
+impl There {
+    fn of(stat: &Stat) -> Self {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Directory,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+fn below(folder: &Path, name: &Path, flags: OFlags) -> Result<(OwnedFd, Stat), NotOpened> {
+    // Anew for each file: a deployment may have put another folder there.
+    let folder = rustix::io::retry_on_intr(|| openat(CWD, folder, FOLDER, Mode::empty()))
+        .map_err(|errno| NotOpened::Folder(errno.into()))?;
+    let way = if has_openat2() { beneath } else { step_by_step };
+    let file = way(folder.as_fd(), or_itself(name), flags)?;
+    let stat = fstat(&file).map_err(|errno| NotOpened::Failed(errno.into()))?;
+    Ok((file, stat))
+}
+
+/// Nothing names the folder.
+fn or_itself(name: &Path) -> &Path {
+    if name.as_os_str().is_empty() { Path::new(".") } else { name }
+}
+
 /// One call for all of it, in which links may lead around, but not out.
-fn beneath(folder: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, NotOpened> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+fn beneath(folder: BorrowedFd<'_>, name: &Path, flags: OFlags) -> Result<OwnedFd, NotOpened> {
     let mut tries = 0;
     loop {
-        match openat2(folder, name, FILE, Mode::empty(), resolve) {
+        match openat2(folder, name, flags, Mode::empty(), BELOW) {
             // Something was renamed while a `..` of a link was followed, or a signal came.
             Err(Errno::AGAIN | Errno::INTR) if tries < MOST_TRIES => tries += 1,
             Err(errno) => return Err(not_opened(errno)),
@@ -87,14 +139,14 @@ fn beneath(folder: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, NotOpened> {
 }
 
 /// The same for kernels before 5.6, and for sandboxes that have never heard of the call: name by name, and no links.
-fn step_by_step(folder: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, NotOpened> {
+fn step_by_step(folder: BorrowedFd<'_>, name: &Path, flags: OFlags) -> Result<OwnedFd, NotOpened> {
     let mut names = name.components().peekable();
     let mut at: Option<OwnedFd> = None;
     while let Some(part) = names.next() {
         if !matches!(part, Component::Normal(_) | Component::CurDir) {
             return Err(NotOpened::Missing);
         }
-        let flags = if names.peek().is_some() { FOLDER } else { FILE } | OFlags::NOFOLLOW;
+        let flags = if names.peek().is_some() { FOLDER } else { flags } | OFlags::NOFOLLOW;
         let from = at.as_ref().map_or(folder, |folder| folder.as_fd());
         let next = rustix::io::retry_on_intr(|| openat(from, part.as_os_str(), flags, Mode::empty()))
             .map_err(not_opened)?;
@@ -136,6 +188,11 @@ const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEX
 /// To read; not to wait for the other end of a pipe, nor to become anybody's terminal.
 const FILE: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
+/// To know of, and neither to read nor to wake anybody.
+const PLACE: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+
+const BELOW: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+
 const MOST_TRIES: usize = 64;
 
 #[cfg(test)]
@@ -159,14 +216,14 @@ mod tests {
         place
     }
 
-    type Way = fn(BorrowedFd<'_>, &Path) -> Result<OwnedFd, NotOpened>;
+    type Way = fn(BorrowedFd<'_>, &Path, OFlags) -> Result<OwnedFd, NotOpened>;
 
     const WAYS: [Way; 2] = [beneath, step_by_step];
 
     fn opened(way: Way, place: &tempfile::TempDir, name: &str) -> Result<String, NotOpened> {
         let folder = openat(CWD, place.path().join("www"), FOLDER, Mode::empty()).unwrap();
         let mut text = String::new();
-        let mut file = fs::File::from(way(folder.as_fd(), Path::new(name))?);
+        let mut file = fs::File::from(way(folder.as_fd(), Path::new(name), FILE)?);
         io::Read::read_to_string(&mut file, &mut text).unwrap();
         Ok(text)
     }
@@ -245,6 +302,31 @@ mod tests {
         assert!(matches!(open(&www, Path::new(&"x".repeat(5000))), Err(NotOpened::Missing)));
         assert!(matches!(open(&www, Path::new(&"x/".repeat(2100))), Err(NotOpened::Missing)));
         assert!(matches!(open(&www.join("none"), Path::new("a")), Err(NotOpened::Folder(_))));
+    }
+
+    #[test]
+    fn what_is_there_is_told_without_opening_it() {
+        let place = place();
+        let www = place.path().join("www");
+        symlink("../secret", www.join("out")).unwrap();
+        rustix::fs::mknodat(CWD, www.join("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        for (name, is) in [
+            ("a/b/file", There::File),
+            ("a/b", There::Directory),
+            ("", There::Directory),
+            ("none", There::Nothing),
+            ("none/at/all", There::Nothing),
+            ("a/b/file/x", There::Nothing),
+            ("out", There::Nothing),
+            ("pipe", There::Nothing),
+        ] {
+            let name = Path::new(name);
+            assert_eq!(there(&www, name).unwrap(), is, "{name:?}");
+            // Which is known by heart now, or not; but never otherwise.
+            assert!(glance(&www, name).is_none_or(|found| found == is), "{name:?}");
+        }
+        assert!(matches!(there(&www.join("none"), Path::new("a")), Err(NotOpened::Folder(_))));
+        assert_eq!(glance(&www.join("none"), Path::new("a")), None);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub fn around(front: &Front, place: &str, kept: &Kept, inner: Stage) -> Stage {
     }
     // Before files, which are found by the path that a request has then.
     if let Some(rules) = &front.rewrite {
-        stage = Stage::new(Rewriting::new(rules.clone(), stage));
+        stage = Stage::new(Rewriting::new(rules.clone(), front.files.clone(), stage));
     }
     // Before all that an application does for a request, and behind what costs less.
     if let Some(wanted) = &front.auth {

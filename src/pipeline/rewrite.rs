@@ -3,7 +3,7 @@
 //! In: a request. Out: the same with another path, whose own is kept in the facts; or an answer. Never: changes the
 //! authority, or what a path begins with that is not its own.
 
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri, header, ur
 use super::{
     asked::{self, Asked},
     check::Instead,
+    files::{Wait, there_is},
     headers::Amend,
     https::redirect,
 };
@@ -18,8 +19,11 @@ use crate::{
     Body, Failure,
     facts::Facts,
     failure::Code,
-    files::{Found, Name, open},
-    front::rewrite::{Files, Fired, Kind, Outbound, Outcome, Refused, Rule, Rules},
+    files::{NotOpened, There},
+    front::{
+        self,
+        rewrite::{Files, Fired, Kind, Outbound, Outcome, Refused, Rule, Rules, Unseen},
+    },
     stage::{Answering, Serve, Stage},
 };
 
@@ -27,51 +31,82 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Rewriting {
     rules: Arc<Rules>,
+    /// Files that are sent from some folder, if there are.
+    files: Option<Arc<front::Files>>,
     behind: Stage,
 }
 
 impl Rewriting {
-    pub(super) fn new(rules: Rules, behind: Stage) -> Self {
-        Self { rules: Arc::new(rules), behind }
+    pub(super) fn new(rules: Rules, files: Option<front::Files>, behind: Stage) -> Self {
+        Self { rules: Arc::new(rules), files: files.map(Arc::new), behind }
     }
 }
 
 impl Serve for Rewriting {
     fn serve(&self, mut request: Request<Body>) -> Answering {
-        let (rules, behind) = (Arc::clone(&self.rules), self.behind.clone());
-        if rules.look_for_files() {
-            return Box::pin(async move {
-                // A disk may take its time, and this thread has others to serve.
-                let decided = tokio::task::spawn_blocking(move || {
-                    let decided = decide(&rules, &mut request);
-                    (decided, request)
-                });
-                let (decided, request) =
-                    decided.await.map_err(|error| Failure::new(Code::RewriteFailed).source(error))?;
-                match decided {
-                    Ok(()) => behind.serve(request).await,
-                    Err(instead) => instead.into_result(),
-                }
+        let disk = Disk { own: self.files.as_deref(), wait: Wait::Never };
+        match decide(&self.rules, disk, &mut request) {
+            Ok(()) => return self.behind.serve(request),
+            Err(Stopped::Instead(instead)) => return Box::pin(std::future::ready(instead.into_result())),
+            Err(Stopped::Disk) => {}
+        }
+        let (rules, files, behind) = (Arc::clone(&self.rules), self.files.clone(), self.behind.clone());
+        Box::pin(async move {
+            // A disk may take its time, and this thread has others to serve.
+            let decided = tokio::task::spawn_blocking(move || {
+                let disk = Disk { own: files.as_deref(), wait: Wait::ForDisk };
+                let decided = decide(&rules, disk, &mut request);
+                (decided, request)
             });
-        }
-        match decide(&rules, &mut request) {
-            Ok(()) => behind.serve(request),
-            Err(instead) => Box::pin(std::future::ready(instead.into_result())),
-        }
+            let (decided, request) =
+                decided.await.map_err(|error| Failure::new(Code::RewriteFailed).source(error))?;
+            match decided {
+                Ok(()) => behind.serve(request).await,
+                Err(Stopped::Instead(instead)) => instead.into_result(),
+                Err(Stopped::Disk) => Err(Failure::new(Code::RewriteFailed)),
+            }
+        })
+    }
+}
+
+/// Why a request does not go on.
+enum Stopped {
+    /// It gets this.
+    Instead(Instead),
+    /// A disk has to be waited for. Nothing has been done yet.
+    Disk,
+}
+
+impl From<Instead> for Stopped {
+    fn from(instead: Instead) -> Self {
+        Self::Instead(instead)
     }
 }
 
 /// Does to `request` what the rules say.
-fn decide(rules: &Rules, request: &mut Request<Body>) -> Result<(), Instead> {
+fn decide(rules: &Rules, disk: Disk<'_>, request: &mut Request<Body>) -> Result<(), Stopped> {
     if !request.uri().path().starts_with('/') {
         return Ok(()); // `*`, of OPTIONS, is no path
     }
-    let subject = asked::subject(request);
-    let rewritten = match rules.decide(subject, &Disk, &mut note).map_err(|refused| failure(&refused))? {
+    let mut notes = Vec::new();
+    let mut note = |rule: &Rule, fired: Fired<'_>| {
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            notes.push((rule.name.clone(), format!("{fired:?}")));
+        }
+    };
+    let decided = match rules.decide(asked::subject(request), &disk, &mut note) {
+        Err(Refused::Files { why: Unseen::Yet, .. }) => return Err(Stopped::Disk),
+        decided => decided,
+    };
+    // What is decided again is told once.
+    for (rule, fired) in notes {
+        tracing::debug!(rule, fired, "rewrite rule");
+    }
+    let rewritten = match decided.map_err(|refused| failure(&refused))? {
         Outcome::Pass => return Ok(()),
         Outcome::Rewritten(target) => target,
         Outcome::Redirect(status, target) => {
-            return Err(redirect(status, &seen_from_outside(request, target)));
+            return Err(redirect(status, &seen_from_outside(request, target)).into());
         }
         Outcome::Respond(response) => {
             let mut answer = Response::new(Body::from(response.body.clone()));
@@ -79,11 +114,11 @@ fn decide(rules: &Rules, request: &mut Request<Body>) -> Result<(), Instead> {
             if !response.body.is_empty() {
                 answer.headers_mut().insert(header::CONTENT_TYPE, response.content_type.clone());
             }
-            return Err(answer.into());
+            return Err(Instead::from(answer).into());
         }
-        Outcome::Abort => return Err(Failure::new(Code::Aborted).into()),
+        Outcome::Abort => return Err(Instead::from(Failure::new(Code::Aborted)).into()),
     };
-    go_to(request, &rewritten).map_err(Into::into)
+    go_to(request, &rewritten).map_err(|failure| Instead::from(failure).into())
 }
 
 /// Tells which of the rules fire for `request`, and does not do what they say. Looks for files where they want that, and
@@ -96,16 +131,14 @@ pub fn fired(
     request: &Request<Body>,
     fired: &mut dyn FnMut(&Rule, Fired<'_>),
 ) -> Result<(), Refused> {
-    rules.decide(asked::subject(request), &Disk, fired).map(|_| ())
-}
-
-fn note(rule: &Rule, fired: Fired<'_>) {
-    tracing::debug!(rule = rule.name, ?fired, "rewrite rule");
+    let disk = Disk { own: None, wait: Wait::ForDisk };
+    rules.decide(asked::subject(request), &disk, fired).map(|_| ())
 }
 
 fn failure(refused: &Refused) -> Instead {
     let code = match refused {
         Refused::Client { .. } => Code::BadRequest,
+        Refused::Files { .. } => Code::FileUnavailable,
         _ => Code::RewriteFailed,
     };
     Failure::new(code).detail(refused.to_string()).into()
@@ -150,16 +183,24 @@ impl Instead {
     }
 }
 
-/// What there is below folders. Looks through the file system, and waits for it.
+/// What there is below folders.
 #[derive(Clone, Copy, Debug)]
-struct Disk;
+struct Disk<'a> {
+    /// Files that are sent, and say of themselves which are not.
+    own: Option<&'a front::Files>,
+    wait: Wait,
+}
 
-impl Files for Disk {
-    fn kind(&self, folder: &Path, path: &str) -> Option<Kind> {
+impl Files for Disk<'_> {
+    fn kind(&self, folder: &Path, path: &str) -> Result<Option<Kind>, Unseen> {
         // As a file that is sent would be found: what is named here and sent there is the same.
-        match open(folder, Name::of(path)?.path()).ok()? {
-            Found::File(_) => Some(Kind::File),
-            Found::Directory(_) => Some(Kind::Directory),
+        match there_is(folder, self.own, path, self.wait).ok_or(Unseen::Yet)? {
+            Ok(There::File) => Ok(Some(Kind::File)),
+            Ok(There::Directory) => Ok(Some(Kind::Directory)),
+            Ok(There::Nothing) => Ok(None),
+            // In a folder that is not there is nothing either.
+            Err(NotOpened::Folder(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(why) => Err(Unseen::Failed(why.to_string())),
         }
     }
 }

@@ -111,6 +111,29 @@ both_models! {
         assert_eq!(fields(&wire.reply().await), (404, Some("404 for me".into()), None));
     }
 
+    async fn a_file_is_there_for_rules_if_it_would_be_sent(model: Model) {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["there", ".env", "web.config"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let root = folder.path().display();
+        let rule = format!(
+            "[[site.rewrite]]\nmatch = '^(.*)$'\nrewrite = '/info'\n\
+             conditions = [{{ input = '1', is_not = 'file', root = '{root}' }}]"
+        );
+        let host = Setup::sample(model).site(&rule).start().await;
+        // Of which the first has no slash, as what was found in a path.
+        assert_eq!(get(&host, "/there").await.status(), 404);
+        for path in ["/there/", "/.env", "/web.config", "/none", "/there/x", "/"] {
+            // Twice: what is not known by heart is looked for.
+            for _ in 0..2 {
+                assert_eq!(get(&host, path).await.json()["path"], "/info", "{path}");
+            }
+        }
+        drop(folder);
+        assert_eq!(get(&host, "/there").await.json()["path"], "/info");
+    }
+
     async fn fields_of_answers_follow_rules(model: Model) {
         let rules = "[site.application.headers]\nset = { Location = 'http://inside:8080/x' }\n\
                      append = { Set-Cookie = ['a=1', 'b=2'] }";

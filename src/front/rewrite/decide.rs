@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
-    Action, Condition, Files, Kind, Maps, Query, Response, Rule, Rules, Test, Then,
+    Action, Condition, Files, Kind, Maps, Query, Response, Rule, Rules, Test, Then, Unseen,
     pattern::{Found, Pattern},
     reference::Reference,
     template::{Piece, Template},
@@ -124,6 +124,14 @@ pub enum Refused {
         /// What is wrong.
         why: &'static str,
     },
+    /// What becomes of it depends on files, and nobody can say what there is.
+    #[error("rule {rule:?}: {why}")]
+    Files {
+        /// Whose condition.
+        rule: String,
+        /// Why not.
+        why: Unseen,
+    },
 }
 
 impl Refused {
@@ -150,7 +158,9 @@ impl Rules {
         let (mut next, mut rounds, mut outcome) = (0, 0, Outcome::Pass);
         while let Some(rule) = self.rules.get(next) {
             next += 1;
-            let Some(seen) = rule.applies(&subject, &self.maps, files) else { continue };
+            let applies = rule.applies(&subject, &self.maps, files);
+            let unseen = |why| Refused::Files { rule: rule.name.clone(), why };
+            let Some(seen) = applies.map_err(unseen)? else { continue };
             match rule.act(&subject, &seen).map_err(|why| Refused::new(rule, &why))? {
                 Outcome::Rewritten(target) => {
                     fired(rule, Fired::Rewritten(&target));
@@ -215,12 +225,14 @@ impl<'p> Seen<'_, 'p> {
         any: bool,
         subject: &Subject<'_>,
         files: &dyn Files,
-    ) -> bool {
-        let mut holds = |condition: &'p Condition| condition.holds(subject, self, files);
-        match any && !conditions.is_empty() {
-            true => conditions.iter().any(&mut holds),
-            false => conditions.iter().all(&mut holds),
+    ) -> Result<bool, Unseen> {
+        let is_one_enough = any && !conditions.is_empty();
+        for condition in conditions {
+            if condition.holds(subject, self, files)? == is_one_enough {
+                return Ok(is_one_enough);
+            }
         }
+        Ok(!is_one_enough)
     }
 }
 
@@ -231,11 +243,15 @@ impl Rule {
         subject: &Subject<'_>,
         maps: &'a Maps,
         files: &dyn Files,
-    ) -> Option<Seen<'a, 'p>> {
+    ) -> Result<Option<Seen<'a, 'p>>, Unseen> {
         let path = subject.path.strip_prefix('/').unwrap_or(&subject.path);
-        let found = self.pattern.find(Value::new(path, Origin::Path))?;
+        // Most rules are not for most requests: that is seen without a copy of anything.
+        if !self.pattern.is_in(path) {
+            return Ok(None);
+        }
+        let Some(found) = self.pattern.find(Value::new(path, Origin::Path)) else { return Ok(None) };
         let mut seen = Seen { maps, found, condition: None, field: None };
-        seen.meets(&self.conditions, self.any, subject, files).then_some(seen)
+        Ok(seen.meets(&self.conditions, self.any, subject, files)?.then_some(seen))
     }
 
     fn act(&self, subject: &Subject<'_>, seen: &Seen<'_, '_>) -> Result<Outcome<'_>, Unusable> {
@@ -255,10 +271,15 @@ impl Rule {
 }
 
 impl Condition {
-    fn holds<'p>(&'p self, subject: &Subject<'_>, seen: &mut Seen<'_, 'p>, files: &dyn Files) -> bool {
+    fn holds<'p>(
+        &'p self,
+        subject: &Subject<'_>,
+        seen: &mut Seen<'_, 'p>,
+        files: &dyn Files,
+    ) -> Result<bool, Unseen> {
         let value = self.input.value(subject, seen);
-        let is = |kind: Kind, folder| files.kind(folder, &value.text) == Some(kind);
-        match &self.test {
+        let is = |kind: Kind, folder| Ok(files.kind(folder, &value.text)? == Some(kind));
+        Ok(match &self.test {
             Test::Matches(pattern) => match pattern.find(value) {
                 Some(found) => {
                     if pattern.has_groups() || seen.condition.is_none() {
@@ -269,9 +290,9 @@ impl Condition {
                 None => false,
             },
             Test::Differs(pattern) => !pattern.is_in(&value.text),
-            Test::Is(kind, folder) => is(*kind, folder),
-            Test::IsNot(kind, folder) => !is(*kind, folder),
-        }
+            Test::Is(kind, folder) => is(*kind, folder)?,
+            Test::IsNot(kind, folder) => !is(*kind, folder)?,
+        })
     }
 }
 

@@ -108,7 +108,22 @@ pub enum Kind {
 /// Knows what there is below a folder.
 pub trait Files {
     /// What a path names there. It is as in a URL, and nothing outside of the folder is named by any.
-    fn kind(&self, folder: &Path, path: &str) -> Option<Kind>;
+    ///
+    /// # Errors
+    /// Nobody can say.
+    fn kind(&self, folder: &Path, path: &str) -> Result<Option<Kind>, Unseen>;
+}
+
+/// Why nobody can say what there is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unseen {
+    /// Nobody has looked: a disk would have to be waited for.
+    #[error("somebody has to look for files")]
+    Yet,
+    /// The system does not say.
+    #[error("cannot look for files: {0}")]
+    Failed(String),
 }
 
 /// What is done to a request.
@@ -156,13 +171,4 @@ pub enum Then {
     Stop,
     /// The first one.
     Again,
-}
-
-impl Rules {
-    /// Whether somebody has to look for files to decide.
-    #[must_use]
-    pub fn look_for_files(&self) -> bool {
-        let looks = |condition: &Condition| matches!(condition.test, Test::Is(..) | Test::IsNot(..));
-        self.rules.iter().any(|rule| rule.conditions.iter().any(looks))
-    }
 }

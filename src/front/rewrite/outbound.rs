@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, path::Path, str::FromStr, sync::Arc};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
-    Condition, Files, Kind, Maps, Reference, Subject, Template, decide::Seen, pattern::Pattern,
+    Condition, Files, Kind, Maps, Reference, Subject, Template, Unseen, decide::Seen, pattern::Pattern,
     template::Piece,
 };
 
@@ -122,7 +122,7 @@ impl Outbound {
             return Answered::Same;
         };
         let mut seen = Seen { maps: &self.maps, found, condition: None, field: Some(&self.field) };
-        if !seen.meets(&self.conditions, self.any, subject, &Nothing) {
+        if seen.meets(&self.conditions, self.any, subject, &Nothing) != Ok(true) {
             return Answered::Same;
         }
         let mut text = String::new();
@@ -145,7 +145,7 @@ impl Outbound {
 struct Nothing;
 
 impl Files for Nothing {
-    fn kind(&self, _: &Path, _: &str) -> Option<Kind> {
-        None
+    fn kind(&self, _: &Path, _: &str) -> Result<Option<Kind>, Unseen> {
+        Ok(None)
     }
 }

@@ -10,11 +10,12 @@ use crate::facts::{End, Scheme};
 struct Fake;
 
 impl Files for Fake {
-    fn kind(&self, _: &Path, path: &str) -> Option<Kind> {
+    fn kind(&self, _: &Path, path: &str) -> Result<Option<Kind>, Unseen> {
         match path {
-            "/there.txt" => Some(Kind::File),
-            "/folder" => Some(Kind::Directory),
-            _ => None,
+            "/there.txt" => Ok(Some(Kind::File)),
+            "/folder" => Ok(Some(Kind::Directory)),
+            "/broken" => Err(Unseen::Yet),
+            _ => Ok(None),
         }
     }
 }
@@ -141,6 +142,12 @@ fn files_and_directories_are_looked_for() {
     becomes(no_file(), "/else", "/index.php");
     becomes(with(Test::Is(Kind::Directory, "/srv".into())), "/folder", "/index.php");
     becomes(with(Test::Is(Kind::Directory, "/srv".into())), "/there.txt", "pass");
+    // What nobody can say is neither a yes nor a no.
+    for test in [Test::Is(Kind::File, "/srv".into()), Test::IsNot(Kind::File, "/srv".into())] {
+        assert!(matches!(decided(with(test), "/broken"), Err(Refused::Files { why: Unseen::Yet, .. })));
+    }
+    // But only where it is asked.
+    becomes(vec![Rule { pattern: "^other".parse().unwrap(), ..no_file().remove(0) }], "/broken", "pass");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! long as the file system does, so it is called where that is allowed.
 
 use std::{
+    borrow::Cow,
     ffi::OsStr,
     io,
     os::fd::OwnedFd,
@@ -18,7 +19,7 @@ use rustix::fs::fstat;
 
 use super::{kept::Kept, private};
 use crate::{
-    files::{Content, Found, Mark, Name, NotOpened, Opened, Validators, date, open},
+    files::{Content, Found, Mark, Name, NotOpened, Opened, There, Validators, date, glance, open, there},
     front::Files,
 };
 
@@ -88,8 +89,55 @@ pub(super) fn may_be_asked_for(files: &Files, name: &Name) -> bool {
 }
 
 fn may_be_sent(files: &Files, name: &Path) -> bool {
-    let is_reserved = |part: &OsStr| RESERVED.iter().any(|it| part.eq_ignore_ascii_case(it));
-    !private::is_named(files, name) && !name.components().any(|part| is_reserved(part.as_os_str()))
+    !private::is_named(files, name) && !is_reserved(name)
+}
+
+fn is_reserved(name: &Path) -> bool {
+    let is_one = |part: &OsStr| RESERVED.iter().any(|it| part.eq_ignore_ascii_case(it));
+    name.components().any(|part| is_one(part.as_os_str()))
+}
+
+/// Whether `name` leads to nothing, as far as that is known without waiting for a disk.
+pub(super) fn is_missing(files: &Files, name: &Name) -> bool {
+    let is_nothing = |place: &Path| glance(&files.root, place) == Some(There::Nothing);
+    let has_no_document =
+        || files.default_documents.iter().all(|document| is_nothing(&name.path().join(document)));
+    !may_be_asked_for(files, name)
+        || is_nothing(name.path())
+        || (name.is_directory() && !files.browse && has_no_document())
+}
+
+/// What `path` leads to below `root`, where `own` are the files that are sent, perhaps from there. What nobody is sent is
+/// not there. `None` where that is not known without waiting, and `wait` says not to.
+pub(in crate::pipeline) fn there_is(
+    root: &Path,
+    own: Option<&Files>,
+    path: &str,
+    wait: Wait,
+) -> Option<Result<There, NotOpened>> {
+    let rooted = if path.starts_with('/') { Cow::from(path) } else { format!("/{path}").into() };
+    let shown = |name: &Name| match own.filter(|files| files.root == root) {
+        Some(files) => may_be_asked_for(files, name),
+        None => !name.is_hidden() && !is_reserved(name.path()),
+    };
+    let Some(name) = Name::of(&rooted).filter(shown) else { return Some(Ok(There::Nothing)) };
+    let found = match wait {
+        Wait::Never => Ok(glance(root, name.path())?),
+        Wait::ForDisk => there(root, name.path()),
+    };
+    Some(found.map(|there| match there {
+        There::File if name.is_directory() => There::Nothing,
+        there => there,
+    }))
+}
+
+/// Whether somebody may wait for a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pipeline) enum Wait {
+    /// He may.
+    ForDisk,
+    /// Others would wait, too.
+    Never,
 }
 
 fn listing(files: &Files, name: &Name) -> Result<Target, NotOpened> {

@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, h
 use tokio::runtime::Handle;
 use tower_service::Service;
 
+pub(super) use self::look::{Wait, there_is};
 use self::{
     kept::{Kept, Memory},
     list::Listing,
