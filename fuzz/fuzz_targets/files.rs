@@ -4,12 +4,11 @@
 
 use std::{fs, sync::LazyLock};
 
-use cohost::{Body, front, pipeline::Files};
+use cohost::{Body, front, pipeline::Files, stage::Serve as _};
 use http::{Request, header};
 use http_body_util::BodyExt as _;
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
-use tower_service::Service as _;
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_current_thread().build().expect("a thread"));
@@ -37,7 +36,7 @@ fuzz_target!(|input: (&str, &[u8], &[u8])| {
             .body(Body::empty());
         let Ok(request) = request else { return };
         let answer = RUNTIME.block_on(async {
-            let answer = FILES.clone().call(request).await.ok()?;
+            let answer = FILES.serve(request).await.ok()?;
             Some(answer.into_body().collect().await.expect("nobody changes the files").to_bytes())
         });
         let bytes = answer.unwrap_or_default();

@@ -9,14 +9,10 @@ mod look;
 mod page;
 mod private;
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use tokio::runtime::Handle;
-use tower_service::Service;
 
 pub(super) use self::look::{Wait, there_is};
 use self::{
@@ -31,7 +27,7 @@ use crate::{
     failure::Code,
     files::{Asked, Content, Name, NotOpened, Validators, answer},
     front::{self, Order},
-    stage::{Answering, Stage},
+    stage::{Answering, Serve, Stage},
 };
 
 /// Files before what is behind, or alone. Clones share what is in memory.
@@ -42,42 +38,44 @@ pub struct Files {
 }
 
 /// The files, and what of them is in memory.
+///
+/// What is not there is not remembered: the kernel knows that by heart, and is asked without waiting. So a file that comes
+/// is seen at once, and who asks for one path after another fills nobody's memory.
 #[derive(Debug)]
 struct Shelf {
     files: front::Files,
     memory: Option<Memory>,
+    /// Whether what is not there is seen before anything else is done.
+    is_asked_first: bool,
 }
 
 impl Files {
     /// These files, and nothing else.
     #[must_use]
     pub fn alone(files: front::Files) -> Self {
-        Self { shelf: Arc::new(Shelf::new(files)), behind: None }
+        Self { shelf: Arc::new(Shelf::new(files, None)), behind: None }
     }
 
     /// These files, and what is behind where there is none of them.
     #[must_use]
     pub fn before(files: front::Files, behind: Stage) -> Self {
-        Self { shelf: Arc::new(Shelf::new(files)), behind: Some(behind) }
+        Self { shelf: Arc::new(Shelf::new(files, Some(&behind))), behind: Some(behind) }
     }
 
     /// The same, with what of them is `kept` in memory at `place`.
     pub(super) fn kept(files: &front::Files, place: &str, kept: &super::Kept, behind: Stage) -> Self {
-        Self { shelf: kept.at(place, files, || Shelf::new(files.clone())), behind: Some(behind) }
+        let shelf = kept.at(place, files, || Shelf::new(files.clone(), Some(&behind)));
+        Self { shelf, behind: Some(behind) }
     }
 }
 
-impl Service<Request<Body>> for Files {
-    type Response = Response<Body>;
-    type Error = Failure;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Answering {
-        Box::pin(answered(Arc::clone(&self.shelf), self.behind.clone(), request))
+impl Serve for Files {
+    fn serve(&self, request: Request<Body>) -> Answering {
+        match &self.behind {
+            // Before an application most requests are for that, and it should not cost them much.
+            Some(behind) if self.shelf.has_nothing_for(&request) => behind.serve(request),
+            behind => Box::pin(answered(Arc::clone(&self.shelf), behind.clone(), request)),
+        }
     }
 }
 
@@ -86,25 +84,25 @@ async fn answered(
     behind: Option<Stage>,
     request: Request<Body>,
 ) -> Result<Response<Body>, Failure> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+    if !is_read(&request) {
         return match behind {
-            Some(mut behind) => behind.call(request).await,
+            Some(behind) => behind.serve(request).await,
             None => Ok(not_allowed()),
         };
     }
     let wish = Wish::of(&request, &shelf.files);
     let found = match (shelf.files.order, behind) {
-        (Order::Files, Some(mut behind)) => match shelf.find(&wish).await {
-            Err(why) if is_nothing(&why) => behind.call(request).await,
+        (Order::Files, Some(behind)) => match shelf.find(&wish).await {
+            Err(why) if is_nothing(&why) => behind.serve(request).await,
             // What is behind may have a page for that path.
-            Ok(Target::Listing) => match behind.call(request).await {
+            Ok(Target::Listing) => match behind.serve(request).await {
                 other if is_missing(&other) => shelf.answer(&wish, Ok(Target::Listing)).await,
                 other => return other,
             },
             found => shelf.answer(&wish, found).await,
         },
-        (Order::Application, Some(mut behind)) => {
-            let other = behind.call(request).await;
+        (Order::Application, Some(behind)) => {
+            let other = behind.serve(request).await;
             if !is_missing(&other) {
                 return other;
             }
@@ -117,7 +115,7 @@ async fn answered(
     };
     match &shelf.files.fallback {
         Some(page) if wish.is_for_a_page && is_missing(&found) => {
-            match shelf.find(&Wish { name: Name::of(page), path: page.clone(), ..wish.clone() }).await {
+            match shelf.find(&Wish { path: page.clone(), ..wish.clone() }).await {
                 Ok(Target::File(page)) => Ok(wish.file(&page)),
                 // A directory is no page: its slash would be put behind a path that is another one's.
                 Ok(Target::Directory | Target::Listing) | Err(_) => found,
@@ -130,7 +128,6 @@ async fn answered(
 /// What is kept of a request, whoever answers it.
 #[derive(Clone, Debug)]
 struct Wish {
-    name: Option<Name>,
     /// What it names, without the path of the application whose files they are.
     path: String,
     uri: Uri,
@@ -146,18 +143,15 @@ struct Wish {
 
 impl Wish {
     fn of(request: &Request<Body>, files: &front::Files) -> Self {
-        let (mut path, mut base) = (request.uri().path(), "".into());
-        if let Some(facts) = request.extensions().get::<Facts>() {
-            match facts.base {
-                Base::InPath => path = path.strip_prefix(&*facts.path_base).unwrap_or(path),
-                Base::Removed => base = Arc::clone(&facts.path_base),
-            }
-        }
-        let fields = request.headers();
+        let facts = request.extensions().get::<Facts>();
+        let base = match facts {
+            Some(facts) if facts.base == Base::Removed => Arc::clone(&facts.path_base),
+            _ => "".into(),
+        };
+        let (path, fields) = (path(request), request.headers());
         let accepts = fields.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
         let last = path.rsplit('/').next().unwrap_or_default();
         Self {
-            name: Name::of(path),
             path: path.to_owned(),
             uri: request.uri().clone(),
             base,
@@ -201,20 +195,39 @@ impl Wish {
 }
 
 impl Shelf {
-    fn new(files: front::Files) -> Self {
+    fn new(files: front::Files, behind: Option<&Stage>) -> Self {
         let memory = (files.memory > 0).then(|| Memory::new(files.memory));
-        Self { files, memory }
+        let is_asked_first = behind.is_some() && files.order == Order::Files && files.fallback.is_none();
+        Self { files, memory, is_asked_first }
+    }
+
+    /// Whether a request is for what is behind, as far as that is known without waiting for a disk.
+    fn has_nothing_for(&self, request: &Request<Body>) -> bool {
+        if !self.is_asked_first || !is_read(request) {
+            return !is_read(request);
+        }
+        let path = path(request);
+        self.known(path, || Codings::of(request.headers())).is_none()
+            && Name::of(path).is_none_or(|name| look::is_missing(&self.files, &name))
+    }
+
+    fn known(&self, path: &str, codings: impl FnOnce() -> Codings) -> Option<Arc<Kept>> {
+        let memory = self.memory.as_ref()?;
+        memory.get(path, if self.files.precompressed { codings() } else { Codings::default() })
     }
 
     async fn find(self: &Arc<Self>, wish: &Wish) -> Result<Target, NotOpened> {
-        let Some(name) = wish.name.clone() else { return Err(NotOpened::Missing) };
         let codings = if self.files.precompressed { wish.codings } else { Codings::default() };
-        let known = self.memory.as_ref().and_then(|memory| memory.get(&wish.path, codings));
-        if let Some(known) = known.as_ref().filter(|known| known.is_fresh()) {
+        let known = self.known(&wish.path, || codings);
+        if let Some(known) = known.as_ref().filter(|known| !known.is_due()) {
             return Ok(Target::File(Arc::clone(known)));
         }
+        let Some(name) = Name::of(&wish.path) else { return Err(NotOpened::Missing) };
+        if !self.is_asked_first && known.is_none() && look::is_missing(&self.files, &name) {
+            return Err(NotOpened::Missing);
+        }
         let (shelf, path) = (Arc::clone(self), wish.path.clone());
-        let look = move || shelf.look(&name, path, codings, known);
+        let look = move || shelf.look(&name, &path, codings, known);
         off_the_threads_that_serve(look).await
     }
 
@@ -234,8 +247,8 @@ impl Shelf {
     async fn list(self: &Arc<Self>, wish: &Wish) -> Result<Response<Body>, NotOpened> {
         let (shelf, wish) = (Arc::clone(self), wish.clone());
         off_the_threads_that_serve(move || {
-            let name = wish.name.as_ref().ok_or(NotOpened::Missing)?;
-            Ok(wish.listing(&Listing::of(&shelf.files, name)?))
+            let name = Name::of(&wish.path).ok_or(NotOpened::Missing)?;
+            Ok(wish.listing(&Listing::of(&shelf.files, &name)?))
         })
         .await
     }
@@ -244,15 +257,15 @@ impl Shelf {
     fn look(
         &self,
         name: &Name,
-        path: String,
+        path: &str,
         codings: Codings,
         known: Option<Arc<Kept>>,
     ) -> Result<Target, NotOpened> {
-        let found = look::look(&self.files, name, &path, codings, known);
+        let found = look::look(&self.files, name, path, codings, known);
         if let Some(memory) = &self.memory {
             match &found {
                 Ok(Target::File(file)) if file.is_in_memory() => memory.keep(path, codings, file),
-                _ => memory.forget(&path, codings),
+                _ => memory.forget(path, codings),
             }
         }
         found
@@ -265,6 +278,19 @@ async fn off_the_threads_that_serve<T: Send + 'static>(
 ) -> Result<T, NotOpened> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| NotOpened::Failed(std::io::Error::other(error)))?
+}
+
+/// The path that is asked for, without what it begins with that is not its own here.
+fn path(request: &Request<Body>) -> &str {
+    let path = request.uri().path();
+    match request.extensions().get::<Facts>() {
+        Some(facts) if facts.base == Base::InPath => path.strip_prefix(&*facts.path_base).unwrap_or(path),
+        _ => path,
+    }
+}
+
+fn is_read(request: &Request<Body>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
 }
 
 /// Whether somebody else may have something at that path.

@@ -137,4 +137,21 @@ both_models! {
         assert_eq!(host.client().post("/echo", "body").await.text(), "body");
         assert!(host.stop().await.success());
     }
+
+    async fn a_file_that_comes_where_there_was_none_is_sent_at_once(model: Model) {
+        let place = www();
+        let host = Setup::sample(model).site(&of_site(&place)).start().await;
+        for path in ["/plaintext", "/later/plaintext", "/later/"] {
+            for _ in 0..3 {
+                assert_ne!(host.get(path).await.text(), "from a file", "{path}");
+            }
+        }
+        for name in ["plaintext", "later/plaintext", "later/index.html"] {
+            place.file(&format!("www/{name}"), "from a file");
+        }
+        for path in ["/plaintext", "/later/plaintext", "/later/"] {
+            assert_eq!(host.get(path).await.text(), "from a file", "{path}");
+        }
+        assert!(host.stop().await.success());
+    }
 }
