@@ -35,6 +35,11 @@ pub(crate) fn undotted(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
+/// Whether `name` ends in a dot and `parent`, and has something before that.
+pub(crate) fn is_below(name: &str, parent: &str) -> bool {
+    name.strip_suffix(parent).is_some_and(|label| label.len() > 1 && label.ends_with('.'))
+}
+
 #[cfg(all(test, feature = "front"))]
 mod tests {
     use proptest::prelude::*;

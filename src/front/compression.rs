@@ -35,16 +35,7 @@ impl Compression {
     ///
     /// What it refuses by `q=0` is never it. Of what it likes as much as another, the first in our order is it.
     pub fn choose<'a>(&self, fields: impl IntoIterator<Item = &'a [u8]>) -> Option<Algorithm> {
-        let accepted = Accepted::read(fields);
-        let mut best = (accepted.identity.unwrap_or_default().max(1), None);
-        for algorithm in &self.algorithms {
-            let weight = accepted.of(*algorithm);
-            // The first one also wins over the answer as it is, which is what a client gets that likes both as much.
-            if weight > best.0 || (best.1.is_none() && weight == best.0) {
-                best = (weight, Some(*algorithm));
-            }
-        }
-        best.1
+        accepted(fields, &self.algorithms)[0]
     }
 
     /// Whether an answer of this `Content-Type` is one of those.
@@ -162,6 +153,29 @@ impl MediaTypes {
     }
 }
 
+/// Those of `algorithms` that a client wants an answer in rather than as it is, by its `Accept-Encoding` fields: what it
+/// likes best first, and of what it likes as much as another, the one that stands first here.
+pub(crate) fn accepted<'a>(
+    fields: impl IntoIterator<Item = &'a [u8]>,
+    algorithms: &[Algorithm],
+) -> [Option<Algorithm>; Algorithm::ALL.len()] {
+    let read = Accepted::read(fields);
+    let least = read.identity.unwrap_or_default().max(1);
+    let mut best = [None; Algorithm::ALL.len()];
+    let mut end = 0;
+    for algorithm in algorithms.iter().filter(|algorithm| read.of(**algorithm) >= least) {
+        let is_liked_less =
+            |other: &Option<Algorithm>| other.is_none_or(|other| read.of(other) < read.of(*algorithm));
+        if end < best.len() && !best.contains(&Some(*algorithm)) {
+            let place = best.iter().position(is_liked_less).unwrap_or(end);
+            best[place..=end].rotate_right(1);
+            best[place] = Some(*algorithm);
+            end += 1;
+        }
+    }
+    best
+}
+
 /// What a client accepts, in thousandths. `None` is what it does not mention.
 #[derive(Default)]
 struct Accepted {
@@ -269,6 +283,23 @@ mod tests {
         ] {
             assert_eq!(chosen(field), algorithm, "{field}");
         }
+    }
+
+    #[test]
+    fn what_a_client_accepts_comes_in_the_order_in_which_it_likes_it() {
+        let all = |field: &str| {
+            let ours = [Algorithm::Brotli, Algorithm::Zstd, Algorithm::Gzip];
+            let accepted = accepted([field.as_bytes()], &ours);
+            accepted.into_iter().flatten().map(Algorithm::as_str).collect::<Vec<_>>()
+        };
+        assert_eq!(all("gzip, deflate, br"), ["br", "gzip"]);
+        assert_eq!(all("br;q=0.5, gzip;q=0.9, zstd;q=0.7"), ["gzip", "zstd", "br"]);
+        assert_eq!(all("br;q=0.1, identity;q=0.5, x-gzip"), ["gzip"]);
+        assert_eq!(all("*;q=0.1, br;q=0"), ["zstd", "gzip"]);
+        for none in ["", "identity", "gzip;q=0", "gzip; q=0.000", "*;q=0", "br;q = 0"] {
+            assert_eq!(all(none), Vec::<&str>::new(), "{none}");
+        }
+        assert_eq!(all(&"x,".repeat(5000)), Vec::<&str>::new());
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod upstreams;
 
 pub use auth::{Auth, Basic, Forward, Users};
 pub use clients::Clients;
+pub(crate) use compression::accepted;
 pub use compression::{Algorithm, Compression, Level, MediaTypes, NoMediaTypes};
 pub use cors::{Cors, Shared};
 pub use files::{Files, Order, Pattern};

@@ -187,14 +187,11 @@ impl Sites {
         }
         let name = authority::undotted(authority::name(authority::of(request))).to_ascii_lowercase();
         let exact = self.exact.get(&*name).copied();
-        let wildcard =
-            || self.wildcard.iter().find(|(suffix, _)| is_below(&name, suffix)).map(|(_, site)| *site);
+        let wildcard = || {
+            self.wildcard.iter().find(|(suffix, _)| authority::is_below(&name, suffix)).map(|(_, site)| *site)
+        };
         exact.or_else(wildcard).or(self.any)
     }
-}
-
-fn is_below(name: &str, suffix: &str) -> bool {
-    name.strip_suffix(suffix).is_some_and(|label| label.len() > 1 && label.ends_with('.'))
 }
 
 impl<S> Table<S> {

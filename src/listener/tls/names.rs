@@ -8,6 +8,7 @@ use rustls::{
 };
 
 use super::{Identity, identity};
+use crate::authority::is_below;
 
 /// What a client gets that asks for a name which no site has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,10 +71,6 @@ impl<T: Clone> Names<T> {
         let found = self.exact.get(name).or_else(wildcard).or(self.any.as_ref());
         found.or_else(|| self.first.as_ref().filter(|_| unknown == Unknown::FirstSite))
     }
-}
-
-fn is_below(name: &str, parent: &str) -> bool {
-    name.strip_suffix(parent).is_some_and(|label| label.len() > 1 && label.ends_with('.'))
 }
 
 /// The certificates of a site.

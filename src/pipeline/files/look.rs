@@ -20,7 +20,7 @@ use rustix::fs::fstat;
 use super::{kept::Kept, private};
 use crate::{
     files::{Content, Found, Mark, Name, NotOpened, Opened, There, Validators, date, glance, open, there},
-    front::Files,
+    front::{Algorithm, Files, accepted},
 };
 
 /// What a path leads to.
@@ -166,19 +166,16 @@ fn compressed(
     opened: Opened,
     codings: Codings,
 ) -> (Option<&'static str>, Opened) {
-    for (bit, extension, coding) in CODINGS {
-        if codings.0 & bit == 0 {
-            continue;
-        }
+    for algorithm in codings.0.into_iter().flatten() {
         let mut sibling = place.as_os_str().to_owned();
-        sibling.push(extension);
+        sibling.push(extension(algorithm));
         let sibling = Path::new(&sibling);
         if let Ok(Found::File(found)) = open(&files.root, sibling)
             && found.stat.st_mtime >= opened.stat.st_mtime
             && !private::is_named(files, sibling)
             && !private::is(files, sibling, &found)
         {
-            return (Some(coding), found);
+            return (Some(algorithm.as_str()), found);
         }
     }
     (None, opened)
@@ -242,72 +239,37 @@ fn still(file: &OwnedFd, mark: Mark) -> bool {
     fstat(file).is_ok_and(|stat| Mark::of(&stat) == mark)
 }
 
-/// Which compressed forms a client understands.
+/// Which compressed forms a client wants, what it likes best first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Codings(u8);
+pub(super) struct Codings([Option<Algorithm>; ORDER.len()]);
 
 impl Codings {
-    /// Those that `Accept-Encoding` names, or does not exclude if it names all.
+    /// Those that `Accept-Encoding` says.
     pub(super) fn of(fields: &HeaderMap) -> Self {
-        let (mut named, mut accepted, mut others) = (0, 0, 0);
-        let values = fields.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-        for part in values.flat_map(|value| value.split(',')) {
-            let (coding, weight) = part.split_once(';').unwrap_or((part, ""));
-            let coding = coding.trim();
-            let bit = CODINGS.iter().find(|it| it.2.eq_ignore_ascii_case(coding)).map_or(0, |it| it.0);
-            let wanted = if is_nothing(weight) { 0 } else { u8::MAX };
-            named |= bit;
-            accepted |= bit & wanted;
-            if coding == "*" {
-                others = wanted;
-            }
-        }
-        Self((accepted | (others & !named)) & ALL)
+        let fields = fields.get_all(header::ACCEPT_ENCODING);
+        Self(accepted(fields.iter().map(HeaderValue::as_bytes), &ORDER))
     }
 }
 
-/// Whether a weight says that it is not wanted at all: `q=0`, `q=0.000`.
-fn is_nothing(weight: &str) -> bool {
-    let weight = weight.trim().trim_start_matches(['q', 'Q']).trim_start();
-    let Some(number) = weight.strip_prefix('=') else { return false };
-    number.trim().parse::<f32>().is_ok_and(|number| number <= 0.0)
+/// What the name of a file ends in that holds another one in this form.
+fn extension(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Brotli => ".br",
+        Algorithm::Zstd => ".zst",
+        Algorithm::Gzip => ".gz",
+    }
 }
 
 /// The name of the file that `name` is a compressed form of, going by how it ends.
 pub(super) fn uncompressed(name: &[u8]) -> Option<&[u8]> {
-    CODINGS.iter().find_map(|(_, extension, _)| name.strip_suffix(extension.as_bytes()))
+    ORDER.into_iter().find_map(|algorithm| name.strip_suffix(extension(algorithm).as_bytes()))
 }
 
-/// Best first: the bit, what the name of the file ends in, what the field says.
-const CODINGS: [(u8, &str, &str); 3] = [(1, ".br", "br"), (2, ".zst", "zstd"), (4, ".gz", "gzip")];
-
-const ALL: u8 = 7;
+/// For who likes them alike: the smallest first, as somebody has taken his time to make it.
+const ORDER: [Algorithm; 3] = [Algorithm::Brotli, Algorithm::Zstd, Algorithm::Gzip];
 
 /// Files up to this size are read at once, and may be kept.
 const SMALL: u64 = 128 * 1024;
 
 /// What belongs to the host, or to the one whose files these were before.
 const RESERVED: [&str; 3] = ["app_offline.htm", "cohost.toml", "web.config"];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn codings(accept: &str) -> Vec<&'static str> {
-        let fields =
-            HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_str(accept).unwrap())]);
-        let codings = Codings::of(&fields).0;
-        CODINGS.iter().filter(|it| codings & it.0 != 0).map(|it| it.2).collect()
-    }
-
-    #[test]
-    fn what_a_client_refuses_is_not_sent() {
-        assert_eq!(codings("gzip, deflate, br"), ["br", "gzip"]);
-        assert_eq!(codings("GZIP;q=0.5"), ["gzip"]);
-        assert_eq!(codings("*;q=0.1, br;q=0"), ["zstd", "gzip"]);
-        for none in ["", "identity", "gzip;q=0", "gzip; q=0.000", "*;q=0", "br;q = 0"] {
-            assert_eq!(codings(none), Vec::<&str>::new(), "{none}");
-        }
-        assert_eq!(codings(&"x,".repeat(5000)), Vec::<&str>::new());
-    }
-}

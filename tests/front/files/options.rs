@@ -32,6 +32,7 @@ async fn what_is_smaller_is_sent_to_whoever_understands_it() {
         ("gzip, br", Some("br"), "brotli"),
         ("gzip", Some("gzip"), "gzip"),
         ("br;q=0, gzip;q=0.5", Some("gzip"), "gzip"),
+        ("br;q=0.5, x-gzip", Some("gzip"), "gzip"),
         ("zstd", None, "plain, and longer"),
         ("identity", None, "plain, and longer"),
     ] {
