@@ -323,6 +323,19 @@ pub enum End {
     Ip(SocketAddr),
 }
 
+impl End {
+    /// What one client has for itself: an address of IPv4, however it is written, or the 2^64 of IPv6 that begin alike.
+    /// `None` for those that have none.
+    #[cfg(any(feature = "front", feature = "server"))]
+    pub(crate) fn network(&self) -> Option<IpAddr> {
+        let Self::Ip(address) = self else { return None };
+        Some(match address.ip().to_canonical() {
+            IpAddr::V6(v6) => std::net::Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+            v4 @ IpAddr::V4(_) => v4,
+        })
+    }
+}
+
 impl std::fmt::Display for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -100,20 +100,9 @@ fn known(limit: &Limit, counters: &Counters, request: &Request<Body>) -> Known {
     }
 }
 
-/// The address; `None` for those that have none, on a Unix socket.
+/// What the client has for itself; `None` for those on a Unix socket.
 fn client(request: &Request<Body>) -> Option<IpAddr> {
-    match request.extensions().get::<Facts>().map_or(End::Unknown, Facts::client) {
-        End::Ip(address) => Some(network(address.ip())),
-        End::Unix | End::Unknown => None,
-    }
-}
-
-/// What one client has for itself: an address of IPv4, a /64 of IPv6.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
-        v4 @ IpAddr::V4(_) => v4,
-    }
+    request.extensions().get::<Facts>().map_or(End::Unknown, Facts::client).network()
 }
 
 fn failure(limit: &Limit, too_much: TooMuch) -> Failure {
@@ -132,7 +121,8 @@ mod tests {
 
     #[test]
     fn a_client_has_one_address_of_ipv4_and_many_of_ipv6() {
-        let network = |address: &str| network(address.parse().unwrap()).to_string();
+        let end = |address: &str| End::Ip((address.parse::<IpAddr>().unwrap(), 1).into());
+        let network = |address: &str| end(address).network().unwrap().to_string();
         assert_eq!(network("192.0.2.7"), "192.0.2.7");
         assert_eq!(network("::ffff:192.0.2.7"), "192.0.2.7");
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::1"));

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -37,8 +37,8 @@ impl Clients {
 
     /// A place for one more connection; `None` if that client has too many.
     pub(super) fn enter(&self, client: &End) -> Option<Place> {
-        let (Some(most), End::Ip(address)) = (self.most, client) else { return Some(Place::NONE) };
-        let key = key(address.ip());
+        let Some(most) = self.most else { return Some(Place::NONE) };
+        let Some(key) = client.network() else { return Some(Place::NONE) };
         let mut open = self.lock();
         let count = open.entry(key).or_default();
         if *count >= most {
@@ -64,14 +64,6 @@ impl Drop for Place {
                 open.remove(&key);
             }
         }
-    }
-}
-
-/// Who has one address of IPv6 has 2^64 of them.
-fn key(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 => v4,
     }
 }
 
