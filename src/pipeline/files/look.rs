@@ -38,9 +38,9 @@ pub(super) enum Target {
 pub(super) fn look(
     files: &Files,
     name: &Name,
-    path: &str,
-    codings: Codings,
+    (path, codings): (&str, Codings),
     known: Option<Arc<Kept>>,
+    read: Read,
 ) -> Result<Target, NotOpened> {
     if !may_be_asked_for(files, name) {
         return Err(NotOpened::Missing);
@@ -73,7 +73,7 @@ pub(super) fn look(
     let validators = mark.validators(now);
     let fields = fields(files, &place, path, coding, &validators);
     // What is read is what it was before and after; otherwise somebody writes it, and nothing can be said of it for long.
-    let content = match mark.length <= SMALL {
+    let content = match read == Read::Now && mark.length <= SMALL {
         true => match whole(&opened.file, mark.length).filter(|_| still(&opened.file, mark)) {
             Some(bytes) => Content::Memory(bytes),
             None => Content::File(Arc::new(opened.file)),
@@ -129,6 +129,15 @@ pub(in crate::pipeline) fn there_is(
         There::File if name.is_directory() => There::Nothing,
         there => there,
     }))
+}
+
+/// When the bytes of a small file are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// With all else that is found out about it.
+    Now,
+    /// When they are sent, if they are.
+    Later,
 }
 
 /// Whether somebody may wait for a disk.

@@ -18,7 +18,7 @@ pub(super) use self::look::{Wait, there_is};
 use self::{
     kept::{Kept, Memory},
     list::Listing,
-    look::{Codings, Target},
+    look::{Codings, Read, Target},
     page::Form,
 };
 use crate::{
@@ -226,8 +226,13 @@ impl Shelf {
         if !self.is_asked_first && known.is_none() && look::is_missing(&self.files, &name) {
             return Err(NotOpened::Missing);
         }
+        // Who may have the file already, or wants a part of it, has no use for all of it.
+        let read = match self.memory.is_some() || (wish.asked.is_plain() && !wish.asked.is_head()) {
+            true => Read::Now,
+            false => Read::Later,
+        };
         let (shelf, path) = (Arc::clone(self), wish.path.clone());
-        let look = move || shelf.look(&name, &path, codings, known);
+        let look = move || shelf.look(&name, (&path, codings), known, read);
         off_the_threads_that_serve(look).await
     }
 
@@ -257,11 +262,11 @@ impl Shelf {
     fn look(
         &self,
         name: &Name,
-        path: &str,
-        codings: Codings,
+        (path, codings): (&str, Codings),
         known: Option<Arc<Kept>>,
+        read: Read,
     ) -> Result<Target, NotOpened> {
-        let found = look::look(&self.files, name, path, codings, known);
+        let found = look::look(&self.files, name, (path, codings), known, read);
         if let Some(memory) = &self.memory {
             match &found {
                 Ok(Target::File(file)) if file.is_in_memory() => memory.keep(path, codings, file),
