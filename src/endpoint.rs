@@ -42,6 +42,18 @@ impl From<Endpoint> for Place {
     }
 }
 
+impl Place {
+    /// Its name, or its address, without the port. A socket has neither.
+    #[cfg(all(feature = "front", feature = "out-of-process"))]
+    pub(crate) fn host(&self) -> Option<String> {
+        match self {
+            Self::At(Endpoint::Unix(_)) => None,
+            Self::At(Endpoint::Tcp(address)) => Some(address.ip().to_string()),
+            Self::Named { host, .. } => Some(host.to_string()),
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -218,6 +218,8 @@ codes! {
     NoUpstream = "no_upstream", SERVICE_UNAVAILABLE, Application, "The application is not available.";
     /// The instance cannot be reached.
     ConnectFailed = "connect_failed", BAD_GATEWAY, Application, "The application cannot be reached.";
+    /// The upstream has not shown that it is the one that is meant, or refuses the host.
+    TlsFailed = "tls_failed", BAD_GATEWAY, Application, "The application cannot be reached.";
     /// The instance ended, or closed the connection, before it answered.
     InstanceLost = "instance_lost", BAD_GATEWAY, Application, "The application ended before it answered.";
     /// What the instance sent is not HTTP.

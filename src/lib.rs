@@ -32,6 +32,8 @@ pub mod listener;
 #[cfg(any(feature = "admin", feature = "config"))]
 mod nearest;
 pub mod options;
+#[cfg(any(feature = "front", feature = "out-of-process"))]
+pub mod outward;
 #[cfg(any(feature = "front", feature = "server"))]
 mod path;
 pub mod pipeline;

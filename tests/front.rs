@@ -16,6 +16,7 @@ mod compression;
 
 // Servers that somebody else runs, as an application.
 mod balance;
+mod outward;
 mod upstream;
 
 // Files that are sent as they are.

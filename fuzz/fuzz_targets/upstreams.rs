@@ -17,12 +17,14 @@ fuzz_target!(|text: &str| {
     }
     for text in [text.to_owned(), format!("http://{text}"), format!("http://[{text}")] {
         let Some(place) = read(&text) else { continue };
+        let (scheme, inside) = text.split_once("://").unwrap_or(("unix", &text));
+        let is_http = ["http", "https"].contains(&scheme);
         match &place {
             Place::At(Endpoint::Tcp(address)) => {
-                assert!(address.port() > 0 && text.starts_with("http://"));
-                assert_eq!(read(&format!("http://{address}")).as_ref(), Some(&place), "{text}");
+                assert!(address.port() > 0 && is_http);
+                assert_eq!(read(&format!("{scheme}://{address}")).as_ref(), Some(&place), "{text}");
                 // As it is written, but for brackets, a port and a slash.
-                let inside = text["http://".len()..].trim_end_matches('/');
+                let inside = inside.trim_end_matches('/');
                 let inside = inside.strip_suffix(&format!(":{}", address.port())).unwrap_or(inside);
                 let inside =
                     inside.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(inside);
@@ -34,7 +36,8 @@ fuzz_target!(|text: &str| {
                     host.bytes().all(|byte| b"-._".contains(&byte) || byte.is_ascii_alphanumeric()),
                     "{text}"
                 );
-                assert_eq!(read(&format!("http://{host}:{port}")).as_ref(), Some(&place), "{text}");
+                assert!(is_http, "{text}");
+                assert_eq!(read(&format!("{scheme}://{host}:{port}")).as_ref(), Some(&place), "{text}");
             }
             Place::At(Endpoint::Unix(path)) => assert!(path.is_absolute(), "{text}"),
         }

@@ -19,11 +19,13 @@ use cohost::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::outward::{self, Used};
+
 /// The content of the files of all certificates that can be used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Certificates {
     held: Vec<Held>,
-    /// Those who vouch for clients, by file.
+    /// Those who vouch for clients or servers, by file.
     #[serde(default)]
     authorities: Vec<Text>,
     /// And whom they have revoked.
@@ -47,6 +49,8 @@ struct Held {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unusable {
     pub(crate) site: String,
+    /// The table that names it.
+    pub(crate) key: String,
     pub(crate) certificate: PathBuf,
     pub(crate) why: String,
     pub(crate) before: Before,
@@ -68,7 +72,7 @@ impl Certificates {
     pub(crate) fn look(&mut self, config: &Config, seen: impl Fn(&Path) -> bool) -> Vec<Unusable> {
         let old = std::mem::take(self);
         let mut unusable = Vec::new();
-        for (site, certificate) in sites(config) {
+        for Wanted { site, key, certificate, shown } in &wanted(config) {
             if self.find(certificate).is_some() {
                 continue;
             }
@@ -78,16 +82,17 @@ impl Certificates {
                 _ => match read(certificate).and_then(|new| not_worse(new, certificate, before)) {
                     Ok((pem, identity)) => {
                         if before != Some(&pem) {
-                            tell(certificate, &identity);
+                            tell(certificate, &identity, *shown);
                         }
                         pem
                     }
                     Err(why) => {
                         // Before it was ordered for the first time, that is as it should be.
                         if !is_to_come(certificate) {
-                            let (site, path) = (site.to_owned(), certificate.certificate.clone());
+                            let (site, key, path) =
+                                (site.clone(), key.clone(), certificate.certificate.clone());
                             let before = Before::of(before, certificate);
-                            unusable.push(Unusable { site, certificate: path, why, before });
+                            unusable.push(Unusable { site, key, certificate: path, why, before });
                         }
                         let Some(pem) = before else { continue };
                         pem.clone()
@@ -96,11 +101,10 @@ impl Certificates {
             };
             self.held.push(Held::new(certificate, pem));
         }
-        let files = vouching(config).map(|(site, vouching)| (site, &vouching.authorities));
-        self.authorities = texts(&old.authorities, files, &seen, read_authorities, &mut unusable);
-        let files = vouching(config).filter_map(|(site, vouching)| Some((site, vouching.revoked.as_ref()?)));
+        let files = authorities(config);
+        self.authorities = texts(&old.authorities, &files, &seen, read_authorities, &mut unusable);
         let read = |file: &Path| self.read_revocations(config, file);
-        self.revocations = texts(&old.revocations, files, &seen, read, &mut unusable);
+        self.revocations = texts(&old.revocations, &revocations(config), &seen, read, &mut unusable);
         unusable
     }
 
@@ -116,6 +120,11 @@ impl Certificates {
             }
         }
         Ok(pem)
+    }
+
+    /// What is in a file of authorities.
+    pub(crate) fn vouching(&self, file: &Path) -> Option<&str> {
+        find(&self.authorities, file)
     }
 
     /// What a site asks of its clients.
@@ -169,7 +178,7 @@ impl Certificates {
 
     /// Says again what clients will not like about what is presented at this time.
     pub(crate) fn remind(&self, config: &Config, now: SystemTime) {
-        for (path, objection) in self.objections(config, now) {
+        for (path, objection) in &self.objections(config, now) {
             tracing::warn!(certificate = %path.display(), "the certificate {objection}");
         }
         for (path, objection) in self.objections_to_lists(config, now) {
@@ -177,12 +186,13 @@ impl Certificates {
         }
     }
 
-    fn objections<'a>(&self, config: &'a Config, now: SystemTime) -> Vec<(&'a Path, Objection)> {
-        let objection = |(_, certificate): (&'a str, &'a Certificate)| {
-            let identity = Identity::new(self.find(certificate)?, source(certificate)).ok()?;
-            Some((certificate.certificate.as_path(), identity.objection(now)?))
+    fn objections(&self, config: &Config, now: SystemTime) -> Vec<(PathBuf, Objection)> {
+        let objection = |Wanted { certificate, shown, .. }: Wanted| {
+            let identity = Identity::new(self.find(&certificate)?, source(&certificate)).ok()?;
+            let objection = shown.objection(&identity, now)?;
+            Some((certificate.certificate, objection))
         };
-        sites(config).filter_map(objection).collect()
+        wanted(config).into_iter().filter_map(objection).collect()
     }
 
     fn objections_to_lists<'a>(&self, config: &'a Config, now: SystemTime) -> Vec<(&'a Path, Objection)> {
@@ -225,7 +235,7 @@ impl Before {
 impl Unusable {
     /// Says so in the log.
     pub(crate) fn say(&self) {
-        let Self { site, certificate, why, before } = self;
+        let Self { site, certificate, why, before, .. } = self;
         let certificate = certificate.display();
         match before {
             Before::Usable => tracing::error!(
@@ -291,15 +301,15 @@ pub(crate) fn read_vouching(vouching: &Vouching) -> Result<Option<String>, Strin
 }
 
 /// What there is in `files`; what was `known` of those that nobody has `seen` change, or that are of no use now.
-fn texts<'a>(
+fn texts(
     known: &[Text],
-    files: impl Iterator<Item = (&'a str, &'a PathBuf)>,
+    files: &[Named],
     seen: impl Fn(&Path) -> bool,
     read: impl Fn(&Path) -> Result<String, String>,
     unusable: &mut Vec<Unusable>,
 ) -> Vec<Text> {
     let mut texts: Vec<Text> = Vec::new();
-    for (site, file) in files {
+    for Named { site, key, file } in files {
         if find(&texts, file).is_some() {
             continue;
         }
@@ -309,9 +319,9 @@ fn texts<'a>(
             _ => match read(file) {
                 Ok(text) => text,
                 Err(why) => {
-                    let (site, certificate) = (site.to_owned(), file.clone());
+                    let (site, key, certificate) = (site.clone(), key.clone(), file.clone());
                     let kept = before.map_or(Before::None, |_| Before::Usable);
-                    unusable.push(Unusable { site, certificate, why, before: kept });
+                    unusable.push(Unusable { site, key, certificate, why, before: kept });
                     let Some(text) = before else { continue };
                     text.to_owned()
                 }
@@ -327,26 +337,56 @@ fn find<'a>(texts: &'a [Text], file: &Path) -> Option<&'a str> {
 }
 
 /// The files by which certificates are named: their own, and those of authorities.
-pub(crate) fn all(config: &Config) -> impl Iterator<Item = &PathBuf> {
-    let certificates = sites(config).map(|(_, certificate)| &certificate.certificate);
-    certificates.chain(files_for_clients(config))
+pub(crate) fn all(config: &Config) -> impl Iterator<Item = PathBuf> {
+    let certificates = wanted(config).into_iter().map(|wanted| wanted.certificate.certificate);
+    certificates.chain(authorities(config).into_iter().chain(revocations(config)).map(|named| named.file))
 }
 
 /// All files.
 pub(crate) fn paths(config: &Config) -> BTreeSet<PathBuf> {
-    let certificates = sites(config).flat_map(|(_, certificate)| paths_of(certificate));
-    certificates.map(Path::to_owned).chain(files_for_clients(config).cloned()).collect()
+    let paths = |wanted: Wanted| paths_of(&wanted.certificate).map(Path::to_owned).collect::<Vec<_>>();
+    let certificates = wanted(config).into_iter().flat_map(paths);
+    certificates
+        .chain(authorities(config).into_iter().chain(revocations(config)).map(|named| named.file))
+        .collect()
 }
 
 /// The files that the host itself writes.
 pub(crate) fn ordered(config: &Config) -> BTreeSet<PathBuf> {
-    let ordered = sites(config).filter(|(_, certificate)| certificate.ordered_for.is_some());
-    ordered.map(|(_, certificate)| certificate.certificate.clone()).collect()
+    let ordered = wanted(config).into_iter().map(|wanted| wanted.certificate);
+    ordered.filter(|it| it.ordered_for.is_some()).map(|it| it.certificate).collect()
 }
 
-/// Those of authorities, and of whom they have revoked.
-fn files_for_clients(config: &Config) -> impl Iterator<Item = &PathBuf> {
-    vouching(config).flat_map(|(_, vouching)| std::iter::once(&vouching.authorities).chain(&vouching.revoked))
+/// A file that is to be had.
+struct Named {
+    site: String,
+    /// The table that names it.
+    key: String,
+    file: PathBuf,
+}
+
+/// The files of those who vouch for others.
+fn authorities(config: &Config) -> Vec<Named> {
+    let of_clients = vouching(config).map(|(site, vouching)| Named::of_clients(site, &vouching.authorities));
+    let of_servers = outward::used(config).into_iter().flat_map(|Used { site, key, outward }| {
+        let named =
+            move |file: &PathBuf| Named { site: site.to_owned(), key: key.clone(), file: file.clone() };
+        outward.ca.iter().map(named).collect::<Vec<_>>()
+    });
+    of_clients.chain(of_servers).collect()
+}
+
+/// And of whom they have revoked.
+fn revocations(config: &Config) -> Vec<Named> {
+    let named =
+        |(site, vouching): (&str, &Vouching)| Some(Named::of_clients(site, vouching.revoked.as_ref()?));
+    vouching(config).filter_map(named).collect()
+}
+
+impl Named {
+    fn of_clients(site: &str, file: &Path) -> Self {
+        Self { site: site.to_owned(), key: format!("site.{site}.tls"), file: file.to_owned() }
+    }
 }
 
 fn vouching(config: &Config) -> impl Iterator<Item = (&str, &Vouching)> {
@@ -356,9 +396,49 @@ fn vouching(config: &Config) -> impl Iterator<Item = (&str, &Vouching)> {
         .filter_map(|site| Some((&*site.name, site.tls.as_ref()?.client_certificates.vouching()?)))
 }
 
-fn sites(config: &Config) -> impl Iterator<Item = (&str, &Certificate)> {
+/// A certificate that is to be had.
+struct Wanted {
+    site: String,
+    /// The table that names it.
+    key: String,
+    certificate: Certificate,
+    shown: Shown,
+}
+
+/// Who gets to see a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    /// Clients, to whom a site speaks.
+    Clients,
+    /// Servers, to which the host does.
+    Servers,
+}
+
+impl Shown {
+    /// What they will not like about it.
+    fn objection(self, identity: &Identity, now: SystemTime) -> Option<Objection> {
+        match self {
+            Self::Clients => identity.objection(now),
+            Self::Servers => outward::objection(identity, now),
+        }
+    }
+}
+
+fn wanted(config: &Config) -> Vec<Wanted> {
     let secure = config.sites.iter().filter_map(|site| Some((&*site.name, site.tls.as_ref()?)));
-    secure.flat_map(|(site, tls)| tls.certificates.iter().map(move |certificate| (site, certificate)))
+    let of_sites = secure.flat_map(|(site, tls)| {
+        tls.certificates.iter().map(move |certificate| Wanted {
+            site: site.to_owned(),
+            key: format!("site.{site}.tls"),
+            certificate: certificate.clone(),
+            shown: Shown::Clients,
+        })
+    });
+    let own = outward::used(config).into_iter().filter_map(|Used { site, key, outward }| {
+        let certificate = outward::certificate(outward.own.as_ref()?);
+        Some(Wanted { site: site.to_owned(), key, certificate, shown: Shown::Servers })
+    });
+    of_sites.chain(own).collect()
 }
 
 fn paths_of(certificate: &Certificate) -> impl Iterator<Item = &Path> {
@@ -371,11 +451,11 @@ fn source(certificate: &Certificate) -> Source<'_> {
     Source { certificate, key, ocsp: ocsp.as_deref() }
 }
 
-fn tell(certificate: &Certificate, identity: &Identity) {
+fn tell(certificate: &Certificate, identity: &Identity, shown: Shown) {
     let path = certificate.certificate.display();
     let names = identity.names().join(", ");
     tracing::info!(certificate = %path, names, "certificate taken up");
-    if let Some(objection) = identity.objection(SystemTime::now()) {
+    if let Some(objection) = shown.objection(identity, SystemTime::now()) {
         tracing::warn!(certificate = %path, names, "the certificate {objection}");
     }
 }

@@ -17,7 +17,9 @@ use crate::{
     certificates,
     cli::Check,
     exit::{Exit, Refused},
-    libraries, say,
+    libraries,
+    outward::{self, Examined},
+    say,
 };
 
 /// Checks what the path names. Warnings do not count against it.
@@ -51,6 +53,16 @@ impl Finding {
         text.extend(self.warnings.iter().map(|warning| format!("{}: warning: {warning}\n", self.subject)));
         text
     }
+
+    fn refuse(&mut self, refusals: Vec<String>) {
+        let all: Vec<String> = self.refusal.take().into_iter().chain(refusals).collect();
+        self.refusal = (!all.is_empty()).then(|| all.join("; "));
+    }
+
+    fn examined(&mut self, examined: Examined) {
+        self.refuse(examined.refusals);
+        self.warnings.extend(examined.warnings);
+    }
 }
 
 /// Reads a configuration as `cohost run` does, and looks for the users and groups that it names.
@@ -66,7 +78,7 @@ fn read(file: &Path) -> Result<Config, Refused> {
 
 fn configuration(config: &Config) -> Vec<Finding> {
     let applications = config.sites.iter().flat_map(|site| &site.applications).map(of_application);
-    let certificates = config.sites.iter().filter_map(of_certificates);
+    let certificates = config.sites.iter().filter_map(of_site);
     applications.chain(certificates).chain(config.acme.as_ref().map(of_acme)).collect()
 }
 
@@ -76,9 +88,18 @@ fn of_acme(acme: &Acme) -> Finding {
     Finding { subject: "acme".to_owned(), refusal, warnings: Vec::new() }
 }
 
-/// The certificates of a site, all of them together.
-fn of_certificates(site: &Site) -> Option<Finding> {
+/// What a site itself has files for: certificates, and whom it believes when it asks about requests.
+fn of_site(site: &Site) -> Option<Finding> {
     let mut finding = Finding { subject: format!("site {}", site.name), refusal: None, warnings: Vec::new() };
+    let has_tls = of_certificates(site, &mut finding).is_some();
+    let examined = outward::examine_front(&site.front);
+    let has_more = !examined.refusals.is_empty() || !examined.warnings.is_empty();
+    finding.examined(examined);
+    (has_tls || has_more).then_some(finding)
+}
+
+/// The certificates of a site, all of them together.
+fn of_certificates(site: &Site, finding: &mut Finding) -> Option<()> {
     let mut refusals = Vec::new();
     let mut identities = Vec::new();
     for certificate in &site.tls.as_ref()?.certificates {
@@ -114,8 +135,8 @@ fn of_certificates(site: &Site) -> Option<Finding> {
             finding.warnings.push(format!("it is bound to {name}, for which it has no certificate"));
         }
     }
-    finding.refusal = (!refusals.is_empty()).then(|| refusals.join("; "));
-    Some(finding)
+    finding.refuse(refusals);
+    Some(())
 }
 
 /// A name that clients will ask for, if there is one.
@@ -143,6 +164,7 @@ fn of_application(application: &Application) -> Finding {
             Finding { subject, refusal: None, warnings: Vec::new() }
         }
     };
+    finding.examined(outward::examine(application));
     if application.hosting_model == HostingModel::InProcess && !application.process.environment.is_empty() {
         finding.warnings.push(IN_PROCESS_ENVIRONMENT.to_owned());
     }

@@ -5,19 +5,14 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use cohost::{
     Application, HostingModel, Server,
     config::{self, Artifact, Config, Listen},
-    dispatcher::{
-        in_process::Ended,
-        out_of_process::{self, Protocol},
-        upstreams::Balancer,
-    },
+    dispatcher::{in_process::Ended, upstreams::Balancer},
     facts::Scheme,
-    front::Upstreams,
     listener::{
         Address, Listener, Proxied,
         tls::{Secured, Terms},
     },
     options::ProcessListen,
-    pipeline::{BodyLimit, Concurrency, Deadline, Files, Kept, around},
+    pipeline::{Kept, around},
     router::{Authority, Binding, Paths, Router, Site, Unknown},
     stage::Stage,
     supervisor::{
@@ -28,11 +23,13 @@ use cohost::{
 use tokio::{runtime::Runtime, task::JoinSet};
 
 use crate::{
+    codeless,
     edition::Edition,
     exit::{Exit, Refused},
     gate,
     mounted::{Mounted, Refusal},
     options,
+    outward::Outward,
     standing::{Described, Offline},
     tls,
     told::{Found, Told},
@@ -48,6 +45,8 @@ pub(crate) struct Hosting {
     instances: Instances,
     /// What is counted in front of them.
     kept: Kept,
+    /// On what terms others are spoken to.
+    outward: Outward,
 }
 
 /// What became of the things to listen on.
@@ -131,7 +130,8 @@ impl Hosting {
             .map_err(|error| Exit::Configuration.because(error.to_string()))?;
         let terms = tls::terms(&config, edition);
         let kept = old.map(|old| old.kept.clone()).unwrap_or_default();
-        Ok(Self { config, members, terms, instances: instances.clone(), kept })
+        let outward = Outward::new(&edition.certificates);
+        Ok(Self { config, members, terms, instances: instances.clone(), kept, outward })
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -240,11 +240,13 @@ impl Hosting {
         })
     }
 
+    /// What the router has. From now on its upstreams are spoken to on the terms of this.
     pub(crate) fn sites(&self, addresses: &Addresses) -> Vec<Site<Mounted>> {
+        self.balancers().for_each(|balancer| self.outward.secure(balancer));
         let site = |(number, (site, members)): (usize, (&config::Site, &Vec<Member>))| Site {
             name: Arc::clone(&site.name),
             bindings: site.bindings.iter().map(|binding| routed(binding, addresses)).collect(),
-            applications: mounted(site, members, &self.kept),
+            applications: self.mounted(site, members),
             front: self.fronted(number, site, members),
         };
         self.config.sites.iter().zip(&self.members).enumerate().map(site).collect()
@@ -254,11 +256,35 @@ impl Hosting {
 impl Hosting {
     /// What stands in front of all applications of a site, if it wants anything.
     fn fronted(&self, number: usize, site: &config::Site, members: &[Member]) -> Option<Stage> {
-        let mut front = site.front.clone();
+        let mut front = self.outward.equipped(&site.front).into_owned();
         front.clients = tls::needed(&self.config, &self.terms, number);
-        let paths = || Stage::new(Paths::new(mounted(site, members, &self.kept)));
+        let paths = || Stage::new(Paths::new(self.mounted(site, members)));
         let place = format!("site {}", site.name);
         (!front.is_empty()).then(|| around(&front, &place, &self.kept, paths()))
+    }
+
+    /// The applications of a site, each behind what it wants itself.
+    fn mounted(&self, site: &config::Site, members: &[Member]) -> Vec<(Arc<str>, Mounted)> {
+        let mounted = site.applications.iter().zip(members).map(|(written, member)| {
+            let (base, mounted) = member.mounted();
+            match written.front.is_empty() {
+                true => (base, mounted),
+                false => {
+                    let place = format!("application {}", written.name);
+                    let front = self.outward.equipped(&written.front);
+                    (base, Mounted::Stage(around(&front, &place, &self.kept, Stage::new(mounted))))
+                }
+            }
+        });
+        mounted.collect()
+    }
+
+    /// What spreads requests over upstreams.
+    pub(crate) fn balancers(&self) -> impl Iterator<Item = &Balancer> {
+        self.members.iter().flatten().filter_map(|member| match member {
+            Member::Stage { balancer, .. } => balancer.as_ref(),
+            Member::Application { .. } | Member::Refused { .. } | Member::Offline { .. } => None,
+        })
     }
 }
 
@@ -358,43 +384,13 @@ pub(crate) async fn stop(applications: Vec<Application>) -> Ended {
 
 /// What an application without code does: what it did in `old`, if it is the same.
 fn stage(old: Option<&Hosting>, described: &Described) -> Option<(Stage, Option<Balancer>)> {
-    let make = || match &described.application.artifact {
-        Artifact::Files(files) => Some((Stage::new(Files::alone(files.clone())), None)),
-        Artifact::Upstreams(upstreams) => {
-            let balancer = balancer(&described.application, upstreams.clone());
-            Some((limited(balancer.clone(), &described.application), Some(balancer)))
-        }
-        Artifact::Library(_) | Artifact::Command(_) => None,
-    };
     let same = old.into_iter().flat_map(|old| old.members.iter().flatten()).find_map(|member| match member {
         Member::Stage { stage, balancer, described: was, .. } if **was == *described => {
             Some((stage.clone(), balancer.clone()))
         }
         _ => None,
     });
-    same.or_else(make)
-}
-
-fn balancer(application: &config::Application, upstreams: Upstreams) -> Balancer {
-    let options = &application.options;
-    let limits = out_of_process::Limits {
-        connect: options.connect_timeout,
-        first_byte: options.first_byte_timeout,
-        idle: options.idle_timeout,
-    };
-    let protocol = match application.process.protocol {
-        cohost::options::Protocol::H2c => Protocol::Http2,
-        _ => Protocol::Http1,
-    };
-    Balancer::new(Arc::clone(&application.name), upstreams, limits, protocol)
-}
-
-/// The limits that applications have that run here, in the same order.
-fn limited(balancer: Balancer, application: &config::Application) -> Stage {
-    let options = &application.options;
-    let concurrency = Concurrency::new(balancer, options.max_concurrent_requests, options.request_queue);
-    let deadline = Deadline::new(concurrency, options.request_timeout);
-    Stage::new(BodyLimit::new(deadline, options.max_request_body))
+    same.or_else(|| codeless::stage(&described.application))
 }
 
 fn application(
@@ -424,21 +420,6 @@ fn application(
         .instances(instances.clone())
         .inherited_environment(std::env::vars_os())
         .build()
-}
-
-/// The applications of a site, each behind what it wants itself.
-fn mounted(site: &config::Site, members: &[Member], kept: &Kept) -> Vec<(Arc<str>, Mounted)> {
-    let mounted = site.applications.iter().zip(members).map(|(written, member)| {
-        let (base, mounted) = member.mounted();
-        match written.front.is_empty() {
-            true => (base, mounted),
-            false => {
-                let place = format!("application {}", written.name);
-                (base, Mounted::Stage(around(&written.front, &place, kept, Stage::new(mounted))))
-            }
-        }
-    });
-    mounted.collect()
 }
 
 fn routed(binding: &config::Binding, addresses: &Addresses) -> Binding {

@@ -232,7 +232,7 @@ impl Making<'_> {
             return Ok(());
         }
         let detail = "a certificate cannot be used; the configuration in force stays";
-        let faults = new.iter().map(|Unusable { site, why, .. }| format!("site.{site}.tls: {why}"));
+        let faults = new.iter().map(|Unusable { key, why, .. }| format!("{key}: {why}"));
         Err(Problem::new(Code::ConfigurationRefused, detail).faults(faults))
     }
 

@@ -73,8 +73,8 @@ fn untold(written: &config::Application) -> admin::Application {
         Artifact::Command(words) => words.join(" "),
         Artifact::Files(files) => files.root.display().to_string(),
         Artifact::Upstreams(upstreams) => {
-            let places = upstreams.members.iter().map(|upstream| upstream.place.to_string());
-            places.collect::<Vec<_>>().join(" ")
+            let shown = upstreams.members.iter().map(ToString::to_string);
+            shown.collect::<Vec<_>>().join(" ")
         }
     };
     let hosting_model = written.hosted_as().to_owned();

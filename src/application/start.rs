@@ -310,6 +310,7 @@ mod process {
         let options = &definition.options;
         Target {
             endpoint: instance.endpoint().clone().into(),
+            secured: None,
             peer,
             limits: Limits {
                 connect: options.connect_timeout,

@@ -36,6 +36,8 @@ pub(super) const ALL: &[&Keys] = &[
     &BALANCE_HEALTH,
     &TLS,
     &CERTIFICATE,
+    &BALANCE_TLS,
+    &FORWARD_TLS,
 ];
 
 pub(super) const TOP: Keys = Keys { header: "", names: &["log", "server", "acme", "site"] };
@@ -246,7 +248,7 @@ pub(super) const AUTH: Keys = Keys { header: "auth", names: &["basic", "forward"
 
 pub(super) const BASIC: Keys = Keys { header: "auth.basic", names: &["users", "realm"] };
 
-pub(super) const FORWARD: Keys = Keys { header: "auth.forward", names: &["url", "copy", "timeout"] };
+pub(super) const FORWARD: Keys = Keys { header: "auth.forward", names: &["url", "tls", "copy", "timeout"] };
 
 pub(super) const STATIC: Keys = Keys {
     header: "static",
@@ -317,6 +319,7 @@ pub(super) const BALANCE: Keys = Keys {
         "hash",
         "sticky",
         "health",
+        "tls",
         "max_fails",
         "fail_window",
         "fail_statuses",
@@ -327,6 +330,13 @@ pub(super) const BALANCE: Keys = Keys {
         "retry_budget",
     ],
 };
+
+pub(super) const BALANCE_TLS: Keys = Keys { header: "balance.tls", names: OUTWARD };
+
+pub(super) const FORWARD_TLS: Keys = Keys { header: "auth.forward.tls", names: OUTWARD };
+
+/// What there is to say of TLS towards others, whoever they are.
+const OUTWARD: &[&str] = &["ca", "server_name", "certificate", "key"];
 
 pub(super) const BALANCE_HEALTH: Keys = Keys {
     header: "balance.health",

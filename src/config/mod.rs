@@ -16,6 +16,7 @@ mod fault;
 mod front;
 mod keys;
 mod output;
+mod outward;
 mod private;
 mod recycle;
 mod schema;

@@ -10,11 +10,14 @@ use std::{
 use super::{
     binding,
     fault::Refusal,
-    front, keys,
+    front, keys, outward,
     values::{count, count_or_none, duration, one_of},
     written::{Section, Value},
 };
-use crate::front::{Balance, Endpoint, HashKey, Passive, Place, Policy, Probe, Retry, Upstream, Upstreams};
+use crate::{
+    facts::Scheme,
+    front::{Balance, Endpoint, HashKey, Passive, Place, Policy, Probe, Retry, Upstream, Upstreams},
+};
 
 /// The upstreams of an application.
 pub(super) fn read(section: &Section<'_>) -> Option<Upstreams> {
@@ -45,16 +48,36 @@ pub(super) fn read(section: &Section<'_>) -> Option<Upstreams> {
         }
         _ => {}
     }
-    let balance = balance(section);
     let mut upstreams = Upstreams::new(members);
-    upstreams.balance = balance;
+    let is_secured = upstreams.is_secured();
+    if let Some(section) = front::table(section, "balance", &keys::BALANCE) {
+        upstreams.balance = balance(&section);
+        upstreams.outward = Box::new(outward::read(&section, &keys::BALANCE_TLS));
+        if !is_secured {
+            outward::refuse(&section, "has no effect without an upstream at https://; leave it out");
+        }
+    }
+    if let Some(value) = section.value("protocol").filter(|_| is_secured) {
+        protocol(section, &value);
+    }
     Some(upstreams)
+}
+
+/// Over TLS they are spoken to in HTTP/1.1.
+fn protocol(section: &Section<'_>, value: &Value<'_>) {
+    if value.text().is_ok_and(|text| text.eq_ignore_ascii_case("h2c")) {
+        let refusal = Refusal::new(
+            "h2c is HTTP/2 in clear text, and an upstream at https:// is spoken to in HTTP/1.1; leave it out, or write http://",
+        );
+        section.refuse("protocol", &value.at(), refusal);
+    }
 }
 
 /// An upstream, written as its place, or as a table of place and weight.
 fn upstream(section: &Section<'_>, value: &Value<'_>) -> Result<Upstream, Refusal> {
     if value.is_text() {
-        return Ok(Upstream { place: place(value)?, weight: NonZeroU16::MIN });
+        let (scheme, place) = place(value)?;
+        return Ok(Upstream { place, scheme, weight: NonZeroU16::MIN });
     }
     let table = value.table().map_err(|_| value.must_be("a place, or a table of its url and weight"))?;
     let name = format!("{}.upstreams", section.name);
@@ -64,44 +87,49 @@ fn upstream(section: &Section<'_>, value: &Value<'_>) -> Result<Upstream, Refusa
     section.set(&mut weight, "weight", |value| {
         count::<u16>(MOST_WEIGHT)(value).map(|weight| NonZeroU16::new(weight).unwrap_or(NonZeroU16::MIN))
     });
-    Ok(Upstream { place: place(&url)?, weight })
+    let (scheme, place) = place(&url)?;
+    Ok(Upstream { place, scheme, weight })
 }
 
-/// `http://10.0.0.1:8080`, `http://[::1]:9000`, `http://name`, `unix:/run/x.sock`.
-fn place(value: &Value<'_>) -> Result<Place, Refusal> {
+/// `http://10.0.0.1:8080`, `https://[::1]:9000`, `http://name`, `unix:/run/x.sock`.
+fn place(value: &Value<'_>) -> Result<(Scheme, Place), Refusal> {
     let text = value.text()?;
     if let Some(path) = text.strip_prefix("unix:") {
         return match path {
             "" => Err(Refusal::new("must be the path of a socket (is empty)")),
-            path => Ok(Place::At(Endpoint::Unix(value.reading.resolve(path)))),
+            path => Ok((Scheme::Http, Place::At(Endpoint::Unix(value.reading.resolve(path))))),
         };
     }
-    if text.starts_with("https://") {
-        return Err(Refusal::new(
-            "must be http:// or unix:; upstreams are spoken to without TLS, so they belong on a network of their own",
-        ));
-    }
-    let Some(rest) = text.strip_prefix("http://") else {
-        return Err(Refusal::new(format!("must begin with http:// or unix: (is {text:?})"))
-            .suggest(format!("\"http://{text}\"")));
+    let (scheme, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+        (Some(rest), _) => (Scheme::Http, rest),
+        (_, Some(rest)) => (Scheme::Https, rest),
+        (None, None) => {
+            return Err(Refusal::new(format!("must begin with http://, https:// or unix: (is {text:?})"))
+                .suggest(format!("\"http://{text}\"")));
+        }
     };
+    if scheme == Scheme::Https {
+        outward::supported(&text)?;
+    }
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if let Some((authority, _)) = authority.split_once(['/', '?', '#']) {
         return Err(Refusal::new(format!("must end with the port; paths stay as clients ask (is {text:?})"))
-            .suggest(format!("\"http://{authority}\"")));
+            .suggest(format!("\"{}://{authority}\"", scheme.as_str())));
     }
     if authority.parse::<Ipv6Addr>().is_ok() {
         return Err(Refusal::new(format!("an IPv6 address stands in brackets (is {text:?})"))
-            .suggest(format!("\"http://[{authority}]\"")));
+            .suggest(format!("\"{}://[{authority}]\"", scheme.as_str())));
     }
-    at_authority(authority)
+    at_authority(authority, scheme.port())
+        .map(|place| (scheme, place))
         .ok_or_else(|| Refusal::new(format!("must name a host and perhaps a port (is {text:?})")))
 }
 
-fn at_authority(text: &str) -> Option<Place> {
+fn at_authority(text: &str, usual: u16) -> Option<Place> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return (address.port() > 0).then_some(Place::At(Endpoint::Tcp(address)));
     }
+    let at_address = |address| Place::At(Endpoint::Tcp(SocketAddr::new(address, usual)));
     let bracketed = text.strip_prefix('[').and_then(|inside| inside.strip_suffix(']'));
     if let Some(address) = bracketed {
         return address.parse().ok().map(|address| at_address(IpAddr::V6(address)));
@@ -113,25 +141,22 @@ fn at_authority(text: &str) -> Option<Place> {
         // `parse` would take a plus sign too.
         Some((_, port)) if port.starts_with('+') => return None,
         Some((host, port)) => (host, port.parse::<NonZeroU16>().ok()?.get()),
-        None => (text, HTTP),
+        None => (text, usual),
     };
     // With a dot at its end it is looked up as it is, and not below the domains of this machine.
     binding::host_name(host.strip_suffix('.').unwrap_or(host)).ok()?;
     Some(Place::Named { host: host.to_ascii_lowercase().into(), port })
 }
 
-fn at_address(address: IpAddr) -> Place {
-    Place::At(Endpoint::Tcp(SocketAddr::new(address, HTTP)))
-}
-
 fn balance(section: &Section<'_>) -> Balance {
-    let mut balance = Balance::default();
-    let Some(section) = front::table(section, "balance", &keys::BALANCE) else { return balance };
-    balance.policy = policy(&section);
-    balance.sticky = section.read("sticky", cookie_name);
-    balance.probe = probe(&section);
-    balance.passive = passive(&section);
-    balance.slow_start = section.read("slow_start", duration);
+    let mut balance = Balance {
+        policy: policy(section),
+        sticky: section.read("sticky", cookie_name),
+        probe: probe(section),
+        passive: passive(section),
+        slow_start: section.read("slow_start", duration),
+        ..Balance::default()
+    };
     let retries = [("never", Retry::Never), ("unsent", Retry::Unsent), ("idempotent", Retry::Idempotent)];
     section.set(&mut balance.retry, "retry", one_of(&retries));
     section.set(&mut balance.retry_budget, "retry_budget", |value| match balance.retry {
@@ -259,7 +284,6 @@ fn is_status(number: &u16) -> bool {
     (100..=599).contains(number)
 }
 
-const HTTP: u16 = 80;
 const LONGEST_COOKIE: usize = 64;
 const MOST_UPSTREAMS: usize = 1000;
 const MOST_WEIGHT: u64 = 1000;

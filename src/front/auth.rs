@@ -4,7 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use http::{HeaderName, Uri};
 
-use super::Hashed;
+use super::{Hashed, Outward};
+use crate::outward::Terms;
 
 /// What is asked of a client. Both, if there are both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,8 +37,12 @@ pub enum Users {
 /// A server that is asked about each request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
-    /// Where: `http://`, with an authority.
+    /// Where: `http://` or `https://`, with an authority.
     pub url: Uri,
+    /// What is wanted of TLS, where that is spoken.
+    pub outward: Outward,
+    /// The terms that this comes to, made by whoever reads the files. Without them nobody comes in over `https://`.
+    pub terms: Option<Terms>,
     /// Fields of its answer that the request gets, in place of those that the client has sent.
     pub copy: Vec<HeaderName>,
     /// How long it may take to answer.

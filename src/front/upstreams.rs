@@ -1,10 +1,11 @@
 //! Servers that somebody else runs, as an application: which, and how requests are spread over them.
 
-use std::{num::NonZeroU16, ops::RangeInclusive, time::Duration};
+use std::{fmt, num::NonZeroU16, ops::RangeInclusive, time::Duration};
 
 use http::HeaderName;
 
-use crate::endpoint::Place;
+use super::Outward;
+use crate::{endpoint::Place, facts::Scheme};
 
 /// Servers that are one application together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,13 +15,21 @@ pub struct Upstreams {
     pub members: Vec<Upstream>,
     /// How requests are spread over them.
     pub balance: Balance,
+    /// What holds for those that are spoken to over TLS.
+    pub outward: Box<Outward>,
 }
 
 impl Upstreams {
     /// These, with the defaults for everything else.
     #[must_use]
     pub fn new(members: Vec<Upstream>) -> Self {
-        Self { members, balance: Balance::default() }
+        Self { members, balance: Balance::default(), outward: Box::default() }
+    }
+
+    /// Whether any of them is spoken to over TLS.
+    #[must_use]
+    pub fn is_secured(&self) -> bool {
+        self.members.iter().any(|upstream| upstream.scheme == Scheme::Https)
     }
 }
 
@@ -29,8 +38,19 @@ impl Upstreams {
 pub struct Upstream {
     /// Where it listens.
     pub place: Place,
+    /// Whether it is spoken to over TLS.
+    pub scheme: Scheme,
     /// How many requests it gets, measured by the others.
     pub weight: NonZeroU16,
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scheme {
+            Scheme::Https => write!(f, "https://{}", self.place),
+            Scheme::Http => self.place.fmt(f),
+        }
+    }
 }
 
 /// How requests are spread.

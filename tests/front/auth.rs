@@ -8,9 +8,10 @@ use tokio::{
     sync::mpsc,
 };
 
+use super::upstream::Upstream;
 use crate::{
     both_models,
-    host::{Answer, Host, Model, Setup, Workshop},
+    host::{Answer, Host, Issuer, Model, Setup, Workshop},
     supervision::rewrite,
 };
 
@@ -204,6 +205,29 @@ both_models! {
         client.send(request.body(Empty::<bytes::Bytes>::new()).unwrap()).await.unwrap();
         let head = heard.recv().await.unwrap();
         assert!(head.contains("cookie: a=1; b=2\r\n"), "{head}");
+    }
+
+    async fn another_server_may_be_asked_over_tls_if_it_shows_that_it_is_that_one(model: Model) {
+        let issuer = Issuer::new();
+        let asked = Upstream::secure("asked", &issuer.issue(&["localhost"])).await;
+        let url = format!("https://localhost:{}/", asked.address.port());
+        let forward = |tls: &str| format!("forward = {{ url = {url:?}, tls = {{ {tls} }} }}");
+        let host = Setup::sample(model)
+            .file("ca.pem", &issuer.pem())
+            .site(&format!("[site.auth]\n{}", forward("ca = \"ca.pem\"")))
+            .beside(&crate::host::library("sample_app"), model)
+            .more(&format!("[site.application.auth]\n{}", forward("ca = \"ca.pem\", server_name = \"other.example\"")))
+            .start()
+            .await;
+        assert_eq!(host.get("/plaintext").await.status, 200);
+        assert_eq!((asked.asked(), asked.name().as_deref()), (1, Some("localhost")));
+        let answer = host.get("/healthy/plaintext").await;
+        assert_eq!((answer.status.as_u16(), answer.header("cohost-failure")), (503, "auth_unavailable"));
+        let told = host.log.message("request failed").await;
+        let detail = told["detail"].as_str().unwrap();
+        assert!(detail.contains("is for localhost, and not for other.example"), "{detail}");
+        // The site's has let it pass; its own was not told anything.
+        assert_eq!((asked.asked(), asked.handshakes()), (2, [1, 0]));
     }
 
     async fn without_an_answer_nobody_comes_in(model: Model) {

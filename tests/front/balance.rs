@@ -47,12 +47,12 @@ async fn with_fields(host: &Host, path: &str, fields: &[(&str, &str)]) -> Answer
 }
 
 /// What an operator gets to see of the only application.
-async fn told(host: &Host) -> Value {
+pub async fn told(host: &Host) -> Value {
     host.tells().await["sites"][0]["applications"][0].clone()
 }
 
 /// Waits until the upstreams are in these states.
-async fn states(host: &Host, wanted: &[&str]) {
+pub async fn states(host: &Host, wanted: &[&str]) {
     let waiting = async {
         loop {
             let told = told(host).await;

@@ -22,6 +22,7 @@ const LEAVES: &[&str] = &[
     "hosting_model",
     "nearest",
     "options",
+    "outward",
     "path",
     "private",
     "queue",

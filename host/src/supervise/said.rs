@@ -27,11 +27,11 @@ impl Said {
     /// The same for certificates. What was said of one that was mended is forgotten.
     pub(super) fn unusable(&mut self, unusable: &[Unusable], config: &Config) {
         for file in certificates::all(config) {
-            let found = unusable.iter().find(|it| it.certificate == *file);
+            let found = unusable.iter().find(|it| it.certificate == file);
             match found {
                 Some(found) if self.is_new(&found.certificate, &found.why) => found.say(),
                 Some(_) => {}
-                None => drop(self.0.remove(file)),
+                None => drop(self.0.remove(&file)),
             }
         }
     }

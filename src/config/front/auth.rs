@@ -6,7 +6,7 @@ use http::{HeaderName, Uri};
 
 use super::super::{
     fault::Refusal,
-    keys,
+    keys, outward,
     values::duration,
     written::{Section, Value},
 };
@@ -79,8 +79,15 @@ fn forward(section: &Section<'_>) -> Option<Forward> {
     }
     let copy = section.read_each("copy", field).unwrap_or_default();
     let timeout = section.read("timeout", duration);
+    let tls = outward::read(&section, &keys::FORWARD_TLS);
+    let url = section.read("url", url)?;
+    if url.scheme_str() != Some("https") {
+        outward::refuse(&section, "has no effect on an http:// url; leave it out, or ask at https://");
+    }
     Some(Forward {
-        url: section.read("url", url)?,
+        url,
+        outward: tls,
+        terms: None,
         copy: copy.into_iter().map(|(name, _)| name).collect(),
         timeout: timeout.unwrap_or(Duration::from_secs(5)),
     })
@@ -93,9 +100,7 @@ fn url(value: &Value<'_>) -> Result<Uri, Refusal> {
     let authority = url.authority().filter(|authority| !authority.as_str().contains('@'));
     match (url.scheme_str(), authority) {
         (Some("http"), Some(_)) => Ok(url),
-        (Some("https"), Some(_)) => Err(Refusal::new(format!(
-            "only servers without TLS can be asked; have one on this machine or in its network (is {text:?})"
-        ))),
+        (Some("https"), Some(_)) => outward::supported(&text).map(|()| url),
         _ => Err(refusal()),
     }
 }

@@ -8,6 +8,7 @@ use super::parse;
 use crate::{
     ConfiguredModel,
     config::{Application, Artifact, Config, Log, LogFormat, Server, Site, UnknownAuthority},
+    facts::Scheme,
     forwarded::Proxy,
     front::{Endpoint, Files, Front, Place, Upstream, Upstreams},
     options::{Options, Output},
@@ -142,7 +143,8 @@ fn any_upstreams() -> impl Strategy<Value = Application> {
             .prop_map(|(host, port)| Place::Named { host: host.into(), port }),
     ];
     let weight = (1..=1000_u16).prop_map(|weight| NonZeroU16::new(weight).unwrap());
-    let upstream = (place, weight).prop_map(|(place, weight)| Upstream { place, weight });
+    let upstream =
+        (place, weight).prop_map(|(place, weight)| Upstream { place, scheme: Scheme::Http, weight });
     vec(upstream, 1..4).prop_map(|mut members: Vec<Upstream>| {
         let mut seen = Vec::new();
         members.retain(|member| {
@@ -251,7 +253,7 @@ fn write_application(out: &mut String, application: &Application) {
             writeln!(out, "command = [{}]", words.join(", ")).unwrap();
         }
         Artifact::Upstreams(upstreams) => {
-            let one = |Upstream { place, weight }: &Upstream| {
+            let one = |Upstream { place, weight, .. }: &Upstream| {
                 let scheme = if matches!(place, Place::At(Endpoint::Unix(_))) { "" } else { "http://" };
                 format!("{{ url = {}, weight = {weight} }}", text(&format!("{scheme}{place}")))
             };

@@ -1,7 +1,9 @@
 //! Faults and meaning of what stands between clients and an application.
 
 use super::{faults::in_application, parse};
-use crate::front::{Auth, Basic, Cors, Enforcement, Filter, Forward, Front, Key, Limit, Shared, Users};
+use crate::front::{
+    Auth, Basic, Cors, Enforcement, Filter, Forward, Front, Key, Limit, Outward, Shared, Users,
+};
 
 /// What an application wants that has `written`.
 fn front(written: &str) -> Front {
@@ -150,6 +152,8 @@ fn who_may_come_in_is_in_a_file_a_table_or_known_to_a_server() {
     let basic = Basic { users: Users::File("/etc/shop/users".into()), realm: "restricted".into() };
     let forward = Forward {
         url: "http://a/b".parse().unwrap(),
+        outward: Outward::default(),
+        terms: None,
         copy: vec!["x-user".parse().unwrap()],
         timeout: std::time::Duration::from_secs(5),
     };
@@ -169,8 +173,12 @@ fn who_may_come_in_is_in_a_file_a_table_or_known_to_a_server() {
         ),
         ("auth = { forward = {} }", "6:20: site.shop.application./.auth.forward.url: is missing"),
         (
-            "auth = { forward = { url = 'https://a/' } }",
-            "6:28: site.shop.application./.auth.forward.url: only servers",
+            "auth = { forward = { url = 'http://a/', tls = { ca = 'x' } } }",
+            "6:47: site.shop.application./.auth.forward.tls: has no effect on an http:// url",
+        ),
+        (
+            "auth = { forward = { url = 'https://a/', tls = { cert = 'x' } } }",
+            "6:50: site.shop.application./.auth.forward.tls.cert: unknown key",
         ),
         ("auth = { forward = { url = '/a' } }", "6:28: site.shop.application./.auth.forward.url: not a URL"),
         (

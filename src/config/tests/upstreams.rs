@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use super::parse;
 use crate::{
     config::{Application, Artifact},
-    front::{Balance, Endpoint, HashKey, Passive, Place, Policy, Probe, Retry, Upstream, Upstreams},
+    facts::Scheme,
+    front::{
+        Balance, Endpoint, HashKey, Outward, Own, Passive, Place, Policy, Probe, Retry, Upstream, Upstreams,
+    },
     options::Protocol,
 };
 
@@ -47,7 +50,8 @@ fn upstreams_are_places_with_weights() {
         (Place::Named { host: "api.example".into(), port: 80 }, 3),
         (tcp("[::1]:80"), 1),
     ];
-    let upstream = |(place, weight)| Upstream { place, weight: NonZeroU16::new(weight).unwrap() };
+    let upstream =
+        |(place, weight)| Upstream { place, scheme: Scheme::Http, weight: NonZeroU16::new(weight).unwrap() };
     assert_eq!(members, places.map(upstream));
     assert_eq!(balance, Balance::default());
 }
@@ -97,6 +101,25 @@ fn everything_about_balancing_is_read() {
 }
 
 #[test]
+fn https_is_another_port_and_says_whom_to_believe() {
+    let Upstreams { members, outward, .. } = upstreams(
+        "upstreams = ['https://a', 'https://10.0.0.1:8443', 'http://b'], balance = { tls = { \
+         ca = ['ca.pem', '/other.pem'], server_name = 'api.internal', certificate = 'own.pem', key = 'own.key' } }",
+    );
+    let shown: Vec<_> = members.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["https://a:443", "https://10.0.0.1:8443", "b:80"]);
+    let path = |name: &str| std::path::Path::new("/etc/shop").join(name);
+    let expected = Outward {
+        ca: vec![path("ca.pem"), "/other.pem".into()],
+        server_name: Some("api.internal".to_owned()),
+        own: Some(Own { certificate: path("own.pem"), key: path("own.key") }),
+    };
+    assert_eq!(*outward, expected);
+    let one = upstreams("upstreams = ['https://a'], balance = { tls = { ca = 'ca.pem' } }");
+    assert_eq!(one.outward.ca, [path("ca.pem")]);
+}
+
+#[test]
 fn limits_of_requests_hold_for_upstreams_too() {
     let application = application("upstreams = ['http://a'], connect_timeout = '1s', protocol = 'h2c'");
     assert_eq!(application.options.connect_timeout, Duration::from_secs(1));
@@ -111,7 +134,7 @@ fn what_is_no_upstream_is_refused() {
         ("upstreams = 'http://a'", "upstreams: must be a list (is text); did you mean ['http://a']?"),
         (
             "upstreams = ['a:1']",
-            "upstreams: must begin with http:// or unix: (is \"a:1\"); did you mean \"http://a:1\"?",
+            "upstreams: must begin with http://, https:// or unix: (is \"a:1\"); did you mean \"http://a:1\"?",
         ),
         (
             "upstreams = ['http://a:1/x']",
@@ -178,13 +201,40 @@ fn what_is_no_upstream_is_refused() {
             "balance.longest_out_time: must be no shorter than out_time, which is 5s",
         ),
         (
+            "upstreams = ['https://a/x']",
+            "upstreams: must end with the port; paths stay as clients ask (is \"https://a/x\"); did you mean \"https://a\"?",
+        ),
+        (
+            "upstreams = ['https://a', 'http://a:443']",
+            "upstreams: is there twice: a:443; one that is to have more requests gets a weight",
+        ),
+        (
+            "upstreams = ['http://a']\nbalance = { tls = { ca = 'ca.pem' } }",
+            "balance.tls: has no effect without an upstream at https://; leave it out",
+        ),
+        (
+            "upstreams = ['https://a']\nbalance = { tls = { key = 'key.pem' } }",
+            "balance.tls.certificate: is missing; a certificate needs its key, both as PEM files",
+        ),
+        (
+            "upstreams = ['https://a']\nbalance = { tls = { server_name = 'a:1' } }",
+            "balance.tls.server_name: must be a host name or an address, without a port (is \"a:1\")",
+        ),
+        (
+            "upstreams = ['https://a']\nbalance = { tls = { ca = [] } }",
+            "balance.tls.ca: needs at least one file; leave it out for those that the system believes",
+        ),
+        (
+            "upstreams = ['https://a']\nprotocol = 'h2c'",
+            "protocol: h2c is HTTP/2 in clear text, and an upstream at https:// is spoken to in HTTP/1.1; leave it out, or write http://",
+        ),
+        (
             "upstreams = ['http://a']\nbalance = { sticky = 'a b' }",
             "balance.sticky: must be the name of a cookie: 1 to 64 of a-z A-Z 0-9 - _ . (is \"a b\")",
         ),
     ] {
         assert_eq!(fault(written), expected, "{written}");
     }
-    assert!(fault("upstreams = ['https://a']").contains("spoken to without TLS"));
 }
 
 proptest! {

@@ -22,7 +22,7 @@ use super::{
     pool::{Carrier, Lease, Rest},
     upload::Watch,
 };
-use crate::{Body, Failure, body::BodyError, failure::Code, fields};
+use crate::{Body, Failure, body::BodyError, endpoint::Place, failure::Code, fields};
 
 /// The response for the client.
 pub(super) fn pass(
@@ -60,10 +60,18 @@ pub(super) fn discard(answer: &Response<Incoming>, exchange: Exchange) {
 }
 
 /// Why there is no answer, from what hyper says and what is known of the request's body.
-pub(super) fn lost(error: hyper::Error, watch: Option<&Watch>) -> Failure {
+/// Why there is no answer from `endpoint`.
+pub(super) fn lost(error: hyper::Error, watch: Option<&Watch>, endpoint: &Place) -> Failure {
     if let Some(failure) = watch.and_then(Watch::failure) {
         return failure;
     }
+    #[cfg(feature = "tls")]
+    // A server may say only after the handshake that it does not like our certificate.
+    if let Some(why) = crate::outward::told(&error) {
+        return Failure::new(Code::TlsFailed).detail(format!("no TLS with {endpoint}: {why}"));
+    }
+    #[cfg(not(feature = "tls"))]
+    let _ = endpoint;
     let code = if error.is_parse() { Code::BadGateway } else { Code::InstanceLost };
     Failure::new(code).detail(described(&error)).source(error)
 }

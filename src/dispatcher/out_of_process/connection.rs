@@ -272,7 +272,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("instance");
         let _instance = tokio::net::UnixListener::bind(&path).unwrap();
-        let socket = Socket::connect(&Place::At(Endpoint::Unix(path))).await.unwrap();
+        let socket = Socket::connect(&Place::At(Endpoint::Unix(path)), None).await.unwrap();
         let news = Arc::new(Notify::new());
         let mut connection = Connection::new(socket, Arc::clone(&news)).await.unwrap();
         connection.turn();

@@ -89,7 +89,7 @@ impl Forwarder {
     /// Carries one request.
     ///
     /// # Errors
-    /// `connect_failed`, `instance_lost`, `bad_gateway`, `first_byte_timeout`; `bad_request` for a CONNECT that no
+    /// `connect_failed`, `tls_failed`, `instance_lost`, `bad_gateway`, `first_byte_timeout`; `bad_request` for a CONNECT that no
     /// application can take; and the code of the request body's own failure, if it had one.
     pub async fn forward(&self, request: Request<Body>) -> Result<Response<Body>, Failure> {
         self.carry(request).await.map_err(|undelivered| undelivered.failure)
@@ -380,7 +380,8 @@ impl Inner {
                         if untouched.is_none() {
                             lease.broke();
                         }
-                        return Err((answer::lost(error.into_error(), watch), untouched));
+                        let failure = answer::lost(error.into_error(), watch, &self.target.endpoint);
+                        return Err((failure, untouched));
                     }
                 },
             }

@@ -34,7 +34,9 @@ use super::{
     target::{Peer, Target},
     upload::Upload,
 };
-use crate::{Failure, endpoint::Place, failure::Code};
+#[cfg(feature = "tls")]
+use crate::outward;
+use crate::{Failure, endpoint::Place, failure::Code, outward::Secured};
 
 /// In which protocol a request is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,7 @@ pub(super) enum Choice {
 /// The connections to one instance.
 pub(super) struct Pool {
     endpoint: Place,
+    secured: Option<Secured>,
     connect: Duration,
     keep_for: Option<Duration>,
     kept: Mutex<Shelf>,
@@ -103,6 +106,7 @@ impl Pool {
         };
         let pool = Self {
             endpoint: target.endpoint.clone(),
+            secured: target.secured.clone(),
             connect: target.limits.connect,
             keep_for,
             kept: Mutex::new(Shelf { kept: Vec::new(), unwatched: true }),
@@ -166,21 +170,27 @@ impl Pool {
     async fn within_limit<T>(&self, attempt: impl Future<Output = io::Result<T>>) -> Result<T, Failure> {
         match tokio::time::timeout(self.connect, attempt).await {
             Ok(Ok(connected)) => Ok(connected),
-            Ok(Err(error)) => Err(Failure::new(Code::ConnectFailed)
-                .detail(format!("cannot connect to {}", self.endpoint))
-                .source(error)),
+            Ok(Err(error)) => Err(self.unreachable(error)),
             Err(_) => Err(Failure::new(Code::ConnectFailed)
                 .detail(format!("{} accepted no connection within {:?}", self.endpoint, self.connect))),
         }
     }
 
+    fn unreachable(&self, error: io::Error) -> Failure {
+        #[cfg(feature = "tls")]
+        if let Some(why) = self.secured.as_ref().and_then(|_| outward::told(&error)) {
+            return Failure::new(Code::TlsFailed).detail(format!("no TLS with {}: {why}", self.endpoint));
+        }
+        Failure::new(Code::ConnectFailed).detail(format!("cannot connect to {}", self.endpoint)).source(error)
+    }
+
     async fn open(self: &Arc<Self>) -> io::Result<Connection> {
         self.sweeper.get_or_init(|| tokio::spawn(sweep(Arc::downgrade(self), Arc::clone(&self.news))));
-        Connection::new(connect(&self.endpoint).await?, Arc::clone(&self.news)).await
+        Connection::new(self.socket().await?, Arc::clone(&self.news)).await
     }
 
     async fn open_shared(&self) -> io::Result<Shared> {
-        let io = TokioIo::new(connect(&self.endpoint).await?);
+        let io = TokioIo::new(self.socket().await?);
         let mut builder = http2::Builder::new(TokioExecutor::new());
         // A machine may be gone without a word; an instance of ours is here.
         if let Some(interval) = self.keep_for {
@@ -203,6 +213,19 @@ impl Pool {
             }
         });
         Ok(Shared { sender, streams: Arc::default() })
+    }
+
+    /// Connects, also when the instance's queue is full: Unix sockets say so instead of waiting.
+    async fn socket(&self) -> io::Result<Socket> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match Socket::connect(&self.endpoint, self.secured.as_ref()).await {
+                // The caller's limit ends this.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(pause).await,
+                result => return result,
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     fn take_kept(&self, now: Instant) -> Option<Connection> {
@@ -297,19 +320,6 @@ impl Shared {
 
     fn is_usable(&self) -> bool {
         !self.sender.is_closed() && !self.streams.is_slow.load(Ordering::Relaxed)
-    }
-}
-
-/// Connects, also when the instance's queue is full: Unix sockets say so instead of waiting.
-async fn connect(endpoint: &Place) -> io::Result<Socket> {
-    let mut pause = Duration::from_millis(1);
-    loop {
-        match Socket::connect(endpoint).await {
-            // The caller's limit ends this.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(pause).await,
-            result => return result,
-        }
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

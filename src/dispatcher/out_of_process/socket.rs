@@ -1,6 +1,6 @@
 //! A stream to an instance that still listens when it can no longer speak.
 //!
-//! In: a connected socket. Out: the same bytes. Never: lets a failed write hide an answer that has already arrived.
+//! In: a connected socket, in clear text or with TLS over it. Out: the bytes that are meant. Never: lets a failed write hide an answer that has already arrived.
 //!
 //! An instance may answer early (413, 401) and close without reading the rest of the body. The next write then fails,
 //! and hyper would report that failure although the answer lies in the receive buffer. So a write that fails because
@@ -19,7 +19,12 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::endpoint::{Endpoint, Place};
+#[cfg(feature = "tls")]
+use crate::outward::{Channel, NotSecured};
+use crate::{
+    endpoint::{Endpoint, Place},
+    outward::Secured,
+};
 
 /// A connection to an instance.
 pub(super) struct Socket {
@@ -30,10 +35,14 @@ pub(super) struct Socket {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// Boxed, since it is large, and most connections have no use for the room.
+    #[cfg(feature = "tls")]
+    Tls(Box<Channel>),
 }
 
 impl Socket {
-    pub(super) async fn connect(place: &Place) -> io::Result<Self> {
+    /// Connects, and makes TLS of it where that is wanted.
+    pub(super) async fn connect(place: &Place, secured: Option<&Secured>) -> io::Result<Self> {
         let stream = match place {
             Place::At(Endpoint::Tcp(address)) => Stream::Tcp(TcpStream::connect(address).await?),
             Place::At(Endpoint::Unix(path)) => Stream::Unix(UnixStream::connect(path).await?),
@@ -42,6 +51,11 @@ impl Socket {
         if let Stream::Tcp(stream) = &stream {
             stream.set_nodelay(true)?;
         }
+        let stream = match secured {
+            // In a box: others wait here, too, and a handshake takes up much room.
+            Some(secured) => Box::pin(with_tls(stream, secured)).await?,
+            None => stream,
+        };
         Ok(Self { stream, peer_gone: false })
     }
 
@@ -54,6 +68,20 @@ impl Socket {
             other => other,
         }
     }
+}
+
+#[cfg(feature = "tls")]
+async fn with_tls(stream: Stream, secured: &Secured) -> io::Result<Stream> {
+    match stream {
+        Stream::Tcp(stream) => secured.secure(stream).await.map(Stream::Tls),
+        // Nobody else can listen there.
+        local => Ok(local),
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+async fn with_tls(_: Stream, secured: &Secured) -> io::Result<Stream> {
+    match *secured {}
 }
 
 /// Connects to one of the addresses that the system knows for a name, whichever accepts first.
@@ -101,6 +129,9 @@ impl AsyncRead for Socket {
         match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, into),
+            #[cfg(feature = "tls")]
+            // Here it is heard that the other side does not like our certificate: the handshake is over for us by then.
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, into).map_err(NotSecured::later),
         }
     }
 }
@@ -113,6 +144,8 @@ impl AsyncWrite for Socket {
         let result = ready!(match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            #[cfg(feature = "tls")]
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         });
         Poll::Ready(self.written(result, bytes.len()))
     }
@@ -129,6 +162,8 @@ impl AsyncWrite for Socket {
         let result = ready!(match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            #[cfg(feature = "tls")]
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         });
         Poll::Ready(self.written(result, len))
     }
@@ -137,14 +172,31 @@ impl AsyncWrite for Socket {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(())) // neither kind of socket has a buffer on our side
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "the others hold nothing back"))]
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, peer_gone } = self.get_mut();
+        match stream {
+            // Neither has a buffer on our side.
+            Stream::Tcp(_) | Stream::Unix(_) => Poll::Ready(Ok(())),
+            #[cfg(feature = "tls")]
+            Stream::Tls(_) if *peer_gone => Poll::Ready(Ok(())),
+            #[cfg(feature = "tls")]
+            Stream::Tls(stream) => match ready!(Pin::new(stream).poll_flush(cx)) {
+                Err(error) if is_gone(&error) => {
+                    *peer_gone = true;
+                    Poll::Ready(Ok(()))
+                }
+                other => Poll::Ready(other),
+            },
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(feature = "tls")]
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
@@ -163,7 +215,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("instance");
         let listener = UnixListener::bind(&path).unwrap();
-        let mut socket = Socket::connect(&Endpoint::Unix(path).into()).await.unwrap();
+        let mut socket = Socket::connect(&Endpoint::Unix(path).into(), None).await.unwrap();
         let (mut instance, _) = listener.accept().await.unwrap();
         instance.write_all(b"refused").await.unwrap();
         drop(instance);

@@ -4,13 +4,15 @@
 
 use std::{fmt, time::Duration};
 
-use crate::endpoint::Place;
+use crate::{endpoint::Place, outward::Secured};
 
 /// One instance, and how requests are carried to it.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Where it listens.
     pub endpoint: Place,
+    /// How connections to it are secured. `None`: not at all.
+    pub secured: Option<Secured>,
     /// What program it is.
     pub peer: Peer,
     /// How long to wait for it.

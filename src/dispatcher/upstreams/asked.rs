@@ -122,6 +122,7 @@ mod tests {
     fn cookie() -> Cookie {
         let member = |port| Upstream {
             place: Endpoint::Tcp(([127, 0, 0, 1], port).into()).into(),
+            scheme: Scheme::Http,
             weight: std::num::NonZeroU16::MIN,
         };
         Cookie::new("node", "shop", &Upstreams::new(vec![member(1), member(2)]))

@@ -40,8 +40,10 @@ use self::{
 use super::out_of_process::{Company, Forwarder, Limits, Parcel, Peer, Protocol, Target, Undelivered};
 use crate::{
     Body, Failure,
+    facts::Scheme,
     failure::Code,
-    front::{Passive, Retry, Upstreams},
+    front::{Passive, Retry, Upstream, Upstreams},
+    outward::{Secured, Slot, Terms},
     stage::Answering,
 };
 
@@ -55,6 +57,8 @@ struct Inner {
     protocol: Protocol,
     forwarders: Vec<Forwarder>,
     cookie: Option<Cookie>,
+    /// On what terms those are spoken to that are secured.
+    slot: Slot,
     table: Mutex<Table>,
     probes: OnceLock<Vec<AbortHandle>>,
 }
@@ -107,15 +111,18 @@ pub struct Failed {
 }
 
 impl Balancer {
-    /// A balancer for the application of this name. It connects with the first request.
+    /// A balancer for the application of this name. It connects with the first request; over TLS, once it has been told on
+    /// which terms.
     #[must_use]
     pub fn new(application: Arc<str>, upstreams: Upstreams, limits: Limits, protocol: Protocol) -> Self {
         let cookie =
             upstreams.balance.sticky.as_deref().map(|name| Cookie::new(name, &application, &upstreams));
+        let slot = Slot::default();
         let inner = Inner {
             forwarders: (0..upstreams.members.len())
-                .map(|index| Forwarder::new(target(&upstreams, index, limits, protocol)))
+                .map(|index| Forwarder::new(target(&upstreams, index, &slot, limits, protocol)))
                 .collect(),
+            slot,
             table: Mutex::new(Table::new(&upstreams)),
             application,
             upstreams,
@@ -148,17 +155,27 @@ impl Balancer {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Those that are secured are spoken to on these terms, from the next connection on.
+    pub fn secure(&self, terms: Terms) {
+        self.0.slot.set(terms);
+    }
+
+    /// The upstreams.
+    #[must_use]
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.0.upstreams
+    }
+
     /// How they are, in the order of the configuration.
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
         let table = self.0.table();
         let conditions = table.choosing.conditions(Instant::now());
         let all = self.0.upstreams.members.iter().zip(conditions).zip(&table.tallies);
-        let status =
-            |((upstream, (condition, outstanding)), tally): ((&crate::front::Upstream, _), &Tally)| {
-                let Tally { requests, failures, last } = tally.clone();
-                Status { place: upstream.place.to_string(), condition, outstanding, requests, failures, last }
-            };
+        let status = |((upstream, (condition, outstanding)), tally): ((&Upstream, _), &Tally)| {
+            let Tally { requests, failures, last } = tally.clone();
+            Status { place: upstream.to_string(), condition, outstanding, requests, failures, last }
+        };
         all.map(status).collect()
     }
 }
@@ -273,7 +290,7 @@ impl Inner {
         // Of all others it was known that it is up.
         let is_trial = turn.trial.is_some();
         if is_trial && self.table().choosing.health(turn.index).succeeded(Instant::now(), turn.trial) {
-            tracing::info!(application = %self.application, upstream = %self.upstreams.members[turn.index].place, "upstream is back");
+            tracing::info!(application = %self.application, upstream = %self.upstreams.members[turn.index], "upstream is back");
         }
     }
 
@@ -286,7 +303,7 @@ impl Inner {
             table.choosing.health(turn.index).failed(Instant::now(), turn.trial)
         };
         if let Some(out) = out {
-            tracing::warn!(application = %self.application, upstream = %self.upstreams.members[turn.index].place, ?out, detail, "upstream fails requests; it gets none for a while");
+            tracing::warn!(application = %self.application, upstream = %self.upstreams.members[turn.index], ?out, detail, "upstream fails requests; it gets none for a while");
         }
     }
 
@@ -350,9 +367,10 @@ impl Drop for Place {
     }
 }
 
-fn target(upstreams: &Upstreams, index: usize, limits: Limits, protocol: Protocol) -> Target {
+fn target(upstreams: &Upstreams, index: usize, slot: &Slot, limits: Limits, protocol: Protocol) -> Target {
     Target {
         endpoint: upstreams.members[index].place.clone(),
+        secured: secured(upstreams, index, slot),
         // It is told who the client is, as instances are, but it is not paired with us.
         peer: Peer::Foreign { token: None },
         limits,
@@ -360,9 +378,19 @@ fn target(upstreams: &Upstreams, index: usize, limits: Limits, protocol: Protoco
     }
 }
 
+/// How connections to an upstream are secured, if they are.
+fn secured(upstreams: &Upstreams, index: usize, slot: &Slot) -> Option<Secured> {
+    let upstream = &upstreams.members[index];
+    let host = upstream.place.host().filter(|_| upstream.scheme == Scheme::Https)?;
+    // A dot at its end is for who looks it up.
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    slot.secured(upstreams.outward.server_name.as_deref().unwrap_or(host))
+}
+
 /// Whether a failure is the upstream's, and not the client's or the request's.
 fn is_upstreams(code: Code) -> bool {
-    matches!(code, Code::ConnectFailed | Code::InstanceLost | Code::BadGateway | Code::FirstByteTimeout)
+    use Code::{BadGateway, ConnectFailed, FirstByteTimeout, InstanceLost, TlsFailed};
+    matches!(code, ConnectFailed | TlsFailed | InstanceLost | BadGateway | FirstByteTimeout)
 }
 
 /// Whether a connection could not be made for want of descriptors, ports or memory here: the upstream may be well.

@@ -28,7 +28,7 @@ pub(super) fn begin(inner: &Arc<Inner>) -> Vec<AbortHandle> {
 async fn ask(inner: Weak<Inner>, index: usize, probe: Probe) {
     let Some((forwarder, place)) = inner.upgrade().map(|inner| {
         let limits = Limits { connect: probe.timeout, first_byte: probe.timeout, idle: None };
-        let target = target(&inner.upstreams, index, limits, inner.protocol);
+        let target = target(&inner.upstreams, index, &inner.slot, limits, inner.protocol);
         (Forwarder::new(target), inner.upstreams.members[index].place.clone())
     }) else {
         return;
@@ -79,7 +79,7 @@ async fn asked(forwarder: &Forwarder, place: &Place, probe: &Probe) -> Result<Re
 
 impl Inner {
     fn probed(&self, index: usize, answer: Result<(), String>) {
-        let place = &self.upstreams.members[index].place;
+        let upstream = &self.upstreams.members[index];
         let change = {
             let mut table = self.table();
             if let Err(why) = &answer {
@@ -90,10 +90,10 @@ impl Inner {
         let why = answer.err().unwrap_or_default();
         match change {
             Some(Change::Down) => {
-                tracing::warn!(application = %self.application, upstream = %place, why, "upstream is down");
+                tracing::warn!(application = %self.application, %upstream, why, "upstream is down");
             }
             Some(Change::Up) => {
-                tracing::info!(application = %self.application, upstream = %place, "upstream is up");
+                tracing::info!(application = %self.application, %upstream, "upstream is up");
             }
             None => {}
         }

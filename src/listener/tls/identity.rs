@@ -167,7 +167,9 @@ impl Identity {
         if self.names.iter().any(|own| covers(own)) { Fit::Wildcard } else { Fit::No }
     }
 
-    pub(super) fn certified(&self) -> &Arc<CertifiedKey> {
+    /// As it is used by whoever speaks TLS.
+    #[must_use]
+    pub fn certified(&self) -> &Arc<CertifiedKey> {
         &self.certified
     }
 }

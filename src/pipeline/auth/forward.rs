@@ -8,12 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, response};
 use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
 
+use super::client::Client;
 use crate::{
     Body, Failure, authority,
     facts::{End, Facts},
@@ -34,7 +30,7 @@ pub(super) struct ForwardAuth {
 #[derive(Debug)]
 struct Shared {
     forward: Forward,
-    client: Client<HttpConnector, Empty<Bytes>>,
+    client: Client,
 }
 
 /// The largest body of an answer that goes to a client: a page to log in with.
@@ -65,8 +61,7 @@ impl Serve for ForwardAuth {
 
 impl Shared {
     fn new(forward: &Forward) -> Self {
-        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build_http();
-        Self { forward: forward.clone(), client }
+        Self { forward: forward.clone(), client: Client::new(forward) }
     }
 
     /// The answer of the server to these fields, whole.
@@ -77,8 +72,7 @@ impl Shared {
         *question.uri_mut() = url.clone();
         *question.headers_mut() = fields;
         let asking = async {
-            let answer: Response<Incoming> =
-                self.client.request(question).await.map_err(|error| unavailable(causes(&error)))?;
+            let answer = self.client.ask(question).await.map_err(&unavailable)?;
             let (parts, body) = answer.into_parts();
             let body = Limited::new(body, LARGEST).collect().await;
             Ok((parts, body.map_err(|error| unavailable(error.to_string()))?.to_bytes()))
@@ -146,14 +140,3 @@ const NOT_ASKED: [HeaderName; 12] = [
 
 /// About a body that comes in another way.
 const NOT_TOLD: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRAILER];
-
-/// An error with all that led to it.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}

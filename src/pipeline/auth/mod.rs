@@ -1,6 +1,7 @@
 //! Who may come in at all: by a password, or because another server says so. With both, both have to agree.
 
 mod basic;
+mod client;
 mod forward;
 
 use self::{basic::Passwords, forward::ForwardAuth};

@@ -56,6 +56,7 @@ impl Fake {
     fn target(&self, peer: Peer) -> Target {
         Target {
             endpoint: Endpoint::Unix(self.path.clone()).into(),
+            secured: None,
             peer,
             limits: Limits::default(),
             protocol: Protocol::Http1,

@@ -14,12 +14,14 @@ use super::super::{
 };
 use crate::{
     endpoint::Endpoint,
+    facts::Scheme,
     front::{Balance, HashKey, Passive, Policy, Probe, Upstream, Upstreams},
 };
 
 fn choosing(policy: Policy, weights: &[u16]) -> Choosing {
     let upstream = |(number, weight): (usize, &u16)| Upstream {
         place: Endpoint::Tcp(([127, 0, 0, 1], number as u16 + 1).into()).into(),
+        scheme: Scheme::Http,
         weight: NonZeroU16::new(*weight).unwrap(),
     };
     let members = weights.iter().enumerate().map(upstream).collect();
@@ -30,7 +32,7 @@ fn choosing(policy: Policy, weights: &[u16]) -> Choosing {
         ..Balance::default()
     };
     let ids: Vec<u64> = (0..weights.len() as u64).map(|number| number * 0x1234_5678_9abc_def1).collect();
-    Choosing::new(&Upstreams { members, balance }, &ids, 42)
+    Choosing::new(&Upstreams { members, balance, outward: Box::default() }, &ids, 42)
 }
 
 fn policies() -> [Policy; 4] {
