@@ -35,7 +35,10 @@
 //! | E2 | slow bodies | `slow` `a_body_that_…` |
 //! | E3 | slow readers | `slow` `a_client_that_takes_nothing_is_cut_off`; `request_and_response` `a_slow_reader_stops_the_writer` |
 //! | E4 | resets | `request_and_response` `cancellation` |
-//! | E5 | many connections | `front` `a_client_has_so_many_connections_and_not_more`; `slow` `an_idle_connection_…` |
+//! | E5 | many connections | `front` `a_client_has_so_many_connections_and_not_more`; `slow` `an_idle_connection_…`; `crowds`; unit `http/idlers.rs` |
+
+// More connections than there are places.
+mod crowds;
 
 // Frames of HTTP/2 that are of no use, or none.
 mod floods;

@@ -21,6 +21,7 @@ use super::{
     flood::Guarded,
     head_timer::{self, Timed},
     idle,
+    idlers::{Idler, Idlers},
     limits::{Limits, Protocols},
     requests::{Around, Requests},
     socket::{Pipeline, Socket},
@@ -35,6 +36,7 @@ pub(crate) struct Connections<S> {
     service: S,
     around: Around,
     protocols: Arc<Protocols>,
+    idlers: Idlers,
 }
 
 /// The service behind all connections.
@@ -57,7 +59,13 @@ impl<S> Handler for S where
 impl<S: Handler> Connections<S> {
     /// Idle ones stay open for `linger` after a stop: a client may be about to send.
     pub(crate) fn new(service: S, around: Around, limits: &Limits, linger: Duration) -> Self {
-        Self { service, around, protocols: Arc::new(Protocols::new(limits, linger)) }
+        let protocols = Arc::new(Protocols::new(limits, linger));
+        Self { service, around, protocols, idlers: Idlers::default() }
+    }
+
+    /// Those that wait for their clients.
+    pub(crate) fn idlers(&self) -> &Idlers {
+        &self.idlers
     }
 
     /// Serves one connection to its end, which `stop` hastens.
@@ -69,14 +77,15 @@ impl<S: Handler> Connections<S> {
     ) where
         I: Read + Write + Unpin + Send + 'static,
     {
+        let pipeline = Arc::<Pipeline>::default();
+        self.idlers.enter(&pipeline);
         let (version, first) = match version::agreed(&connection) {
             Some(version) => (version, Vec::new()),
-            None => match self.version(&mut stream, &mut stop).await {
+            None => match self.version(&mut stream, &mut stop, pipeline.idler()).await {
                 Some(found) => found,
                 None => return,
             },
         };
-        let pipeline = Arc::<Pipeline>::default();
         let send_timeout = self.protocols.limits.send_timeout;
         let socket = Socket::new(stream, first, Arc::clone(&pipeline), send_timeout);
         let connection = Arc::new(connection);
@@ -84,7 +93,8 @@ impl<S: Handler> Connections<S> {
         let service = Requests::new(self.service, self.around, shared, known);
         let protocols = Arc::clone(&self.protocols);
         let limits = &protocols.limits;
-        let serving = Serving { protocols: self.protocols, connection, stop };
+        let waiting = Arc::clone(&pipeline);
+        let serving = Serving { protocols: self.protocols, connection, pipeline: waiting, stop };
         match version {
             version::Version::Http1 => {
                 let mut http1 = protocols.http1.clone();
@@ -101,7 +111,8 @@ impl<S: Handler> Connections<S> {
                 let open = streams.open();
                 let counted = TokioIo::new(Guarded::new(TokioIo::new(socket), limits.useless_frames));
                 let connection = protocols.http2(streams).serve_connection(counted, service);
-                let mut connection = Box::pin(idle::ended(connection, limits.keep_alive_timeout, open));
+                let mut connection =
+                    Box::pin(idle::ended(connection, limits.keep_alive_timeout, open, pipeline));
                 serving.serve(connection.as_mut()).await;
             }
         }
@@ -112,6 +123,7 @@ impl<S: Handler> Connections<S> {
         &mut self,
         stream: &mut I,
         stop: &mut watch::Receiver<Stop>,
+        idler: &Idler,
     ) -> Option<(version::Version, Vec<u8>)> {
         let limit = self.protocols.limits.header_timeout;
         let mut finding = pin!(async {
@@ -122,9 +134,10 @@ impl<S: Handler> Connections<S> {
             }
         });
         let order = stop.clone();
-        match until(finding.as_mut(), &order, stop.wait_for(is_ordered)).await {
-            Some(found) => found,
-            None => tokio::time::timeout(self.protocols.linger, finding).await.ok()?,
+        match until(finding.as_mut(), &order, stop.wait_for(is_ordered), idler).await {
+            Until::Ended(found) => found,
+            Until::Stop => tokio::time::timeout(self.protocols.linger, finding).await.ok()?,
+            Until::Leave => None,
         }
     }
 }
@@ -133,13 +146,13 @@ impl<S: Handler> Connections<S> {
 struct Serving {
     protocols: Arc<Protocols>,
     connection: Arc<Connection>,
+    pipeline: Arc<Pipeline>,
     stop: watch::Receiver<Stop>,
 }
 
 impl Serving {
     async fn serve(mut self, mut serving: Pin<&mut impl Graceful>) {
-        let order = self.stop.clone();
-        let ended = match until(serving.as_mut(), &order, self.stop.wait_for(is_ordered)).await {
+        let ended = match self.until_stop(serving.as_mut()).await {
             Some(ended) => ended,
             None => {
                 // A client that is about to send gets its answer, and hears that it is the last.
@@ -158,6 +171,19 @@ impl Serving {
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "connection ended");
+        }
+    }
+
+    /// Serves to the end, also if that is brought about for want of places; `None` when the order to stop came first.
+    async fn until_stop<C: Graceful>(&mut self, mut serving: Pin<&mut C>) -> Option<C::Output> {
+        let (order, idler) = (self.stop.clone(), self.pipeline.idler());
+        loop {
+            match until(serving.as_mut(), &order, self.stop.wait_for(is_ordered), idler).await {
+                Until::Ended(ended) => return Some(ended),
+                Until::Stop => return None,
+                Until::Leave if idler.obeys() => serving.as_mut().graceful_shutdown(),
+                Until::Leave => {}
+            }
         }
     }
 }
@@ -220,7 +246,17 @@ where
     }
 }
 
-/// Waits for the end of `serving`; `None` when the order to stop came first.
+/// What a connection was served up to.
+enum Until<T> {
+    /// Its end.
+    Ended(T),
+    /// The order to stop.
+    Stop,
+    /// The wish that it leaves for another one.
+    Leave,
+}
+
+/// Waits for the end of `serving`, or for what comes first.
 ///
 /// The order is listened to once and then only looked at: a connection's task is woken for every request, and asking
 /// properly each time would cost more than many an answer.
@@ -228,19 +264,22 @@ async fn until<F: Future>(
     mut serving: Pin<&mut F>,
     order: &watch::Receiver<Stop>,
     stopped: impl Future,
-) -> Option<F::Output> {
+    idler: &Idler,
+) -> Until<F::Output> {
     let mut stopped = pin!(stopped);
     let mut listening = false;
     std::future::poll_fn(|cx| {
         if let Poll::Ready(ended) = serving.as_mut().poll(cx) {
-            return Poll::Ready(Some(ended));
+            return Poll::Ready(Until::Ended(ended));
         }
         // The task's waker stays the same, so that listening once is enough.
         if (!listening || order.has_changed().unwrap_or(true)) && stopped.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
+            return Poll::Ready(Until::Stop);
         }
-        listening = true;
-        Poll::Pending
+        if !std::mem::replace(&mut listening, true) {
+            idler.register(cx.waker());
+        }
+        if idler.is_told() { Poll::Ready(Until::Leave) } else { Poll::Pending }
     })
     .await
 }

@@ -66,13 +66,11 @@ impl Timer for HeadTimer {
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
         let waits = self.0.waits();
-        waits.pipeline.listen();
         // hyper waits for `begun`, or else for `silent`; nobody needs to look at the clock again.
-        let deadline = match (waits.begun, waits.silent) {
-            (Some(begun), Some(silent)) => deadline.checked_sub(begun).map(|now| now + silent),
-            (Some(_), None) => None,
-            (None, _) => Some(deadline),
-        };
+        let waited = waits.begun.or(waits.silent).unwrap_or_default();
+        let now = deadline.checked_sub(waited).unwrap_or(deadline);
+        waits.pipeline.idler().listen(now);
+        let deadline = waits.silent.map(|silent| now + silent);
         Box::pin(Head { due: self.0.clone(), deadline, phase: Phase::New })
     }
 }
@@ -100,7 +98,7 @@ impl Future for Head {
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
         let now = || time::Instant::now().into_std();
         let waits = self.due.waits();
-        let phase = if waits.pipeline.has_heard() { Phase::Begun } else { Phase::Silent };
+        let phase = if waits.pipeline.idler().has_heard() { Phase::Begun } else { Phase::Silent };
         if phase == self.phase {
             let is_over = self.deadline.is_some_and(|deadline| now() >= deadline);
             return if is_over { Poll::Ready(()) } else { Poll::Pending };
@@ -193,7 +191,7 @@ mod tests {
         super::timed(waits, |timer| {
             let connection = make(timer);
             if heard {
-                pipeline.hear();
+                pipeline.idler().hear();
             }
             connection
         })
@@ -206,7 +204,7 @@ mod tests {
         super::timed(waits, |timer| async move {
             for _ in 0..heads {
                 let mut head = timer.sleep(LONG);
-                pipeline.hear();
+                pipeline.idler().hear();
                 let mut there = Box::pin(time::sleep(each));
                 poll_fn(|cx| {
                     assert!(head.as_mut().poll(cx).is_pending(), "it had time");
@@ -215,7 +213,7 @@ mod tests {
                 .await;
             }
             let last = timer.sleep(LONG);
-            pipeline.hear();
+            pipeline.idler().hear();
             last.await;
         })
         .await;
@@ -253,7 +251,7 @@ mod tests {
             poll_fn(|cx| {
                 if byte.as_mut().is_some_and(|byte| byte.as_mut().poll(cx).is_ready()) {
                     byte = None;
-                    pipeline.hear();
+                    pipeline.idler().hear();
                 }
                 head.as_mut().poll(cx)
             })

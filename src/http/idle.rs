@@ -3,13 +3,14 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::time::{Instant, Sleep};
 
-use super::{connection::Graceful, streams::Open};
+use super::{connection::Graceful, socket::Pipeline, streams::Open};
 
 /// How often is looked within the time that a connection may be idle.
 const LOOKS: u32 = 4;
@@ -29,6 +30,7 @@ struct Look {
     /// Whether the timer has the task's waker, which stays the same.
     set: bool,
     open: Open,
+    pipeline: Arc<Pipeline>,
     /// References there are without a request.
     none: usize,
     /// How often nothing was found, one time after the other.
@@ -38,12 +40,19 @@ struct Look {
     ending: bool,
 }
 
-/// Ends `connection` when it has had no requests for `limit`, or a little longer.
-pub(super) fn ended<C>(connection: C, limit: Option<Duration>, open: Open) -> Ended<C> {
+/// Ends `connection` when it has had no requests for `limit`, or a little longer. Others get to know from `pipeline` that it
+/// has none.
+pub(super) fn ended<C>(
+    connection: C,
+    limit: Option<Duration>,
+    open: Open,
+    pipeline: Arc<Pipeline>,
+) -> Ended<C> {
+    pipeline.idler().count(&open);
     let look = limit.map(|limit| {
         let every = limit / LOOKS;
         let (timer, none) = (Box::pin(tokio::time::sleep(every)), open.count());
-        Look { every, timer, set: false, open, none, idle: 0, seen: 0, ending: false }
+        Look { every, timer, set: false, open, pipeline, none, idle: 0, seen: 0, ending: false }
     });
     Ended { connection, look }
 }
@@ -89,6 +98,9 @@ impl Look {
             let idle = self.open.count() <= self.none && requests == self.seen;
             self.seen = requests;
             self.idle = if idle { self.idle + 1 } else { 0 };
+            if !idle {
+                self.pipeline.idler().had_requests();
+            }
             if self.idle >= LOOKS {
                 return true;
             }

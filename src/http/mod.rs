@@ -17,6 +17,8 @@ mod head_timer;
 #[cfg(feature = "server")]
 mod idle;
 #[cfg(feature = "server")]
+mod idlers;
+#[cfg(feature = "server")]
 mod limits;
 #[cfg(feature = "server")]
 mod pace;
@@ -39,6 +41,8 @@ mod version;
 pub use answer::{Answer, Answering, is_grpc};
 #[cfg(feature = "server")]
 pub(crate) use connection::{Connections, Handler};
+#[cfg(feature = "server")]
+pub(crate) use idlers::Idlers;
 #[cfg(feature = "server")]
 pub use limits::{Limits, Pace};
 pub use page::{Audience, ErrorPage};

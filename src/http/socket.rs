@@ -20,7 +20,7 @@ use std::{
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use super::stall::Stall;
+use super::{idlers::Idler, stall::Stall};
 
 /// Bytes of answers that wait for those behind them.
 const MOST: usize = 16 * 1024;
@@ -32,8 +32,8 @@ pub(super) struct Pipeline {
     requests: AtomicU32,
     /// Whether bytes are held that nobody has tried to send.
     resting: AtomicBool,
-    /// Whether something has been read since a head was waited for.
-    heard: AtomicBool,
+    /// Whether something has been read since a head was waited for, and if not, since when.
+    idler: Idler,
 }
 
 impl Pipeline {
@@ -53,19 +53,9 @@ impl Pipeline {
         self.resting.load(Ordering::Relaxed)
     }
 
-    /// From now on, a head is waited for.
-    pub(super) fn listen(&self) {
-        self.heard.store(false, Ordering::Relaxed);
-    }
-
-    /// Something has come.
-    pub(super) fn hear(&self) {
-        self.heard.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether something of it has come.
-    pub(super) fn has_heard(&self) -> bool {
-        self.heard.load(Ordering::Relaxed)
+    /// Whether the connection waits for its client.
+    pub(super) fn idler(&self) -> &Idler {
+        &self.idler
     }
 
     /// Whether there was another request behind the one before, so that there may be more.
@@ -168,12 +158,12 @@ impl<I: Read + Write + Unpin> Read for Socket<I> {
         // Also while that cannot be sent: the client may be one that first sends everything.
         if !self.first.is_empty() {
             self.read_again(&mut into);
-            self.pipeline.hear();
+            self.pipeline.idler.hear();
             return Poll::Ready(Ok(()));
         }
         let read = Pin::new(&mut self.io).poll_read(cx, into);
         if read.is_ready() {
-            self.pipeline.hear();
+            self.pipeline.idler.hear();
         }
         read
     }

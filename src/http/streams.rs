@@ -9,7 +9,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -45,6 +45,11 @@ impl Open {
     /// How many references to the count there are: those of requests, and a few that stay the same.
     pub(super) fn count(&self) -> usize {
         Arc::strong_count(&self.0)
+    }
+
+    /// The same count, without being one of the references.
+    pub(super) fn weak(&self) -> Weak<AtomicU64> {
+        Arc::downgrade(&self.0)
     }
 
     /// How many requests there were so far.

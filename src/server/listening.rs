@@ -3,12 +3,12 @@
 //! In: listeners to begin and to end with, while others go on. Out: every connection served to its end. Never: ends a
 //! connection because another listener ended.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use tokio::{
     sync::{
-        Semaphore,
+        OwnedSemaphorePermit, Semaphore,
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
         watch,
     },
@@ -18,7 +18,7 @@ use tokio::{
 use super::{Stop, Stopping, entrance::Entrance};
 use crate::{
     facts::{Connection, Scheme},
-    http::{Connections, Handler},
+    http::{Connections, Handler, Idlers},
     listener::{Accepted, Address, Listener, Proxied},
 };
 
@@ -98,8 +98,9 @@ impl<S: Handler> Open<S> {
         let stopping = Stopping::new();
         self.listeners.push((listener.address().clone(), stopping.clone()));
         let (connections, entrance) = (self.connections.clone(), self.entrance.clone());
+        let places = Places { free: Arc::clone(&self.places), idlers: connections.idlers().clone() };
         let served = Served::new(&listener, connections, entrance, &self.patience, &stopping);
-        self.accepting.spawn(accept(listener, served, Arc::clone(&self.places), stopping));
+        self.accepting.spawn(accept(listener, served, places, stopping));
     }
 
     fn end(&mut self, address: &Address) {
@@ -248,31 +249,62 @@ impl<S: Handler> Served<S> {
     }
 }
 
+/// The places of connections.
+struct Places {
+    free: Arc<Semaphore>,
+    idlers: Idlers,
+}
+
+impl Places {
+    /// A place for one more connection. If there is none, those that wait for their clients give theirs.
+    async fn one(&self) -> OwnedSemaphorePermit {
+        loop {
+            let free = Arc::clone(&self.free);
+            if let Ok(place) = Arc::clone(&free).try_acquire_owned() {
+                return place;
+            }
+            self.idlers.make_room();
+            // Whoever was told may have got a request just then, or none had waited long enough.
+            if let Ok(place) = tokio::time::timeout(ASK_AGAIN, free.acquire_owned()).await {
+                return place.expect("never closed");
+            }
+        }
+    }
+}
+
+/// How long a connection may take to leave for another one before the next is asked.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
 /// Accepts connections until the stop; gives back those that are open then.
 async fn accept<S: Handler>(
     listener: Listener,
     served: Served<S>,
-    places: Arc<Semaphore>,
+    places: Places,
     stopping: Stopping,
 ) -> Left {
     let mut open = JoinSet::new();
     let mut stopped = Box::pin(stopping.asked());
     loop {
-        let place = tokio::select! {
-            place = Arc::clone(&places).acquire_owned() => place.expect("never closed"),
-            () = stopped.as_mut() => break,
-        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stopped.as_mut() => break,
         };
         // Those that have ended; otherwise the set grows for as long as the listener lives.
         while open.try_join_next().is_some() {}
-        let serving = served.serve(accepted);
+        // Only now: nobody has to leave for a client that has not come.
+        let place = tokio::select! {
+            place = places.one() => Some(place),
+            // As those that nobody had the time to accept.
+            () = stopped.as_mut() => None,
+        };
+        let (serving, is_over) = (served.serve(accepted), place.is_none());
         open.spawn(async move {
             serving.await;
             drop(place);
         });
+        if is_over {
+            break;
+        }
     }
     // They came before the stop, though nobody had the time to accept them.
     for accepted in listener.close() {
