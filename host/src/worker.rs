@@ -158,8 +158,9 @@ async fn run(
     let (warm, running) = oneshot::channel();
     tokio::spawn({
         let (reports, all) = (Arc::clone(&reports), hosting.startable_twice());
+        let balancers = hosting.balancers().cloned().collect();
         async move {
-            let (failed, ()) = tokio::join!(hosting::start(first), warm::start(running, all));
+            let (failed, ()) = tokio::join!(hosting::start(first), warm::start(running, all, balancers));
             let failed = failed.iter().map(ToString::to_string).collect();
             reports.send(&Report::Ready { failed });
         }

@@ -318,6 +318,21 @@ async fn what_is_known_of_upstreams_outlives_a_reload_that_changes_none_of_them(
     assert!(host.stop().await.success());
 }
 
+#[tokio::test]
+async fn a_worker_that_takes_over_does_not_begin_with_an_upstream_that_is_out() {
+    let [one, two] = two().await;
+    let (urls, address) = ([one.url(), two.url()], one.end().await);
+    let host = at(&urls, "max_fails = 1\nout_time = \"1m\"").start().await;
+    assert_eq!(counts(&host, 4, "/").await, BTreeMap::from([("two".to_owned(), 4)]));
+    assert_eq!(host.operator(&["recycle"]).await.code, 0);
+    let told = told(&host).await;
+    assert_eq!((&told["requests"], &told["upstreams"][0]["state"]), (&0.into(), &"out".into()));
+    // It would answer by now, and is not asked.
+    let _one = Upstream::at("one", address).await;
+    assert_eq!(counts(&host, 4, "/").await, BTreeMap::from([("two".to_owned(), 4)]));
+    assert!(host.stop().await.success());
+}
+
 // ---- everything else that goes through
 
 /// Hosts of the same application, as upstreams of a host.

@@ -48,6 +48,7 @@ pub(super) struct Health {
 /// What holds for all upstreams of an application.
 #[derive(Clone, Debug)]
 struct Rules {
+    is_probed: bool,
     healthy: u32,
     unhealthy: u32,
     passive: Option<Passive>,
@@ -85,7 +86,7 @@ impl Health {
             balance.probe.as_ref().map_or((1, 1), |probe| (probe.healthy, probe.unhealthy));
         let Balance { passive, slow_start, .. } = balance.clone();
         Self {
-            rules: Rules { healthy, unhealthy, passive, slow_start },
+            rules: Rules { is_probed: balance.probe.is_some(), healthy, unhealthy, passive, slow_start },
             probes: Probes::Unasked,
             failures: VecDeque::new(),
             circuit: Circuit::Closed,
@@ -180,6 +181,22 @@ impl Health {
         self.circuit = Circuit::Open { until, trial: None };
         self.was_out = out;
         Some(out)
+    }
+
+    /// Somebody else has found out that it is out for so long, or down. Without effect, if something is known already, or
+    /// nobody would ever find out that it is well again.
+    pub(super) fn leave_alone(&mut self, out: Option<Duration>, now: Instant) {
+        let is_news = matches!((&self.probes, &self.circuit), (Probes::Unasked, Circuit::Closed));
+        match (out, &self.rules.passive) {
+            _ if !is_news || !self.failures.is_empty() => {}
+            (None, _) if self.rules.is_probed => self.probes = Probes::Unwell(0),
+            (Some(left), Some(passive)) => {
+                let left = left.min(passive.longest_out.max(passive.out));
+                self.circuit = Circuit::Open { until: now.checked_add(left).unwrap_or(now), trial: None };
+                self.was_out = passive.out;
+            }
+            _ => {}
+        }
     }
 
     /// A probe was answered well, or not. The first one decides by itself.

@@ -160,6 +160,21 @@ impl Balancer {
         self.0.slot.set(terms);
     }
 
+    /// The name of the application.
+    #[must_use]
+    pub fn application(&self) -> &str {
+        &self.0.application
+    }
+
+    /// The upstream at `place`, as [`status`](Self::status) has it, gets no requests: for so long, or until it is well when it
+    /// is asked. What somebody else has found out, to begin with; what is known here already stays.
+    pub fn leave_alone(&self, place: &str, out: Option<Duration>) {
+        let members = &self.0.upstreams.members;
+        if let Some(index) = members.iter().position(|upstream| upstream.to_string() == place) {
+            self.0.table().choosing.health(index).leave_alone(out, Instant::now());
+        }
+    }
+
     /// The upstreams.
     #[must_use]
     pub fn upstreams(&self) -> &Upstreams {

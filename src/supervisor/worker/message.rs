@@ -91,6 +91,21 @@ pub struct Warm {
     pub applications: Vec<String>,
     /// How long they may keep the replacement waiting. After that they go on starting.
     pub limit: Duration,
+    /// Upstreams that get no requests there.
+    #[serde(default)]
+    pub unwell: Vec<Unwell>,
+}
+
+/// An upstream that gets no requests in the worker that is to be replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unwell {
+    /// The name of the application that it is one of.
+    pub application: String,
+    /// Where it listens.
+    pub place: String,
+    /// How long it is still left alone for failing requests. `None`: it is not well by its own account.
+    #[serde(default)]
+    pub out: Option<Duration>,
 }
 
 /// An application that has ended workers.
@@ -259,7 +274,15 @@ mod tests {
             Order::Ask { id: 1 },
             Order::Change(change),
             Order::GiveUp,
-            Order::Warm(Warm { applications: vec!["shop".to_owned()], limit: Duration::from_secs(9) }),
+            Order::Warm(Warm {
+                applications: vec!["shop".to_owned()],
+                limit: Duration::from_secs(9),
+                unwell: vec![Unwell {
+                    application: "api".to_owned(),
+                    place: "10.0.0.1:80".to_owned(),
+                    out: Some(Duration::from_secs(9)),
+                }],
+            }),
             Order::Drain,
             Order::Hurry,
         ];

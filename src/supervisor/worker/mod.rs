@@ -24,7 +24,7 @@ pub use self::{
     blame::{Blame, Culprit, Evidence, Request},
     conversation::{Orders, Reports, end_at_once, inherited},
     event::{Action, Event, Outcome, Overdue, Refusal},
-    message::{Change, Failed, Order, Refuse, Report, Start, Stuck, VERSION, Warm},
+    message::{Change, Failed, Order, Refuse, Report, Start, Stuck, Unwell, VERSION, Warm},
     output::Pipe,
     plan::{Plan, State, resume::Settled},
     process::{Carried, Heard, Process},

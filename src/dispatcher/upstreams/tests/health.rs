@@ -32,6 +32,30 @@ fn out(now: Instant) -> Health {
 }
 
 #[test]
+fn what_somebody_else_has_found_out_holds_until_it_is_found_out_here() {
+    let now = Instant::now();
+    let fresh = || Health::new(&balance());
+    let mut down = fresh();
+    down.leave_alone(None, now);
+    assert_eq!(down.condition(now), Condition::Down);
+    assert_eq!([down.probed(true, now), down.probed(true, now)], [None, Some(Change::Up)]);
+    let mut left = fresh();
+    left.leave_alone(Some(seconds(3)), now);
+    assert_eq!(left.condition(now), Condition::Out(now + seconds(3)));
+    let later = now + seconds(3);
+    let trial = left.begin(later, Trial(1));
+    assert!(left.succeeded(later, trial));
+    // What is known here is newer, and who is never asked would stay down.
+    let mut known = fresh();
+    known.probed(true, now);
+    known.leave_alone(Some(seconds(3)), now);
+    let mut unasked = Health::new(&Balance { probe: None, passive: None, ..balance() });
+    unasked.leave_alone(None, now);
+    unasked.leave_alone(Some(seconds(3)), now);
+    assert_eq!([known.condition(now), unasked.condition(now)], [Condition::Up; 2]);
+}
+
+#[test]
 fn the_first_probe_decides_and_after_that_it_takes_several() {
     let now = Instant::now();
     let mut health = Health::new(&balance());
