@@ -153,5 +153,6 @@ fn files_that_are_sent_are_never_those_of_an_account() {
     let crate::config::Artifact::Files(files) = &config.sites[0].applications[0].artifact else {
         panic!("files")
     };
-    assert!(files.private.iter().any(|path| path.starts_with("state")), "{:?}", files.private);
+    let state = files.root.join("state");
+    assert!(files.private.iter().any(|path| path.starts_with(&state)), "{:?}", files.private);
 }
