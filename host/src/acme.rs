@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "acme")]
+use cohost::admin::When;
 use cohost::{
-    admin::{NotIssued, When},
+    admin::NotIssued,
     config::{Acme, Config},
     listener::tls::Challenges,
 };

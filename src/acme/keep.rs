@@ -185,9 +185,9 @@ impl Keeper {
         let again = next.not_before.duration_since(now).unwrap_or_default();
         let (directory, effect) = (&self.acme.directory, effect(held, now));
         if is_news {
-            tracing::error!(name = %name, why, retry_in = ?again, directory = %directory, "{effect}");
+            tracing::error!(name = %name, why, retry_in_s = again.as_secs(), directory = %directory, "{effect}");
         } else {
-            tracing::debug!(name = %name, why, retry_in = ?again, directory = %directory, "{effect}");
+            tracing::debug!(name = %name, why, retry_in_s = again.as_secs(), directory = %directory, "{effect}");
         }
         match whose {
             Whose::Name => self.note(name, next).await,
