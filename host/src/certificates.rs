@@ -4,8 +4,9 @@
 //! so that a worker that starts later has it too, whatever has become of the files by then. Never: lets go of what could
 //! be used for something that cannot.
 
+mod wanted;
+
 use std::{
-    collections::BTreeSet,
     ffi::OsString,
     path::{Path, PathBuf},
     sync::Arc,
@@ -19,7 +20,8 @@ use cohost::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::outward::{self, Used};
+use self::wanted::{Named, Shown, Wanted, authorities, revocations, vouching, wanted};
+pub(crate) use self::wanted::{all, ordered, paths};
 
 /// The content of the files of all certificates that can be used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -334,111 +336,6 @@ fn texts(
 
 fn find<'a>(texts: &'a [Text], file: &Path) -> Option<&'a str> {
     texts.iter().find(|(path, _)| *path == *file).map(|(_, text)| &**text)
-}
-
-/// The files by which certificates are named: their own, and those of authorities.
-pub(crate) fn all(config: &Config) -> impl Iterator<Item = PathBuf> {
-    let certificates = wanted(config).into_iter().map(|wanted| wanted.certificate.certificate);
-    certificates.chain(authorities(config).into_iter().chain(revocations(config)).map(|named| named.file))
-}
-
-/// All files.
-pub(crate) fn paths(config: &Config) -> BTreeSet<PathBuf> {
-    let paths = |wanted: Wanted| paths_of(&wanted.certificate).map(Path::to_owned).collect::<Vec<_>>();
-    let certificates = wanted(config).into_iter().flat_map(paths);
-    certificates
-        .chain(authorities(config).into_iter().chain(revocations(config)).map(|named| named.file))
-        .collect()
-}
-
-/// The files that the host itself writes.
-pub(crate) fn ordered(config: &Config) -> BTreeSet<PathBuf> {
-    let ordered = wanted(config).into_iter().map(|wanted| wanted.certificate);
-    ordered.filter(|it| it.ordered_for.is_some()).map(|it| it.certificate).collect()
-}
-
-/// A file that is to be had.
-struct Named {
-    site: String,
-    /// The table that names it.
-    key: String,
-    file: PathBuf,
-}
-
-/// The files of those who vouch for others.
-fn authorities(config: &Config) -> Vec<Named> {
-    let of_clients = vouching(config).map(|(site, vouching)| Named::of_clients(site, &vouching.authorities));
-    let of_servers = outward::used(config).into_iter().flat_map(|Used { site, key, outward }| {
-        let named =
-            move |file: &PathBuf| Named { site: site.to_owned(), key: key.clone(), file: file.clone() };
-        outward.ca.iter().map(named).collect::<Vec<_>>()
-    });
-    of_clients.chain(of_servers).collect()
-}
-
-/// And of whom they have revoked.
-fn revocations(config: &Config) -> Vec<Named> {
-    let named =
-        |(site, vouching): (&str, &Vouching)| Some(Named::of_clients(site, vouching.revoked.as_ref()?));
-    vouching(config).filter_map(named).collect()
-}
-
-impl Named {
-    fn of_clients(site: &str, file: &Path) -> Self {
-        Self { site: site.to_owned(), key: format!("site.{site}.tls"), file: file.to_owned() }
-    }
-}
-
-fn vouching(config: &Config) -> impl Iterator<Item = (&str, &Vouching)> {
-    config
-        .sites
-        .iter()
-        .filter_map(|site| Some((&*site.name, site.tls.as_ref()?.client_certificates.vouching()?)))
-}
-
-/// A certificate that is to be had.
-struct Wanted {
-    site: String,
-    /// The table that names it.
-    key: String,
-    certificate: Certificate,
-    shown: Shown,
-}
-
-/// Who gets to see a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
-    /// Clients, to whom a site speaks.
-    Clients,
-    /// Servers, to which the host does.
-    Servers,
-}
-
-impl Shown {
-    /// What they will not like about it.
-    fn objection(self, identity: &Identity, now: SystemTime) -> Option<Objection> {
-        match self {
-            Self::Clients => identity.objection(now),
-            Self::Servers => outward::objection(identity, now),
-        }
-    }
-}
-
-fn wanted(config: &Config) -> Vec<Wanted> {
-    let secure = config.sites.iter().filter_map(|site| Some((&*site.name, site.tls.as_ref()?)));
-    let of_sites = secure.flat_map(|(site, tls)| {
-        tls.certificates.iter().map(move |certificate| Wanted {
-            site: site.to_owned(),
-            key: format!("site.{site}.tls"),
-            certificate: certificate.clone(),
-            shown: Shown::Clients,
-        })
-    });
-    let own = outward::used(config).into_iter().filter_map(|Used { site, key, outward }| {
-        let certificate = outward::certificate(outward.own.as_ref()?);
-        Some(Wanted { site: site.to_owned(), key, certificate, shown: Shown::Servers })
-    });
-    of_sites.chain(own).collect()
 }
 
 fn paths_of(certificate: &Certificate) -> impl Iterator<Item = &Path> {
