@@ -65,10 +65,13 @@ async fn a_worker_with_a_hang_is_replaced_and_serves_on_until_then() {
 #[tokio::test]
 async fn a_hang_that_holds_several_threads_counts_once() {
     let setup = Setup::broken(Model::InProcess, "none").automatic();
-    let setup = setup.application("demote_after = 2\nhang_timeout = \"300ms\"\nshutdown_timeout = \"500ms\"");
+    let setup = setup.application("demote_after = 2\nhang_timeout = \"1s\"\nshutdown_timeout = \"500ms\"");
     let host = setup.server("threads = 3\nshutdown_timeout = \"1s\"").start_preloaded().await;
     let stuck = served_by(&host, 1).await;
-    let _hanging = (hanging(&host).await, hanging(&host).await);
+    let _hanging = tokio::join!(hanging(&host), hanging(&host));
+    // Both, before one of them is a hang: after that, the next worker would get the other.
+    let both = async { while host.tells().await["sites"][0]["applications"][0]["in_flight"] != 2 {} };
+    tokio::time::timeout(Duration::from_secs(10), both).await.expect("both are on their way");
     host.log.times(HANGS, 2).await;
     host.log.wait(|event| event["message"] == "worker ended" && event["pid"] == stuck).await;
     assert_eq!(host.log.of("worker is replaced, because an application hangs in it").len(), 1);

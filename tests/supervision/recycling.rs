@@ -60,14 +60,14 @@ both_models! {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_has_too_much_memory_is_replaced_once_and_no_request_fails() {
-    let recycle = "recycle = { memory = \"150MB\", interval = \"20ms\" }";
+    let recycle = "recycle = { memory = \"300MB\", interval = \"20ms\" }";
     let host = Setup::broken(Model::OutOfProcess, "none").application(recycle).start_preloaded().await;
     let first = pid(&host).await;
     let ending = Watched::new(first);
     let mut load = Load::start(&host, OK);
     load.answers(10).await;
     assert_eq!(pid(&host).await, first, "it has little memory yet");
-    assert_eq!(host.get("/keep/200").await.text(), "kept 200 MB\n");
+    assert_eq!(host.get("/keep/400").await.text(), "kept 400 MB\n");
     recycled(&host, 1, "it has ").await;
     ending.ended().await;
     load.answers(10).await;
