@@ -65,7 +65,7 @@ async fn a_worker_with_a_hang_is_replaced_and_serves_on_until_then() {
 #[tokio::test]
 async fn a_hang_that_holds_several_threads_counts_once() {
     let setup = Setup::broken(Model::InProcess, "none").automatic();
-    let setup = setup.application("demote_after = 2\nhang_timeout = \"1s\"\nshutdown_timeout = \"500ms\"");
+    let setup = setup.application("demote_after = 2\nhang_timeout = \"2s\"\nshutdown_timeout = \"500ms\"");
     let host = setup.server("threads = 3\nshutdown_timeout = \"1s\"").start_preloaded().await;
     let stuck = served_by(&host, 1).await;
     let _hanging = tokio::join!(hanging(&host), hanging(&host));

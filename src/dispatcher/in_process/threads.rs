@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::runtime::Handle;
+
 use super::{hang, listening};
 use crate::recorder::{self, About, Doing, Registered, Slot, slots};
 
@@ -84,18 +86,19 @@ pub(super) fn is_inside() -> bool {
     SLOT.try_with(|slot| slot.get().is_some_and(serves)).unwrap_or(false)
 }
 
-/// Starts the watchdog, once for the process. It ends with the process.
+/// Starts the watchdog, once for the process, whose connections are served by this runtime. It ends with the process.
 pub(super) fn start_watchdog() {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| {
+        let runtime = Handle::try_current().ok();
         let thread = std::thread::Builder::new().name("cohost-watchdog".to_owned());
-        if let Err(error) = thread.spawn(watch_for_ever) {
+        if let Err(error) = thread.spawn(|| watch_for_ever(runtime)) {
             tracing::error!(%error, "no watchdog: applications that block a thread will not be named");
         }
     });
 }
 
-fn watch_for_ever() {
+fn watch_for_ever(runtime: Option<Handle>) {
     let mut watchdog = Watchdog::default();
     loop {
         std::thread::park_timeout(LOOK_EVERY);
@@ -105,6 +108,11 @@ fn watch_for_ever() {
                 let is_there = || slot.sequence() == finding.sequence;
                 finding.report(&is_there);
             }
+        }
+        // The thread that an application holds may be the one that had listened to all sockets: tokio has nobody else do
+        // that until something wakes another thread. So something does.
+        if let Some(runtime) = runtime.as_ref().filter(|_| watchdog.finds_one_held(now)) {
+            runtime.spawn(std::future::ready(()));
         }
         listening::look(now);
     }
@@ -142,6 +150,11 @@ struct Finding {
 }
 
 impl Watchdog {
+    /// Whether a thread is where it was at the look before.
+    fn finds_one_held(&self, now: Instant) -> bool {
+        self.0.values().any(|seen| !seen.sequence.is_multiple_of(2) && seen.since < now)
+    }
+
     fn look_at(&mut self, now: Instant, slot: Slot) -> Option<Finding> {
         let sequence = slot.sequence();
         let new = Seen { sequence, since: now, told: Told::Nothing };
@@ -214,6 +227,24 @@ mod tests {
         assert_eq!(watchdog.look_at(start + HELD_TOO_LONG * 2, slot.0), None);
         // Without a limit it may stay for ever.
         assert_eq!(watchdog.look_at(start + Duration::from_secs(365 * 24 * 60 * 60), slot.0), None);
+    }
+
+    #[test]
+    fn a_thread_that_is_where_it_was_is_held() {
+        let slot = slot();
+        let mut watchdog = Watchdog::default();
+        let start = Instant::now();
+        let mut finds = |step| {
+            let now = start + LOOK_EVERY * step;
+            let _ = watchdog.look_at(now, slot.0);
+            watchdog.finds_one_held(now)
+        };
+        assert!(!finds(0));
+        slot.0.enter(without_limit(), Doing::Serving, &RequestId(9));
+        assert!(!finds(1));
+        assert!(finds(2) && finds(3));
+        slot.0.leave();
+        assert!(!finds(4));
     }
 
     fn without_limit() -> u32 {
