@@ -6,7 +6,9 @@ use std::path::Path;
 
 use cohost::{
     facts::{End, Scheme},
-    front::rewrite::{Action, Files, Kind, Maps, Outcome, Query, Rule, Rules, Subject, Template, Then, Unseen},
+    front::rewrite::{
+        Action, Files, Kind, Maps, Outcome, Query, Rule, Rules, Subject, Template, Then, Unseen,
+    },
 };
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use libfuzzer_sys::fuzz_target;
