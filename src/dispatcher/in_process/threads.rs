@@ -92,13 +92,13 @@ pub(super) fn start_watchdog() {
     STARTED.get_or_init(|| {
         let runtime = Handle::try_current().ok();
         let thread = std::thread::Builder::new().name("cohost-watchdog".to_owned());
-        if let Err(error) = thread.spawn(|| watch_for_ever(runtime)) {
+        if let Err(error) = thread.spawn(move || watch_for_ever(runtime.as_ref())) {
             tracing::error!(%error, "no watchdog: applications that block a thread will not be named");
         }
     });
 }
 
-fn watch_for_ever(runtime: Option<Handle>) {
+fn watch_for_ever(runtime: Option<&Handle>) {
     let mut watchdog = Watchdog::default();
     loop {
         std::thread::park_timeout(LOOK_EVERY);
@@ -111,7 +111,7 @@ fn watch_for_ever(runtime: Option<Handle>) {
         }
         // The thread that an application holds may be the one that had listened to all sockets: tokio has nobody else do
         // that until something wakes another thread. So something does.
-        if let Some(runtime) = runtime.as_ref().filter(|_| watchdog.finds_one_held(now)) {
+        if let Some(runtime) = runtime.filter(|_| watchdog.finds_one_held(now)) {
             runtime.spawn(std::future::ready(()));
         }
         listening::look(now);
