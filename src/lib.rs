@@ -33,6 +33,10 @@ pub mod listener;
 mod nearest;
 pub mod options;
 #[cfg(any(feature = "front", feature = "out-of-process"))]
+#[cfg_attr(
+    not(feature = "out-of-process"),
+    allow(dead_code, unused_imports, reason = "forwarders use all of it, the front less")
+)]
 pub mod outward;
 #[cfg(any(feature = "front", feature = "server"))]
 mod path;

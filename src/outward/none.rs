@@ -1,7 +1,7 @@
 //! What stands in the place of TLS in a build that has none: nothing can be secured.
 
 /// There are none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Terms {}
 
 /// A place for terms, which there are not.
