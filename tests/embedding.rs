@@ -9,7 +9,13 @@ use std::{
 
 use axum::{Router, routing::get};
 use bytes::Bytes;
-use cohost::{Application, HostingModel, dispatcher::in_process::Ended, supervisor::Runner};
+use cohost::{
+    Application, HostingModel,
+    application::Successor,
+    dispatcher::in_process::Ended,
+    stage::{self, Serve, Stage},
+    supervisor::Runner,
+};
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use http::Method;
 use http_body_util::{BodyExt as _, channel::Channel};
@@ -213,11 +219,31 @@ while True:
     assert_eq!(old.call(get()).await.unwrap().status(), 200);
     let new = described(Model::OutOfProcess).build().unwrap();
     let answer = old.call(get());
-    let (_ended, answer) = tokio::join!(old.retire(Some(&new)), answer);
+    let (_ended, answer) = tokio::join!(old.retire(&new), answer);
     let answer = answer.unwrap();
     assert_eq!(answer.headers().get("cohost-failure"), None);
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "Hello, World!");
     new.stop().await;
+}
+
+/// Says why there is no application.
+struct Page;
+
+impl Serve for Page {
+    fn serve(&self, _: http::Request<cohost::Body>) -> stage::Answering {
+        Box::pin(async { Ok(http::Response::new("back at noon".into())) })
+    }
+}
+
+/// As when it goes offline: who was routed to it already gets the page too.
+#[tokio::test]
+async fn a_request_that_still_comes_to_what_has_gone_is_answered_by_the_stage_in_its_place() {
+    let old = described(Model::InProcess).build().unwrap();
+    let mut hosted = old.hosted();
+    old.retire(Successor::Stage(Stage::new(Page))).await;
+    let get = http::Request::get("/plaintext").body(cohost::Body::empty()).unwrap();
+    let answer = hosted.call(get).await.unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "back at noon");
 }
 
 /// The sample application, in this very process or in one of the program's.

@@ -233,6 +233,13 @@ impl Hosting {
         self.all().find(|(_, described)| described.name() == name)
     }
 
+    /// What requests for this application come to, behind all that it wants in front of it.
+    pub(crate) fn mounted_as(&self, name: &str) -> Option<Mounted> {
+        let written = self.config.sites.iter().flat_map(|site| &site.applications);
+        let mut members = written.zip(self.members.iter().flatten());
+        members.find_map(|(written, member)| (*written.name == *name).then(|| member.mounted().1))
+    }
+
     pub(crate) fn all(&self) -> impl Iterator<Item = (&Application, &Described)> {
         self.members.iter().flatten().filter_map(|member| match member {
             Member::Application { application, described } => Some((application, &**described)),

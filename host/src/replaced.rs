@@ -1,6 +1,10 @@
 //! The applications that are not the same in the next edition, and when the new ones start.
 
-use cohost::{Application, options::ProcessListen};
+use cohost::{
+    application::{Application, Successor},
+    options::ProcessListen,
+    stage::Stage,
+};
 
 use crate::{hosting::Hosting, standing::Described};
 
@@ -8,6 +12,8 @@ use crate::{hosting::Hosting, standing::Described};
 pub(crate) struct Replaced {
     pub(crate) old: Option<Application>,
     pub(crate) new: Option<Application>,
+    /// Who answers requests that still come to the old one.
+    pub(crate) successor: Successor,
     start: Start,
 }
 
@@ -29,9 +35,11 @@ impl Hosting {
             Some((_, was)) if was == described => None,
             before => Some(Replaced::new(new, described, before)),
         });
-        let gone = old.all().filter(|(_, was)| self.find(was.name()).is_none());
-        let gone =
-            gone.map(|(old, _)| Replaced { old: Some(old.clone()), new: None, start: Start::WhenAsked });
+        let gone = old.all().filter(|(_, was)| self.find(was.name()).is_none()).map(|(old, _)| {
+            let instead = self.mounted_as(old.name()).map(Stage::new);
+            let successor = instead.map_or(Successor::Nobody, Successor::Stage);
+            Replaced { old: Some(old.clone()), new: None, successor, start: Start::WhenAsked }
+        });
         coming.chain(gone).collect()
     }
 }
@@ -55,7 +63,7 @@ impl Replaced {
         {
             new.start_after(old);
         }
-        Self { old: old.map(|(old, _)| old.clone()), new: Some(new.clone()), start }
+        Self { old: old.map(|(old, _)| old.clone()), new: Some(new.clone()), successor: new.into(), start }
     }
 
     pub(crate) fn to_start_first(&self) -> Option<Application> {

@@ -127,7 +127,7 @@ impl Served {
             let start = replaced.to_start_first().into_iter().collect();
             if let Some(old) = replaced.old {
                 tracing::info!(application = %old.name(), "application goes offline; it finishes what it has");
-                self.retiring.spawn(async move { old.retire(replaced.new.as_ref()).await });
+                self.retiring.spawn(async move { old.retire(replaced.successor).await });
             } else if let Some(new) = replaced.new {
                 tracing::info!(application = %new.name(), "application is online again");
             }

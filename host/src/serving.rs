@@ -250,7 +250,7 @@ impl Serving {
             let (reports, application) = (Arc::clone(&self.reports), name.to_string());
             reports.send(&Report::Retires { application: application.clone() });
             self.retiring.spawn(async move {
-                let ended = old.retire(replaced.new.as_ref()).await;
+                let ended = old.retire(replaced.successor).await;
                 reports.send(&Report::Retired { application });
                 ended
             });

@@ -21,6 +21,7 @@ use tower_service::Service;
 
 use super::{
     builder::Definition,
+    retire::Successor,
     start::Backing,
     status::{self, Failed, Status},
 };
@@ -47,8 +48,8 @@ pub(super) struct Shared {
     pub(super) requests: AtomicU64,
     /// Counts changes of the state; what waits looks again.
     pub(super) changed: watch::Sender<u64>,
-    /// Set when it is retired: who answers from then on, if there is anybody.
-    pub(super) successor: OnceLock<Option<Arc<Self>>>,
+    /// Set when it is retired: who answers from then on.
+    pub(super) successor: OnceLock<Successor>,
     /// Whose end has to come before its start.
     pub(super) predecessor: Mutex<Option<Weak<Self>>>,
     /// Whether it has been stopped, to the end.
@@ -136,7 +137,7 @@ impl Shared {
         }
     }
 
-    /// The slow way: through a start, or to the one who answers in its place.
+    /// The slow way: through a start, or to who answers in its place.
     async fn answer(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Failure> {
         let mut shared = self;
         loop {
@@ -147,7 +148,12 @@ impl Shared {
                     drop(dispatcher);
                     return answering.await;
                 }
-                Err(failure) => shared = shared.next().ok_or(failure)?,
+                Err(failure) => {
+                    if let Some(stage) = shared.stage_instead() {
+                        return stage.serve(request).await;
+                    }
+                    shared = shared.next().ok_or(failure)?;
+                }
             }
         }
     }

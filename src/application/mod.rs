@@ -41,6 +41,7 @@ use tower_service::Service;
 pub use builder::{Artifact, BuildError, Builder};
 pub use current::Current;
 use current::Shared;
+pub use retire::Successor;
 pub use status::{Failed, State, Status};
 
 use crate::{

@@ -7,7 +7,25 @@
 use std::sync::{Arc, PoisonError};
 
 use super::{Application, current::Shared};
-use crate::{Failure, dispatcher::in_process::Ended, failure::Code};
+use crate::{Failure, dispatcher::in_process::Ended, failure::Code, stage::Stage};
+
+/// Who answers requests that still come to an application which another one has taken the place of: they were on their
+/// way, or waited for its start.
+#[derive(Clone, Debug)]
+pub enum Successor {
+    /// Another application, which they wait for if it still has to start.
+    Application(Application),
+    /// What has no life of its own: files, upstreams, a page that says why there is nothing else.
+    Stage(Stage),
+    /// They get 503.
+    Nobody,
+}
+
+impl From<&Application> for Successor {
+    fn from(application: &Application) -> Self {
+        Self::Application(application.clone())
+    }
+}
 
 impl Application {
     /// Whether it runs, or is being started.
@@ -16,13 +34,13 @@ impl Application {
         self.shared.is_running()
     }
 
-    /// Ends it for good, while another one serves in its place.
+    /// Ends it for good, while something else serves in its place.
     ///
-    /// Requests that come all the same are answered by `successor`, or get 503 where there is none. Those that it has, with
-    /// their bodies and the connections that they became, may go on for up to `shutdown_timeout`; it is told that its end
-    /// is near, and ends after the last of them.
-    pub async fn retire(&self, successor: Option<&Self>) -> Ended {
-        self.shared.retire(successor.map(|successor| Arc::clone(&successor.shared))).await
+    /// Requests that come all the same are answered by `successor`. Those that it has, with their bodies and the
+    /// connections that they became, may go on for up to `shutdown_timeout`; it is told that its end is near, and ends
+    /// after the last of them.
+    pub async fn retire(&self, successor: impl Into<Successor>) -> Ended {
+        self.shared.retire(successor.into()).await
     }
 
     /// Has it start only after `other` has ended, which has to be [retired](Self::retire): for what cannot run twice at
@@ -34,7 +52,7 @@ impl Application {
 }
 
 impl Shared {
-    async fn retire(self: &Arc<Self>, successor: Option<Arc<Self>>) -> Ended {
+    async fn retire(self: &Arc<Self>, successor: Successor) -> Ended {
         // The second time changes nothing: requests have been sent on already.
         let _ = self.successor.set(successor);
         self.stop().await
@@ -44,9 +62,20 @@ impl Shared {
         self.successor.get().is_some()
     }
 
-    /// Who answers in its place.
+    /// Who answers in its place, if that is an application.
     pub(super) fn next(&self) -> Option<Arc<Self>> {
-        self.successor.get().cloned().flatten()
+        match self.successor.get()? {
+            Successor::Application(next) => Some(Arc::clone(&next.shared)),
+            Successor::Stage(_) | Successor::Nobody => None,
+        }
+    }
+
+    /// What answers in its place, if that is no application.
+    pub(super) fn stage_instead(&self) -> Option<&Stage> {
+        match self.successor.get()? {
+            Successor::Stage(stage) => Some(stage),
+            Successor::Application(_) | Successor::Nobody => None,
+        }
     }
 
     /// Waits for the end of what must not run beside it.

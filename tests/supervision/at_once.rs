@@ -74,7 +74,9 @@ async fn fifty_times(model: Model) {
     }
     let whys: BTreeSet<_> =
         host.log.of("application is to change").iter().map(|event| event["why"].to_string()).collect();
-    assert_eq!(whys.len(), 4, "each of them had an effect of its own, at least once: {whys:?}");
+    // A page may be read before it is written.
+    let rest = |why: &&String| !why.contains("its offline page has changed");
+    assert_eq!(whys.iter().filter(rest).count(), 4, "each had an effect of its own, at least once: {whys:?}");
     // Whoever asked has gone by now, or goes.
     host.until_descendants(|_| self::descriptors(&host) <= descriptors).await;
     let left = host.descendants();

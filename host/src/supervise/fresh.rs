@@ -74,6 +74,7 @@ pub(super) fn announce(
             None => "it is new",
             Some(was) if was.offline.is_none() && is.offline.is_some() => "it goes offline",
             Some(was) if was.offline.is_some() && is.offline.is_none() => "it is online again",
+            Some(was) if was.offline != is.offline => "its offline page has changed",
             Some(was) if was.application != is.application && rewritten => "its configuration has changed",
             Some(was) if was.application != is.application => "it is hosted otherwise",
             Some(was) if was.pinned != is.pinned => "its library has changed",
