@@ -34,7 +34,7 @@ async fn a_way_back_after_a_demotion_leads_to_the_library_before() {
 }
 
 #[tokio::test]
-async fn who_is_promoted_and_crashes_at_once_does_not_go_back_to_another_library() {
+async fn a_crash_right_after_a_new_library_and_a_promotion_takes_back_the_library_only() {
     let workshop = Workshop::new();
     let put = |greeting: &str| install(&workshop, "", "", greeting);
     put("one");
@@ -44,9 +44,22 @@ async fn who_is_promoted_and_crashes_at_once_does_not_go_back_to_another_library
     assert_eq!(host.operator(&["promote", "app"]).await.code, 0);
     crate::host::kill(served_by(&host, 1).await, rustix::process::Signal::KILL);
     served_by(&host, 2).await;
-    // Has its turn after whatever the crash may have led to.
-    assert_eq!(host.operator(&["online", "app"]).await.code, 0);
-    assert_eq!(host.get("/x").await.text(), "two: /x\n");
+    host.log.times(CHANGED, 3).await;
+    assert_eq!(host.get("/x").await.text(), "one: /x\n");
+    let status = host.tells().await;
+    assert_eq!(status["sites"][0]["applications"][0]["hosting_model"], "inprocess", "{status}");
+    assert!(host.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_crash_right_after_a_promotion_is_no_reason_to_go_back() {
+    let host = Setup::sample(Model::OutOfProcess).start().await;
+    assert_eq!(host.operator(&["promote", "app"]).await.code, 0);
+    crate::host::kill(served_by(&host, 1).await, rustix::process::Signal::KILL);
+    served_by(&host, 2).await;
+    let back =
+        "the worker crashed right after a change of this application; going back to the generation before";
+    assert!(host.log.of(back).is_empty(), "{:?}", host.log.of(back));
     assert!(host.stop().await.success());
 }
 
