@@ -17,6 +17,17 @@ def ask(server, workload, script, core, seconds):
     return {"wrk": wrk, "h2load": h2load, "s_time": s_time}[workload.client](server, workload, script, core, seconds)
 
 
+def exchange(connection, request, expected):
+    """One request on a connection that stays open, up to the end of its answer."""
+    connection.sendall(request)
+    answer = b""
+    while not answer.endswith(expected):
+        piece = connection.recv(65536)
+        if not piece:
+            raise Wrong("the connection ended")
+        answer += piece
+
+
 def wrk(server, workload, script, core, seconds):
     command = ["wrk", "-t1", f"-c{workload.connections}", f"-d{seconds}s", "-s", str(script)]
     said = run([*command, server.url(workload.path)], core, seconds)

@@ -53,11 +53,11 @@ def of_server(server, directory, core):
             raise clients.Wrong(f"{wrong}; {tree.last_words()}")
         connections.append(opened(server))
         for _ in range(WARMING):
-            ask(connections[0])
+            clients.exchange(connections[0], REQUEST, load.HELLO)
         before = memory(tree)
         for _ in range(CONNECTIONS):
             connections.append(opened(server))
-            ask(connections[-1])
+            clients.exchange(connections[-1], REQUEST, load.HELLO)
         time.sleep(REST)
         return (memory(tree) - before) / CONNECTIONS
     finally:
@@ -68,16 +68,6 @@ def of_server(server, directory, core):
 
 def opened(server):
     return socket.create_connection(("127.0.0.1", server.port), timeout=10)
-
-
-def ask(connection):
-    connection.sendall(REQUEST)
-    answer = b""
-    while not answer.endswith(load.HELLO):
-        piece = connection.recv(4096)
-        if not piece:
-            raise clients.Wrong("the connection ended")
-        answer += piece
 
 
 def memory(tree):

@@ -58,13 +58,7 @@ def ask(server, workload, times):
     request = f"{workload.method} {workload.path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n{fields}\r\n".encode()
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
         for _ in range(times):
-            client.sendall(request)
-            answer = b""
-            while not answer.endswith(workload.expected):
-                piece = client.recv(65536)
-                if not piece:
-                    raise clients.Wrong("the connection ended")
-                answer += piece
+            clients.exchange(client, request, workload.expected)
 
 
 def of_seam(bench, case, directory):

@@ -6,11 +6,10 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
 };
 
 use cohost::{
-    Body, Failure,
+    Body,
     config::{self, Authority, Binding, Config, Listen},
     facts::{Connection, End, Facts, Scheme},
     front::{
@@ -23,7 +22,6 @@ use cohost::{
     stage::{Answering, Serve, Stage},
 };
 use http::{Request, Response, Uri, header};
-use tower_service::Service;
 
 use crate::{
     artifact::{Named, named},
@@ -194,20 +192,12 @@ struct Arrived {
 #[derive(Clone, Copy, Debug)]
 struct Reached;
 
-impl Service<Request<Body>> for Arrived {
-    type Response = Response<Body>;
-    type Error = Failure;
-    type Future = std::future::Ready<Result<Response<Body>, Failure>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+impl Serve for Arrived {
+    fn serve(&self, request: Request<Body>) -> Answering {
         self.told.line(&format!("{} gets {} {}", self.title, request.method(), request.uri()));
         let mut answer = Response::new(Body::empty());
         answer.extensions_mut().insert(Reached);
-        std::future::ready(Ok(answer))
+        Box::pin(std::future::ready(Ok(answer)))
     }
 }
 

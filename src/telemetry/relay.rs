@@ -214,16 +214,24 @@ mod tests {
 
     use super::*;
 
-    /// Keeps the lines instead of writing them.
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<String>>>);
+    /// Keeps what there is to tell of events instead of writing them.
+    struct Kept<T> {
+        told: fn(&Event<'_>) -> T,
+        events: Arc<Mutex<Vec<T>>>,
+    }
 
-    impl Subscriber for Kept {
+    impl<T> Kept<T> {
+        fn new(told: fn(&Event<'_>) -> T) -> Self {
+            Self { told, events: Arc::default() }
+        }
+    }
+
+    impl<T: Send + 'static> Subscriber for Kept<T> {
         fn enabled(&self, _: &Metadata<'_>) -> bool {
             true
         }
         fn event(&self, event: &Event<'_>) {
-            self.0.lock().unwrap().push(encode(event));
+            self.events.lock().unwrap().push((self.told)(event));
         }
         fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
             span::Id::from_u64(1)
@@ -236,12 +244,13 @@ mod tests {
 
     #[test]
     fn an_event_arrives_as_it_was_written() {
-        let kept = Kept::default();
-        tracing::subscriber::with_default(kept.clone(), || {
+        let kept = Kept::new(encode);
+        let lines = Arc::clone(&kept.events);
+        tracing::subscriber::with_default(kept, || {
             let (application, request_id) = ("shop", tracing::field::display(RequestId(0x1f)));
             tracing::warn!(target: "shop::db", application, request_id, n = 7_u64, "line\none");
         });
-        let line = kept.0.lock().unwrap().pop().unwrap();
+        let line = lines.lock().unwrap().pop().unwrap();
         assert_eq!(line.lines().count(), 1);
         let (site, request, values) = decode(line.as_bytes()).unwrap();
         assert_eq!((site.level, &*site.target, request), (Level::WARN, "shop::db", Some(RequestId(0x1f))));
@@ -251,8 +260,8 @@ mod tests {
 
     #[test]
     fn whatever_a_process_tells_its_events_are_written_and_no_more_than_so_much_is_kept() {
-        let seen = Counted::default();
-        let events = Arc::clone(&seen.0);
+        let seen = Kept::new(target_and_text);
+        let events = Arc::clone(&seen.events);
         let long = "x".repeat(3000);
         let line = |target: &str, n: usize| {
             let fields = format!(r#"[["message","hello"],["n",{n}]]"#);
@@ -273,27 +282,10 @@ mod tests {
         assert_eq!(events.last().map(|(target, text)| (&**target, text.clone())), Some(last));
     }
 
-    /// Keeps the targets of events, and what they say.
-    #[derive(Clone, Default)]
-    struct Counted(Arc<Mutex<Vec<(String, String)>>>);
-
-    impl Subscriber for Counted {
-        fn enabled(&self, _: &Metadata<'_>) -> bool {
-            true
-        }
-        fn event(&self, event: &Event<'_>) {
-            let mut text = Vec::new();
-            event
-                .record(&mut |field: &Field, value: &dyn fmt::Debug| text.push(format!("{field}={value:?}")));
-            self.0.lock().unwrap().push((event.metadata().target().to_owned(), text.join(" ")));
-        }
-        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-            span::Id::from_u64(1)
-        }
-        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-        fn enter(&self, _: &span::Id) {}
-        fn exit(&self, _: &span::Id) {}
+    fn target_and_text(event: &Event<'_>) -> (String, String) {
+        let mut text = Vec::new();
+        event.record(&mut |field: &Field, value: &dyn fmt::Debug| text.push(format!("{field}={value:?}")));
+        (event.metadata().target().to_owned(), text.join(" "))
     }
 
     #[test]

@@ -176,11 +176,7 @@ async fn a_trusted_proxy_is_added_to_the_list_that_it_was_believed() {
     request.headers_mut().insert("x-forwarded-for", "1.1.1.1, 203.0.113.1".parse().unwrap());
     request.headers_mut().insert("connection", "x-forwarded-for".parse().unwrap());
 
-    let (head, answer) = futures_util::future::join(
-        async { fake.accept().await.answer(OK).await },
-        forwarder.forward(request),
-    )
-    .await;
+    let (head, answer) = fake.answers(&forwarder, request).await;
 
     answer.unwrap();
     assert!(head.contains("x-forwarded-for: 203.0.113.1, 198.51.100.7\r\n"), "{head}");
@@ -199,11 +195,7 @@ async fn the_runner_gets_the_facts_in_one_private_field() {
     facts.scheme = Scheme::Https;
     let sent = facts.clone();
 
-    let (head, answer) = futures_util::future::join(
-        async { fake.accept().await.answer(OK).await },
-        forwarder.forward(request),
-    )
-    .await;
+    let (head, answer) = fake.answers(&forwarder, request).await;
 
     answer.unwrap();
     let field = head.lines().find_map(|line| line.strip_prefix("cohost-facts: ")).unwrap();
@@ -230,11 +222,7 @@ async fn a_paired_program_gets_the_clients_certificate() {
     let connection = Connection::new(End::Unknown, End::Unknown, empty_base(), Some(tls));
     request.extensions_mut().insert(Facts::new(Arc::new(connection)));
 
-    let (head, answer) = futures_util::future::join(
-        async { fake.accept().await.answer(OK).await },
-        forwarder.forward(request),
-    )
-    .await;
+    let (head, answer) = fake.answers(&forwarder, request).await;
 
     answer.unwrap();
     assert!(head.contains("ms-aspnetcore-clientcert: mii=\r\n"), "{head}");
@@ -248,11 +236,7 @@ async fn a_foreign_program_gets_its_path_base_back() {
     let mut request = get("/cart?x=1");
     request.extensions_mut().get_mut::<Facts>().unwrap().path_base = "/my shop".into();
 
-    let (head, answer) = futures_util::future::join(
-        async { fake.accept().await.answer(OK).await },
-        forwarder.forward(request),
-    )
-    .await;
+    let (head, answer) = fake.answers(&forwarder, request).await;
 
     answer.unwrap();
     assert!(head.starts_with("get /my%20shop/cart?x=1 http/1.1\r\n"), "{head}");

@@ -67,6 +67,16 @@ impl Fake {
         Wire { stream: self.listener.accept().await.unwrap().0, read: Vec::new() }
     }
 
+    /// Forwards a request, and answers it well. What arrived, and the answer.
+    async fn answers(
+        &self,
+        forwarder: &Forwarder,
+        request: Request<Body>,
+    ) -> (String, Result<Response<Body>, Failure>) {
+        let answering = async { self.accept().await.answer(OK).await };
+        futures_util::future::join(answering, forwarder.forward(request)).await
+    }
+
     fn was_called_again(&self) -> bool {
         self.listener.accept().now_or_never().is_some()
     }

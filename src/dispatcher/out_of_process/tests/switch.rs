@@ -11,6 +11,17 @@ const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive
 const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                         Sec-WebSocket-Accept: HSmrc0sMlYUkAGmm5OPpG2HaGWk=\r\n\r\nhello";
 
+/// Both ends of an upgraded connection.
+async fn upgraded() -> (Wire<DuplexStream>, Wire) {
+    let fake = Fake::listen();
+    let mut client = front(&fake.foreign());
+    client.say(HANDSHAKE).await;
+    let mut wire = fake.accept().await;
+    wire.answer(SWITCHED).await;
+    timeout(SOON, client.until("hello")).await.unwrap();
+    (client, wire)
+}
+
 #[tokio::test]
 async fn an_upgraded_connection_carries_bytes_both_ways() {
     let fake = Fake::listen();
@@ -32,12 +43,7 @@ async fn an_upgraded_connection_carries_bytes_both_ways() {
 
 #[tokio::test]
 async fn each_side_of_an_upgraded_connection_may_end_first() {
-    let fake = Fake::listen();
-    let mut client = front(&fake.foreign());
-    client.say(HANDSHAKE).await;
-    let mut wire = fake.accept().await;
-    wire.answer(SWITCHED).await;
-    timeout(SOON, client.until("hello")).await.unwrap();
+    let (mut client, mut wire) = upgraded().await;
 
     client.stream.shutdown().await.unwrap();
     timeout(SOON, wire.closed()).await.unwrap();
@@ -78,12 +84,7 @@ async fn h2c_is_never_offered_to_an_instance() {
 
 #[tokio::test]
 async fn a_client_that_leaves_an_upgraded_connection_closes_the_instances() {
-    let fake = Fake::listen();
-    let mut client = front(&fake.foreign());
-    client.say(HANDSHAKE).await;
-    let mut wire = fake.accept().await;
-    wire.answer(SWITCHED).await;
-    timeout(SOON, client.until("hello")).await.unwrap();
+    let (mut client, mut wire) = upgraded().await;
 
     drop(client);
 
