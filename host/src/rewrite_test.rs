@@ -39,8 +39,8 @@ pub(crate) fn rewrite_test(arguments: &RewriteTest) -> Result<Exit, Refused> {
     told.line(&format!("{} {}", arguments.method, arguments.url));
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|error| Exit::Failed.because(format!("cannot look: {error}")))?;
-    let mut stages = stages(site, &told);
-    match runtime.block_on(stages.call(request)) {
+    let stages = stages(site, &told);
+    match runtime.block_on(stages.serve(request)) {
         // What the application would have answered is not known.
         Ok(answer) if answer.extensions().get::<Reached>().is_some() => {}
         Ok(answer) => told.line(&shown(&answer)),

@@ -84,7 +84,7 @@ async fn h2c_is_never_offered_to_an_instance() {
 
 #[tokio::test]
 async fn a_client_that_leaves_an_upgraded_connection_closes_the_instances() {
-    let (mut client, mut wire) = upgraded().await;
+    let (client, mut wire) = upgraded().await;
 
     drop(client);
 
