@@ -19,8 +19,13 @@ struct Watching {
 
 impl Watching {
     fn start(host: &Host) -> Self {
-        let mut command = Command::new(program());
-        command.args(["status", "--json", "--watch", "--runtime-dir"]).arg(host.runtime_dir());
+        // Whoever runs the tests in the background of a script has them ignore it, and with them all that they start.
+        let mut command = Command::new("env");
+        command
+            .arg("--default-signal=INT")
+            .arg(program())
+            .args(["status", "--json", "--watch", "--runtime-dir"])
+            .arg(host.runtime_dir());
         let mut command = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let lines = BufReader::new(command.stdout.take().unwrap()).lines();
         Self { command, lines }
@@ -35,6 +40,12 @@ impl Watching {
     /// Waits until it prints that the application is so.
     async fn until(&mut self, state: &str) {
         while self.next().await.expect("it goes on")["sites"][0]["applications"][0]["state"] != state {}
+    }
+
+    /// Waits until it prints no more.
+    async fn until_silent(&mut self) {
+        let silent = async { while self.next().await.is_some() {} };
+        tokio::time::timeout(PATIENCE, silent).await.expect("it stops in time");
     }
 
     /// Reads no more, and waits for its end.
@@ -54,7 +65,7 @@ async fn what_changes_is_seen_until_somebody_interrupts_it() {
     watching.until("running").await;
     kill(watching.command.id().unwrap(), Signal::INT);
     // Nothing but whole lines to its end.
-    while watching.next().await.is_some() {}
+    watching.until_silent().await;
     // As shells want it, so that a script that is interrupted ends as a whole.
     assert_eq!(watching.ended().await.signal(), Some(Signal::INT.as_raw()));
     assert!(host.stop().await.success());
@@ -87,6 +98,6 @@ async fn it_ends_with_the_host_and_says_so() {
     let mut watching = Watching::start(&host);
     watching.until("idle").await;
     assert!(host.stop().await.success());
-    while watching.next().await.is_some() {}
+    watching.until_silent().await;
     assert_eq!(watching.ended().await.code(), Some(6));
 }
