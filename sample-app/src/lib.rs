@@ -15,7 +15,8 @@ use std::sync::{
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, State},
-    response::Html,
+    http::{HeaderName, header},
+    response::{Html, IntoResponse},
     routing::{any, get, post},
 };
 use cohost_app::{BoxError, Context, File};
@@ -85,14 +86,20 @@ pub fn router(sample: Sample) -> Router {
         .with_state(Arc::new(sample))
 }
 
-async fn index(State(sample): State<Arc<Sample>>) -> Html<String> {
+async fn index(State(sample): State<Arc<Sample>>) -> impl IntoResponse {
     let (base, generation) = sample.host.as_ref().map_or(("", 0), |cx| (cx.path_base(), cx.generation()));
     let greeting = sample.settings.greeting.as_deref().unwrap_or("Hello, World!");
     // Links on the page are relative to its `<base>`. The greeting comes last: nothing in it is replaced any more.
     let page = include_str!("index.html").replace("{{base}}", &escaped(base));
     let page = page.replace("{{generation}}", &generation.to_string());
-    Html(page.replace("{{greeting}}", &escaped(greeting)))
+    (PROTECTION, Html(page.replace("{{greeting}}", &escaped(greeting))))
 }
+
+/// What a page says of itself: it is what it is called, and in no frame of others.
+const PROTECTION: [(HeaderName, &str); 2] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::CONTENT_SECURITY_POLICY, "base-uri 'self'; frame-ancestors 'self'"),
+];
 
 async fn counter(State(sample): State<Arc<Sample>>) -> String {
     format!("{}\n", sample.counter.fetch_add(1, Ordering::Relaxed) + 1)

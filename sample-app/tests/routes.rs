@@ -55,6 +55,13 @@ async fn the_index_page_has_the_greeting_and_no_markup_of_it() {
 }
 
 #[tokio::test]
+async fn the_index_page_is_in_no_frame_of_others() {
+    let answer = get("/").await;
+    assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(answer.headers()["content-security-policy"], "base-uri 'self'; frame-ancestors 'self'");
+}
+
+#[tokio::test]
 async fn links_on_the_index_page_are_relative_to_the_path_base() {
     let page = text(get("/").await).await;
 
