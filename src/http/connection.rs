@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    io,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -23,6 +24,7 @@ use super::{
     idle,
     idlers::{Idler, Idlers},
     limits::{Limits, Protocols},
+    quiet,
     requests::{Around, Requests},
     socket::{Pipeline, Socket},
     streams::Streams,
@@ -69,75 +71,36 @@ impl<S: Handler> Connections<S> {
     }
 
     /// Serves one connection to its end, which `stop` hastens.
-    pub(crate) async fn serve<I>(
-        mut self,
-        mut stream: I,
-        connection: Connection,
-        mut stop: watch::Receiver<Stop>,
-    ) where
+    pub(crate) async fn serve<I>(self, mut stream: I, connection: Connection, stop: watch::Receiver<Stop>)
+    where
         I: Read + Write + Unpin + Send + 'static,
     {
         let pipeline = Arc::<Pipeline>::default();
         self.idlers.enter(&pipeline);
-        let (version, first) = match version::agreed(&connection) {
+        let connection = Arc::new(connection);
+        let mut serving = Serving { protocols: self.protocols, connection, pipeline, stop };
+        let Limits { header_timeout, keep_alive_timeout, .. } = serving.protocols.limits;
+        let (version, mut first) = match version::agreed(&serving.connection) {
             Some(version) => (version, Vec::new()),
-            None => match self.version(&mut stream, &mut stop, pipeline.idler()).await {
+            None => match serving.heard(header_timeout, version::find_out(&mut stream)).await {
                 Some(found) => found,
                 None => return,
             },
         };
-        let send_timeout = self.protocols.limits.send_timeout;
-        let socket = Socket::new(stream, first, Arc::clone(&pipeline), send_timeout);
-        let connection = Arc::new(connection);
-        let (shared, known) = (Arc::clone(&connection), Arc::clone(&pipeline));
-        let service = Requests::new(self.service, self.around, shared, known);
-        let protocols = Arc::clone(&self.protocols);
-        let limits = &protocols.limits;
-        let waiting = Arc::clone(&pipeline);
-        let serving = Serving { protocols: self.protocols, connection, pipeline: waiting, stop };
-        match version {
-            version::Version::Http1 => {
-                let mut http1 = protocols.http1.clone();
-                let waits = head_timer::Waits::new(limits, Arc::clone(&pipeline));
-                let connection = head_timer::timed(waits, |timer| {
-                    http1.timer(timer);
-                    http1.serve_connection(socket, service).with_upgrades()
-                });
-                serving.serve(pin!(Http1 { connection, pipeline })).await;
-            }
-            // Boxed, so that the others, of which there may be thousands, need no room for it.
-            version::Version::Http2 => {
-                let streams = Streams::new(limits.send_timeout);
-                let open = streams.open();
-                let counted = TokioIo::new(Guarded::new(TokioIo::new(socket), limits.useless_frames));
-                let connection = protocols.http2(streams).serve_connection(counted, service);
-                let mut connection =
-                    Box::pin(idle::ended(connection, limits.keep_alive_timeout, open, pipeline));
-                serving.serve(connection.as_mut()).await;
-            }
+        if version == version::Version::Http2 {
+            let requests = serving.requests(self.service, self.around);
+            return serving.http2(stream, first, requests).await;
         }
-    }
-
-    /// What the client speaks, and its first bytes; `None` when it says nothing in time, or has left.
-    async fn version<I: Read + Unpin>(
-        &mut self,
-        stream: &mut I,
-        stop: &mut watch::Receiver<Stop>,
-        idler: &Idler,
-    ) -> Option<(version::Version, Vec<u8>)> {
-        let limit = self.protocols.limits.header_timeout;
-        let mut finding = pin!(async {
-            let found = version::find_out(stream);
-            match limit {
-                Some(limit) => tokio::time::timeout(limit, found).await.ok()?.ok(),
-                None => found.await.ok(),
-            }
-        });
-        let order = stop.clone();
-        match until(finding.as_mut(), &order, stop.wait_for(is_ordered), idler).await {
-            Until::Ended(found) => found,
-            Until::Stop => tokio::time::timeout(self.protocols.linger, finding).await.ok()?,
-            Until::Leave => None,
+        loop {
+            let requests = serving.requests(self.service.clone(), self.around.clone());
+            let Some(quiet) = serving.http1(stream, first, requests).await else { return };
+            stream = quiet;
+            let left =
+                keep_alive_timeout.map(|limit| limit.saturating_sub(serving.pipeline.idler().waited()));
+            first = match serving.heard(left, quiet::first(&mut stream)).await {
+                Some(first) if !first.is_empty() => first,
+                _ => return quiet::end(stream).await,
+            };
         }
     }
 }
@@ -151,7 +114,77 @@ struct Serving {
 }
 
 impl Serving {
-    async fn serve(mut self, mut serving: Pin<&mut impl Graceful>) {
+    /// What surrounds its requests.
+    fn requests<S>(&self, service: S, around: Around) -> Requests<S> {
+        Requests::new(service, around, Arc::clone(&self.connection), Arc::clone(&self.pipeline))
+    }
+
+    /// What `hearing` comes to; `None` when the client says nothing within `limit`, or the connection is to end.
+    async fn heard<T>(
+        &mut self,
+        limit: Option<Duration>,
+        hearing: impl Future<Output = io::Result<T>>,
+    ) -> Option<T> {
+        let mut hearing = pin!(async {
+            match limit {
+                Some(limit) => tokio::time::timeout(limit, hearing).await.ok()?.ok(),
+                None => hearing.await.ok(),
+            }
+        });
+        let (order, idler) = (self.stop.clone(), self.pipeline.idler());
+        match until(hearing.as_mut(), &order, self.stop.wait_for(is_ordered), idler).await {
+            Until::Ended(heard) => heard,
+            Until::Stop => {
+                // A client that is about to send gets its answer, and hears that it is the last.
+                self.connection.close();
+                tokio::time::timeout(self.protocols.linger, hearing).await.ok()?
+            }
+            Until::Leave => None,
+        }
+    }
+
+    /// Serves HTTP/1 until the connection ends; or until its client has been silent for a while: then the stream is left.
+    async fn http1<I, S>(&mut self, stream: I, first: Vec<u8>, requests: Requests<S>) -> Option<I>
+    where
+        I: Read + Write + Unpin + Send + 'static,
+        S: Handler,
+    {
+        let limits = &self.protocols.limits;
+        let (connection, pipeline) = (Arc::clone(&self.connection), Arc::clone(&self.pipeline));
+        let socket = Socket::new(stream, first, Arc::clone(&pipeline), limits.send_timeout);
+        let home = socket.home();
+        let mut http1 = self.protocols.http1.clone();
+        let waits = head_timer::Waits::new(limits, Arc::clone(&pipeline));
+        let timed = head_timer::timed(waits, |timer| {
+            http1.timer(timer);
+            http1.serve_connection(socket, requests).with_upgrades()
+        });
+        // Boxed, so that nothing is kept of it while the client is silent.
+        let mut serving = Box::pin(Http1 { timed, pipeline, connection });
+        self.serve(serving.as_mut()).await;
+        drop(serving);
+        home.take()
+    }
+
+    /// Serves HTTP/2 until the connection ends.
+    async fn http2<I, S>(mut self, stream: I, first: Vec<u8>, requests: Requests<S>)
+    where
+        I: Read + Write + Unpin + Send + 'static,
+        S: Handler,
+    {
+        let limits = &self.protocols.limits;
+        let pipeline = Arc::clone(&self.pipeline);
+        let socket = Socket::new(stream, first, Arc::clone(&pipeline), limits.send_timeout);
+        let streams = Streams::new(limits.send_timeout);
+        let open = streams.open();
+        let counted = TokioIo::new(Guarded::new(TokioIo::new(socket), limits.useless_frames));
+        let connection = self.protocols.http2(streams).serve_connection(counted, requests);
+        // Boxed, so that the others, of which there may be thousands, need no room for it.
+        let mut serving = Box::pin(idle::ended(connection, limits.keep_alive_timeout, open, pipeline));
+        self.serve(serving.as_mut()).await;
+    }
+
+    async fn serve(&mut self, mut serving: Pin<&mut impl Graceful>) {
         let ended = match self.until_stop(serving.as_mut()).await {
             Some(ended) => ended,
             None => {
@@ -199,11 +232,12 @@ pub(super) trait Graceful: Future<Output = hyper::Result<()>> {
 }
 
 pin_project_lite::pin_project! {
-    /// A connection of HTTP/1, which does not rest while answers are held.
+    /// A connection of HTTP/1, which does not rest while answers are held, and ends for now when its client is silent.
     struct Http1<C> {
         #[pin]
-        connection: C,
+        timed: C,
         pipeline: Arc<Pipeline>,
+        connection: Arc<Connection>,
     }
 }
 
@@ -215,14 +249,20 @@ where
     type Output = hyper::Result<()>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let ended = this.connection.poll(cx);
-        if ended.is_pending() && this.pipeline.is_resting() {
+        let mut this = self.project();
+        if let Poll::Ready(ended) = this.timed.as_mut().poll(cx) {
+            return Poll::Ready(ended);
+        }
+        if this.pipeline.is_resting() {
             // In each poll hyper flushes, and the next flush is one that sends.
             this.pipeline.urgent();
             cx.waker().wake_by_ref();
         }
-        ended
+        if this.timed.is_quiet() && this.pipeline.is_done() && !this.connection.is_closing() {
+            this.pipeline.part();
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Pending
     }
 }
 
@@ -232,7 +272,7 @@ where
     S: Handler,
 {
     fn graceful_shutdown(self: Pin<&mut Self>) {
-        self.project().connection.connection().graceful_shutdown();
+        self.project().timed.connection().graceful_shutdown();
     }
 }
 

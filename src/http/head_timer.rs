@@ -5,7 +5,8 @@
 //! each connection has one of tokio's: it is set to the first of them, and when it fires, to the one that is due next.
 //!
 //! hyper knows one limit, from the end of the request before. Here there are two: as long as nothing of the head has
-//! come, the connection is idle; from its first bytes on, it is the head that takes its time.
+//! come, the connection is idle; from its first bytes on, it is the head that takes its time. And it is said when the
+//! client has been silent for a while, which is no end.
 //!
 //! In: what hyper waits for. Out: the connection's task is woken then. Never: gives a head less time than it has.
 
@@ -39,11 +40,25 @@ impl Waits {
 
 /// What all timers of a connection share.
 #[derive(Clone)]
-struct Due(Arc<(Waits, Mutex<Option<Instant>>)>);
+struct Due(Arc<(Waits, Mutex<Times>)>);
+
+/// What is waited for, if a head is.
+#[derive(Clone, Copy, Default)]
+struct Times {
+    /// When the head is due.
+    head: Option<Instant>,
+    /// When the client has been silent for a while.
+    quiet: Option<Instant>,
+}
+
+impl Times {
+    fn first(self) -> Option<Instant> {
+        self.head.into_iter().chain(self.quiet).min()
+    }
+}
 
 impl Due {
-    /// When the head is due that the connection waits for, if it waits for one.
-    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+    fn lock(&self) -> MutexGuard<'_, Times> {
         self.0.1.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -103,11 +118,13 @@ impl Future for Head {
             let is_over = self.deadline.is_some_and(|deadline| now() >= deadline);
             return if is_over { Poll::Ready(()) } else { Poll::Pending };
         }
-        if phase == Phase::Begun {
-            self.deadline = waits.begun.map(|limit| now() + limit);
+        let mut quiet = None;
+        match phase {
+            Phase::Begun => self.deadline = waits.begun.map(|limit| now() + limit),
+            _ => quiet = Some(now() + QUIET),
         }
         self.phase = phase;
-        *self.due.lock() = self.deadline;
+        *self.due.lock() = Times { head: self.deadline, quiet };
         Poll::Pending
     }
 }
@@ -115,7 +132,7 @@ impl Future for Head {
 impl Drop for Head {
     fn drop(&mut self) {
         if self.phase != Phase::New {
-            *self.due.lock() = None;
+            *self.due.lock() = Times::default();
         }
     }
 }
@@ -127,18 +144,25 @@ pin_project_lite::pin_project! {
         connection: C,
         due: Due,
         timer: Option<Pin<Box<time::Sleep>>>,
+        // Whether the client has been silent for a while, and nobody has asked since.
+        quiet: bool,
     }
 }
 
 /// Gives the connection that `make` makes with a timer the time it waits for.
 pub(super) fn timed<C>(waits: Waits, make: impl FnOnce(HeadTimer) -> C) -> Timed<C> {
     let due = Due(Arc::new((waits, Mutex::default())));
-    Timed { connection: make(HeadTimer(due.clone())), due, timer: None }
+    Timed { connection: make(HeadTimer(due.clone())), due, timer: None, quiet: false }
 }
 
 impl<C> Timed<C> {
     pub(super) fn connection(self: Pin<&mut Self>) -> Pin<&mut C> {
         self.project().connection
+    }
+
+    /// Whether the client has been silent for a while. Said once, each time that it is.
+    pub(super) fn is_quiet(self: Pin<&mut Self>) -> bool {
+        std::mem::take(self.project().quiet)
     }
 }
 
@@ -150,9 +174,16 @@ impl<C: Future> Future for Timed<C> {
         if let Poll::Ready(ended) = this.connection.poll(cx) {
             return Poll::Ready(ended);
         }
-        let due = *this.due.lock();
-        if let Some(due) = due {
-            set(this.timer, due.into(), cx);
+        let mut times = this.due.lock();
+        let fired = this.timer.as_ref().is_some_and(|timer| timer.is_elapsed());
+        if fired && times.quiet.is_some_and(|quiet| time::Instant::now().into_std() >= quiet) {
+            times.quiet = None;
+            *this.quiet = true;
+        }
+        let first = times.first();
+        drop(times);
+        if let Some(first) = first {
+            set(this.timer, first.into(), cx);
         }
         Poll::Pending
     }
@@ -174,6 +205,9 @@ fn set(timer: &mut Option<Pin<Box<time::Sleep>>>, due: time::Instant, cx: &mut C
         cx.waker().wake_by_ref();
     }
 }
+
+/// A client's next request mostly comes sooner than that, or much later.
+const QUIET: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {

@@ -147,6 +147,12 @@ impl Idler {
         self.since.store(BUSY, Ordering::Relaxed);
     }
 
+    /// How long a head has been waited for.
+    pub(super) fn waited(&self) -> Duration {
+        let since = self.since.load(Ordering::Relaxed);
+        Duration::from_millis(moment(time::Instant::now().into_std()).saturating_sub(since))
+    }
+
     /// Whether something of what is waited for has come.
     pub(super) fn has_heard(&self) -> bool {
         self.since.load(Ordering::Relaxed) == BUSY

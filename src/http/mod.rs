@@ -23,6 +23,7 @@ mod limits;
 #[cfg(feature = "server")]
 mod pace;
 mod page;
+mod quiet;
 #[cfg(feature = "server")]
 mod record;
 #[cfg(feature = "server")]

@@ -11,6 +11,7 @@ use std::{
 };
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body::Body as _;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tower_service::Service;
 
@@ -89,6 +90,9 @@ where
             true => self.pipeline.request(),
             false => self.pipeline.urgent(),
         }
+        if let Some(length @ 1..) = request.body().size_hint().exact() {
+            self.pipeline.body(length);
+        }
         let mut facts = Facts::new(Arc::clone(&self.connection));
         if self.trusted {
             // Before everything that asks for client, scheme or authority.
@@ -121,7 +125,7 @@ where
 
 /// Looks out for the client where hyper would not, and at the time that its body takes.
 fn both_ends(request: Request<Incoming>, pace: Option<Pace>) -> (Request<Body>, Option<Ahead>) {
-    if http_body::Body::is_end_stream(request.body()) {
+    if request.body().is_end_stream() {
         return (request.map(Body::from), None);
     }
     let as_asked = request.version() > Version::HTTP_11 // HTTP/2 tells of a client's end by itself
@@ -231,7 +235,7 @@ where
 
 /// What answers a HEAD: the fields of a GET. hyper leaves the body out by itself, but in HTTP/1.1 only.
 fn without_body(response: &mut Response<Outgoing>) {
-    let length = http_body::Body::size_hint(response.body()).exact().filter(|length| *length > 0);
+    let length = response.body().size_hint().exact().filter(|length| *length > 0);
     if let Some(length) = length {
         response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
     }

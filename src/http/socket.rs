@@ -1,37 +1,49 @@
 //! A connection's byte stream, as hyper has it.
 //!
-//! In: hyper's reads and writes. Out: the same on the stream, with two differences: what was read already to find out the
-//! version comes first, and answers to pipelined requests leave together instead of one by one. Never: holds an answer
-//! back while there is nothing else to do for its client, or more of them than [`MOST`] bytes.
+//! In: hyper's reads and writes. Out: the same on the stream, with two differences: what was read already comes first, and
+//! answers to pipelined requests leave together instead of one by one; and the stream itself, if hyper is let go of while
+//! it has nothing of it. Never: holds an answer back while there is nothing else to do for its client, or more of them
+//! than [`MOST`] bytes.
 //!
 //! hyper has `pipeline_flush` for the latter. With it (1.12) it takes all that a body has into memory before it writes;
 //! and while bytes lie unread it withholds what is written, be it a refusal, a 101, or what the client waits for.
 
 use std::{
     io::{self, IoSlice},
+    mem::MaybeUninit,
     pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
 use super::{idlers::Idler, stall::Stall};
 
 /// Bytes of answers that wait for those behind them.
 const MOST: usize = 16 * 1024;
+/// Mostly the whole head of a request.
+const HEAD: usize = 4 * 1024;
 
-/// What there is to know of a connection's pipelining, on all sides of hyper. All of them run in one task.
+/// What there is to know of a connection of HTTP/1, on all sides of hyper. All of them run in one task.
 #[derive(Debug, Default)]
 pub(super) struct Pipeline {
     /// Requests that have come without a read in between.
     requests: AtomicU32,
     /// Whether bytes are held that nobody has tried to send.
     resting: AtomicBool,
+    /// Whether what was read last ends as a head does. Then hyper has no part of another one.
+    whole: AtomicBool,
+    /// How many bytes came behind a head, together with it.
+    behind: AtomicUsize,
+    /// Whether there may be bytes that hyper could not send yet.
+    unsent: AtomicBool,
+    /// Whether hyper is let go of.
+    parted: AtomicBool,
     /// Whether something has been read since a head was waited for, and if not, since when.
     idler: Idler,
 }
@@ -43,6 +55,23 @@ impl Pipeline {
         self.requests.store(self.requests.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
     }
 
+    /// The request that is here has a body of so many bytes.
+    pub(super) fn body(&self, length: u64) {
+        let came = self.behind.load(Ordering::Relaxed) as u64;
+        if came == length && self.requests.load(Ordering::Relaxed) == 1 {
+            self.whole.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// What came first of a request, with whatever came with it.
+    fn came(&self, first: &[u8]) {
+        let whole = first.ends_with(EMPTY_LINE);
+        let head = || memchr::memmem::find(first, EMPTY_LINE).map_or(first.len(), |at| at + EMPTY_LINE.len());
+        let behind = if whole { 0 } else { first.len() - head() };
+        self.whole.store(whole, Ordering::Relaxed);
+        self.behind.store(behind, Ordering::Relaxed);
+    }
+
     /// The answer to the request that is here is not to wait for anything.
     pub(super) fn urgent(&self) {
         self.requests.store(0, Ordering::Relaxed);
@@ -51,6 +80,17 @@ impl Pipeline {
     /// Whether bytes are held that nobody has tried to send.
     pub(super) fn is_resting(&self) -> bool {
         self.resting.load(Ordering::Relaxed)
+    }
+
+    /// Whether hyper has nothing of this connection: no request, no part of one, and nothing to send.
+    pub(super) fn is_done(&self) -> bool {
+        let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        !self.idler.has_heard() && is(&self.whole) && !is(&self.unsent) && !is(&self.resting)
+    }
+
+    /// Has the stream outlive hyper.
+    pub(super) fn part(&self) {
+        self.parted.store(true, Ordering::Relaxed);
     }
 
     /// Whether the connection waits for its client.
@@ -64,9 +104,25 @@ impl Pipeline {
     }
 }
 
+/// Where a stream is to be found after hyper was let go of.
+pub(super) struct Home<I>(Arc<Mutex<Option<I>>>);
+
+impl<I> Home<I> {
+    pub(super) fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// The stream, if [`Pipeline::part`] was called before its socket was dropped.
+    pub(super) fn take(&self) -> Option<I> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// A byte stream between hyper and its client.
 pub(super) struct Socket<I: Write + Unpin> {
-    io: I,
+    /// There until this is dropped.
+    io: Option<I>,
+    home: Home<I>,
     first: Vec<u8>,
     /// How much of `first` has been read again.
     again: usize,
@@ -87,14 +143,26 @@ impl<I: Write + Unpin> Socket<I> {
         pipeline: Arc<Pipeline>,
         send_timeout: Option<Duration>,
     ) -> Self {
-        let stall = Stall::new(send_timeout);
-        Self { io, first, again: 0, pipeline, held: Vec::new(), sent: 0, grown: false, stall }
+        let (stall, home) = (Stall::new(send_timeout), Home::new());
+        pipeline.parted.store(false, Ordering::Relaxed);
+        pipeline.whole.store(first.is_empty(), Ordering::Relaxed);
+        Self { io: Some(io), home, first, again: 0, pipeline, held: Vec::new(), sent: 0, grown: false, stall }
+    }
+
+    /// Where its stream will be.
+    pub(super) fn home(&self) -> Home<I> {
+        Home(Arc::clone(&self.home.0))
+    }
+
+    fn io(&mut self) -> Pin<&mut I> {
+        there(&mut self.io)
     }
 
     fn read_again(&mut self, into: &mut ReadBufCursor<'_>) {
         let left = &self.first[self.again..];
         let now = left.len().min(into.remaining());
         into.put_slice(&left[..now]);
+        self.pipeline.came(&left[..now]);
         self.again += now;
         if self.again == self.first.len() {
             self.first = Vec::new();
@@ -130,7 +198,7 @@ impl<I: Write + Unpin> Socket<I> {
         // If it cannot go now, the stream wakes the task when it can.
         self.pipeline.resting.store(false, Ordering::Relaxed);
         while self.sent < self.held.len() {
-            let sent = Pin::new(&mut self.io).poll_write(cx, &self.held[self.sent..]);
+            let sent = there(&mut self.io).poll_write(cx, &self.held[self.sent..]);
             let sent = ready!(self.stall.watch(cx, sent))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -140,6 +208,26 @@ impl<I: Write + Unpin> Socket<I> {
         // An idle connection keeps nothing.
         self.held = Vec::new();
         self.sent = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The stream of a socket that is not dropped.
+fn there<I: Unpin>(io: &mut Option<I>) -> Pin<&mut I> {
+    Pin::new(io.as_mut().expect("there until it is dropped"))
+}
+
+impl<I: Read + Write + Unpin> Socket<I> {
+    /// Reads the first bytes of a request, and sees how they end.
+    ///
+    /// hyper does not show what it has read; so this is read elsewhere, and copied: what does not fit comes later.
+    fn poll_first(&mut self, cx: &mut Context<'_>, into: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let mut room = [const { MaybeUninit::uninit() }; HEAD];
+        let most = HEAD.min(into.remaining());
+        let mut read = ReadBuf::uninit(&mut room[..most]);
+        ready!(self.io().poll_read(cx, read.unfilled()))?;
+        into.put_slice(read.filled());
+        self.pipeline.came(read.filled());
         Poll::Ready(Ok(()))
     }
 }
@@ -161,9 +249,13 @@ impl<I: Read + Write + Unpin> Read for Socket<I> {
             self.pipeline.idler.hear();
             return Poll::Ready(Ok(()));
         }
-        let read = Pin::new(&mut self.io).poll_read(cx, into);
+        let is_first = !self.pipeline.idler.has_heard();
+        let read = if is_first { self.poll_first(cx, &mut into) } else { self.io().poll_read(cx, into) };
         if read.is_ready() {
-            self.pipeline.idler.hear();
+            match is_first {
+                true => self.pipeline.idler.hear(),
+                false => self.pipeline.whole.store(false, Ordering::Relaxed),
+            }
         }
         read
     }
@@ -171,10 +263,11 @@ impl<I: Read + Write + Unpin> Read for Socket<I> {
 
 impl<I: Write + Unpin> Write for Socket<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        self.pipeline.unsent.store(true, Ordering::Relaxed);
         match ready!(self.poll_hold(cx, &[IoSlice::new(from)]))? {
             Some(held) => Poll::Ready(Ok(held)),
             None => {
-                let written = Pin::new(&mut self.io).poll_write(cx, from);
+                let written = self.io().poll_write(cx, from);
                 self.stall.watch(cx, written)
             }
         }
@@ -185,17 +278,18 @@ impl<I: Write + Unpin> Write for Socket<I> {
         cx: &mut Context<'_>,
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.pipeline.unsent.store(true, Ordering::Relaxed);
         match ready!(self.poll_hold(cx, from))? {
             Some(held) => Poll::Ready(Ok(held)),
             None => {
-                let written = Pin::new(&mut self.io).poll_write_vectored(cx, from);
+                let written = self.io().poll_write_vectored(cx, from);
                 self.stall.watch(cx, written)
             }
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        self.io.as_ref().is_some_and(Write::is_write_vectored)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -204,19 +298,26 @@ impl<I: Write + Unpin> Write for Socket<I> {
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_send(cx))?;
-        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        let flushed = self.io().poll_flush(cx);
+        if flushed.is_ready() {
+            self.pipeline.unsent.store(false, Ordering::Relaxed);
+        }
         // TLS takes what it cannot send; a stream without it is flushed always, which says nothing.
         if flushed.is_pending() { self.stall.watch(cx, flushed) } else { flushed }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        self.io().poll_shutdown(cx)
     }
 }
 
 impl<I: Write + Unpin> Drop for Socket<I> {
     fn drop(&mut self) {
+        if self.pipeline.parted.load(Ordering::Relaxed) {
+            *self.home.0.lock().unwrap_or_else(PoisonError::into_inner) = self.io.take();
+            return;
+        }
         // Nobody waits here.
         self.stall = Stall::new(None);
         // hyper drops it without a flush when an answer is cut. Those before it are whole, and not to be lost; but
@@ -224,3 +325,6 @@ impl<I: Write + Unpin> Drop for Socket<I> {
         let _ = self.poll_send(&mut Context::from_waker(Waker::noop()));
     }
 }
+
+/// What a head ends with.
+const EMPTY_LINE: &[u8] = b"\r\n\r\n";

@@ -46,7 +46,11 @@ impl Service<Request<Body>> for Paths {
             "/large" => Bytes::from(vec![b'x'; 100_000]).into(),
             _ => "ok".into(),
         };
-        Box::pin(async { Ok(Response::new(body)) })
+        Box::pin(async {
+            // hyper closes a connection behind an answer to a body that is not here yet.
+            let _ = http_body_util::BodyExt::collect(request.into_body()).await;
+            Ok(Response::new(body))
+        })
     }
 }
 
@@ -80,12 +84,16 @@ impl AsyncWrite for Counted {
 
 /// A client, with the number of writes to it so far.
 fn client(pipe: usize) -> (DuplexStream, Arc<AtomicUsize>, Stopping) {
+    client_of(pipe, Paths)
+}
+
+fn client_of(pipe: usize, service: impl Handler) -> (DuplexStream, Arc<AtomicUsize>, Stopping) {
     let (client, server) = tokio::io::duplex(pipe);
     let (stopping, writes) = (Stopping::new(), Arc::<AtomicUsize>::default());
     let limits = Limits::default();
     let around =
         Around::new(crate::http::ErrorPage::default(), false, crate::forwarded::Trust::nobody(), &limits);
-    let connections = Connections::new(Paths, around, &limits, Duration::from_millis(500));
+    let connections = Connections::new(service, around, &limits, Duration::from_millis(500));
     let connection = Connection::new(End::Unknown, End::Unknown, empty_base(), None);
     tokio::spawn(connections.serve(
         TokioIo::new(Counted(server, Arc::clone(&writes))),
@@ -206,5 +214,106 @@ async fn who_does_not_say_what_he_speaks_is_not_waited_for() {
         let mut seen = Vec::new();
         client.read_to_end(&mut seen).await.unwrap();
         assert!(seen.is_empty());
+    }
+}
+
+/// The same, and tells how many there are of it.
+#[derive(Clone)]
+struct Kept(Paths, #[expect(dead_code, reason = "is counted")] Arc<()>);
+
+impl Service<Request<Body>> for Kept {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = <Paths as Service<Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.0.call(request)
+    }
+}
+
+const A_WHILE: Duration = Duration::from_secs(10);
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_for_a_client_that_is_silent_and_it_is_served_as_before() {
+    let kept = Arc::new(());
+    let (mut client, _writes, _stopping) = client_of(1 << 20, Kept(Paths, Arc::clone(&kept)));
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab".to_owned();
+    for request in [get("/"), post, get("/")] {
+        send(&mut client, &[request]).await;
+        until(&mut client, 1, "\r\n\r\nok").await;
+        assert_eq!(Arc::strong_count(&kept), 3, "ours, the connection's, and the one that answers");
+        tokio::time::sleep(A_WHILE).await;
+        assert_eq!(Arc::strong_count(&kept), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_silent_too_long_is_left_no_later_than_another() {
+    let (mut client, _writes, _stopping) = client(1 << 20);
+    send(&mut client, &[get("/")]).await;
+    until(&mut client, 1, "\r\n\r\nok").await;
+    let began = tokio::time::Instant::now();
+    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(began.elapsed().as_secs(), 75);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_silent_when_the_server_stops_is_answered_and_hears_that_it_was_the_last() {
+    let (mut client, _writes, stopping) = client(1 << 20);
+    send(&mut client, &[get("/")]).await;
+    until(&mut client, 1, "\r\n\r\nok").await;
+    tokio::time::sleep(A_WHILE).await;
+    stopping.stop();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    send(&mut client, &[get("/")]).await;
+    let mut seen = String::new();
+    client.read_to_string(&mut seen).await.unwrap();
+    assert!(seen.contains("connection: close\r\n") && seen.ends_with("\r\n\r\nok"), "{seen}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_not_taken_yet_is_not_lost_when_the_client_is_silent() {
+    let (mut client, _writes, _stopping) = client(1000);
+    send(&mut client, &[get("/large")]).await;
+    tokio::time::sleep(A_WHILE).await;
+    assert_eq!(until(&mut client, 100_000, "x").await.matches('x').count(), 100_000);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn however_requests_are_cut_each_is_answered_once(
+        requests in proptest::collection::vec(0_usize..4, 1..8),
+        cuts in proptest::collection::vec((1_usize..60, proptest::bool::ANY), 0..40),
+    ) {
+        let forms = [
+            get("/"),
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nab\r\n\r\n".to_owned(),
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n".to_owned(),
+            "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n".to_owned(),
+        ];
+        let sent: String = requests.iter().map(|form| forms[*form].as_str()).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        runtime.unwrap().block_on(async {
+            let (mut client, _writes, _stopping) = client(1 << 20);
+            let mut rest = sent.as_bytes();
+            for (length, pause) in cuts {
+                let (now, later) = rest.split_at(length.min(rest.len()));
+                client.write_all(now).await.unwrap();
+                rest = later;
+                tokio::time::sleep(Duration::from_millis(if pause { 700 } else { 1 })).await;
+            }
+            client.write_all(rest).await.unwrap();
+            until(&mut client, requests.len(), "\r\n\r\nok").await;
+            tokio::time::sleep(A_WHILE).await;
+            // Whoever is still there answers once more, and has nothing else to say.
+            send(&mut client, &[get("/")]).await;
+            assert_eq!(until(&mut client, 1, "\r\n\r\nok").await.matches("HTTP/1.1").count(), 1);
+        });
     }
 }
