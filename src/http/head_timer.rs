@@ -86,13 +86,15 @@ impl Timer for HeadTimer {
         let now = deadline.checked_sub(waited).unwrap_or(deadline);
         waits.pipeline.idler().listen(now);
         let deadline = waits.silent.map(|silent| now + silent);
-        Box::pin(Head { due: self.0.clone(), deadline, phase: Phase::New })
+        Box::pin(Head { due: self.0.clone(), quiet: now + QUIET, deadline, phase: Phase::New })
     }
 }
 
 /// One head's time.
 struct Head {
     due: Due,
+    /// When its client has been silent for a while.
+    quiet: Instant,
     deadline: Option<Instant>,
     phase: Phase,
 }
@@ -118,12 +120,11 @@ impl Future for Head {
             let is_over = self.deadline.is_some_and(|deadline| now() >= deadline);
             return if is_over { Poll::Ready(()) } else { Poll::Pending };
         }
-        let mut quiet = None;
-        match phase {
-            Phase::Begun => self.deadline = waits.begun.map(|limit| now() + limit),
-            _ => quiet = Some(now() + QUIET),
+        if phase == Phase::Begun {
+            self.deadline = waits.begun.map(|limit| now() + limit);
         }
         self.phase = phase;
+        let quiet = Some(self.quiet).filter(|_| phase == Phase::Silent);
         *self.due.lock() = Times { head: self.deadline, quiet };
         Poll::Pending
     }

@@ -38,7 +38,7 @@ pub(super) struct Pipeline {
     resting: AtomicBool,
     /// Whether what was read last ends as a head does. Then hyper has no part of another one.
     whole: AtomicBool,
-    /// How many bytes came behind a head, together with it.
+    /// How many bytes came behind the head that is here, together with all of it.
     behind: AtomicUsize,
     /// Whether there may be bytes that hyper could not send yet.
     unsent: AtomicBool,
@@ -67,8 +67,10 @@ impl Pipeline {
     fn came(&self, first: &[u8]) {
         let whole = first.ends_with(EMPTY_LINE);
         let head = || memchr::memmem::find(first, EMPTY_LINE).map_or(first.len(), |at| at + EMPTY_LINE.len());
-        let behind = if whole { 0 } else { first.len() - head() };
+        // Behind a part of a head, the first empty line may be one of its body.
+        let begins = self.whole.load(Ordering::Relaxed);
         self.whole.store(whole, Ordering::Relaxed);
+        let behind = if begins && !whole { first.len() - head() } else { 0 };
         self.behind.store(behind, Ordering::Relaxed);
     }
 
@@ -145,7 +147,7 @@ impl<I: Write + Unpin> Socket<I> {
     ) -> Self {
         let (stall, home) = (Stall::new(send_timeout), Home::new());
         pipeline.parted.store(false, Ordering::Relaxed);
-        pipeline.whole.store(first.is_empty(), Ordering::Relaxed);
+        pipeline.whole.store(true, Ordering::Relaxed);
         Self { io: Some(io), home, first, again: 0, pipeline, held: Vec::new(), sent: 0, grown: false, stall }
     }
 

@@ -284,7 +284,7 @@ async fn an_answer_that_is_not_taken_yet_is_not_lost_when_the_client_is_silent()
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(256))]
 
     #[test]
     fn however_requests_are_cut_each_is_answered_once(
