@@ -85,7 +85,8 @@ pub(crate) fn ask_upgrade(fields: &mut HeaderMap, to: HeaderValue) {
     fields.insert(UPGRADE, to);
 }
 
-/// HTTP itself, or beneath it, in whatever version. What is no text is no name either, but another parser may see one in it.
+/// HTTP itself, or beneath it, in whatever version. What is no text is no name either, but another parser may see one
+/// in it.
 fn is_forbidden(protocol: &[u8]) -> bool {
     let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default().trim_ascii();
     !protocol.is_ascii()

@@ -1,8 +1,8 @@
 //! Has the certificates ordered that sites want from an authority: by the worker that serves.
 //!
-//! In: what is served. Out: a task that keeps the certificates in their folder, from where the supervisor takes them up like
-//! any others; and what authorities are shown meanwhile. Never: two tasks for the same; or an end of one while what is served
-//! changes, unless it is about certificates.
+//! In: what is served. Out: a task that keeps the certificates in their folder, from where the supervisor takes them up
+//! like any others; and what authorities are shown meanwhile. Never: two tasks for the same; or an end of one while
+//! what is served changes, unless it is about certificates.
 
 use std::sync::Arc;
 

@@ -169,8 +169,8 @@ pub(crate) fn upgrade(arguments: &Upgrade) -> Result<Exit, Refused> {
     })
 }
 
-/// Waits until it is decided whose worker serves after the program of `before` was followed by another one; `None` if nobody
-/// has answered for as long as `silence`.
+/// Waits until it is decided whose worker serves after the program of `before` was followed by another one; `None` if
+/// nobody has answered for as long as `silence`.
 async fn follows(client: &Client, before: &admin::Status, silence: Duration) -> Option<admin::Host> {
     let mut heard = Instant::now();
     loop {

@@ -1,7 +1,8 @@
 //! Which applications of this worker get no requests for a while, because they have ended others before.
 //!
 //! In: what the supervisor says. Out: a failure for each request, until the time is over, or until the supervisor allows
-//! it; then the application is tried, by the next request, in this same worker. Never: more than a look at one word for an application that is open.
+//! it; then the application is tried, by the next request, in this same worker. Never: more than a look at one word for
+//! an application that is open.
 //!
 //! Gates are by name, and for the whole process, as the supervisor's word is: whatever generation of an application comes
 //! to stand there, the gate is the same.

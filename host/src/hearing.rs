@@ -16,8 +16,8 @@ use nix::sys::signal::{SigSet, Signal};
 
 use crate::exit::{Exit, Refused};
 
-/// Has signals come to a thread of their own. It hears what this thread heard before: nothing, if the program before this one
-/// has kept what came last.
+/// Has signals come to a thread of their own. It hears what this thread heard before: nothing, if the program before
+/// this one has kept what came last.
 pub(crate) fn begin() -> Result<(), Refused> {
     let cannot = |why: String| Exit::Failed.because(format!("cannot wait for signals: {why}"));
     let before = SigSet::thread_get_mask().map_err(|error| cannot(error.to_string()))?;

@@ -73,8 +73,8 @@ struct Changing {
 }
 
 impl Serving {
-    /// Serves `hosting` on these listeners, which are those of [`hosting::listens`], in that order. `asked` is when somebody
-    /// last asked to try at once whatever waits.
+    /// Serves `hosting` on these listeners, which are those of [`hosting::listens`], in that order. `asked` is when
+    /// somebody last asked to try at once whatever waits.
     pub(crate) fn new(
         (hosting, asked): (Hosting, u64),
         listeners: Vec<Listener>,

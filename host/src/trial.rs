@@ -1,7 +1,8 @@
 //! A trial: what changes is started once in a process that is thrown away, before it comes into one that serves.
 //!
-//! In: two editions, or an application that ended a worker. Out: which applications do not start, and why. A constructor that crashes, ends the
-//! process, or never returns does so there. Never: tries what runs in a process of its own anyway: its start is the trial.
+//! In: two editions, or an application that ended a worker. Out: which applications do not start, and why. A
+//! constructor that crashes, ends the process, or never returns does so there. Never: tries what runs in a process of
+//! its own anyway: its start is the trial.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -168,8 +168,8 @@ pub(crate) fn successor(edition: &Edition, directory: &Path) -> io::Result<PathB
     found.ok_or_else(|| io::Error::other(format!("no {} in PATH; put the new one there", name.display())))
 }
 
-/// Puts `program` in place of this one. Returns only if that fails. Signals have to be kept by then: one that comes in between
-/// would end a process that does not listen yet.
+/// Puts `program` in place of this one. Returns only if that fails. Signals have to be kept by then: one that comes in
+/// between would end a process that does not listen yet.
 pub(crate) fn replace(program: &Path, edition: &Edition, luggage: &Luggage) -> io::Error {
     let text = |text: &OsStr| CString::new(text.as_bytes()).map_err(io::Error::from);
     let replaced = || {

@@ -1,5 +1,5 @@
-//! What a worker starts before it is ready because it runs in the one before it, and which upstreams it leaves alone because
-//! that does.
+//! What a worker starts before it is ready because it runs in the one before it, and which upstreams it leaves alone
+//! because that does.
 //!
 //! In: what the supervisor says of that. Out: those applications, started or on their way. Never: longer than the
 //! supervisor says, nor those that cannot run twice.

@@ -12,8 +12,9 @@ use http::{Extensions, Response};
 /// Put it into the response's extensions: the host sends it in place of the body, without passing the bytes through
 /// the application. Its length becomes `content-length`; the content type is the application's.
 ///
-/// With status 200, to a GET or HEAD, the host sends what the client asks for of it: parts, unless `accept-ranges` is `none`;
-/// or that the client has it already, by `etag` and `last-modified` of the response, or the file's own if it has neither.
+/// With status 200, to a GET or HEAD, the host sends what the client asks for of it: parts, unless `accept-ranges` is
+/// `none`; or that the client has it already, by `etag` and `last-modified` of the response, or the file's own if it
+/// has neither.
 ///
 /// ```
 /// async fn logo() -> std::io::Result<http::Response<String>> {

@@ -1,8 +1,8 @@
 //! What the authority is shown when it looks whether a name is ours.
 //!
 //! In: a name. Out: the certificate that whoever orders has put into the folder, which need not be this process: while
-//! workers change, the one that accepts the authority's connection may be another one. Never: looks for a name that the host
-//! does not order for.
+//! workers change, the one that accepts the authority's connection may be another one. Never: looks for a name that the
+//! host does not order for.
 
 use std::{collections::BTreeSet, sync::Arc};
 

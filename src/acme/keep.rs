@@ -22,7 +22,8 @@ use crate::config::Acme;
 pub struct Asked(SystemTime);
 
 impl Asked {
-    /// At this time, in seconds since 1970; 0 for never. In whole ones, as it is kept: otherwise it would be news each time.
+    /// At this time, in seconds since 1970; 0 for never. In whole ones, as it is kept: otherwise it would be news each
+    /// time.
     #[must_use]
     pub fn at(seconds: u64) -> Self {
         Self(

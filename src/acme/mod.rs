@@ -1,8 +1,8 @@
 //! Certificates that the host orders by itself, from an authority that speaks ACME (RFC 8555).
 //!
 //! In: an authority, and host names. Out: files with a certificate and its key for each, renewed in time; or what came of
-//! trying. Never: has two orders under way in one folder; asks again before the pause is over that a failure earned; or lets
-//! go of a certificate for want of a better one.
+//! trying. Never: has two orders under way in one folder; asks again before the pause is over that a failure earned; or
+//! lets go of a certificate for want of a better one.
 //!
 //! ```text
 //! keep ── schedule      when? decides, without a clock or a file

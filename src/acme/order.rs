@@ -1,7 +1,8 @@
 //! One order, from the account to the chain of certificates.
 //!
-//! In: a name. Out: a key and the certificate for it, as PEM; or why there is none, and whose matter that is. Never: decides
-//! when to try again. Dropping the future leaves an order with the authority that nobody finishes, which it forgets by itself.
+//! In: a name. Out: a key and the certificate for it, as PEM; or why there is none, and whose matter that is. Never:
+//! decides when to try again. Dropping the future leaves an order with the authority that nobody finishes, which it
+//! forgets by itself.
 
 use std::{
     io,

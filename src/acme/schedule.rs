@@ -1,6 +1,7 @@
 //! When a certificate is to be ordered.
 //!
-//! In: what is held, what came of trying, the time, and chance. Out: the next time to try. Never: looks at a clock or a file.
+//! In: what is held, what came of trying, the time, and chance. Out: the next time to try. Never: looks at a clock or a
+//! file.
 
 use std::time::{Duration, SystemTime};
 

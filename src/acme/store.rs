@@ -1,7 +1,7 @@
 //! The folder of an authority: account, certificates with their keys, what came of orders, challenges under way.
 //!
-//! In: what is to be kept. Out: what was kept. Never: a file that others may read (0600, in folders of 0700), half of one, or
-//! a folder that others may read or write.
+//! In: what is to be kept. Out: what was kept. Never: a file that others may read (0600, in folders of 0700), half of
+//! one, or a folder that others may read or write.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},

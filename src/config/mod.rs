@@ -2,8 +2,8 @@
 //!
 //! In: the text of the file, its name, and a way to look variables up. Out: a [`Config`], in which everything has a
 //! value and nothing is out of bounds, or else every [`Fault`] at once, with line and column.
-//! Never: reads an environment variable or looks up a user by itself, looks whether a library exists, or changes anything. Of the process
-//! it knows the working directory only, from which the file's own name is seen.
+//! Never: reads an environment variable or looks up a user by itself, looks whether a library exists, or changes
+//! anything. Of the process it knows the working directory only, from which the file's own name is seen.
 //!
 //! Every key is described in `docs/configuration.md`.
 

@@ -107,7 +107,8 @@ fn inner(key: &str, keys: &Keys) -> Option<&'static Keys> {
     all().find(|table| name(table) == below).or_else(|| all().find(|table| name(table) == key))
 }
 
-/// What is written for a kind of values, as "How values are written" tells it. A kind that is not known here may be anything.
+/// What is written for a kind of values, as "How values are written" tells it. A kind that is not known here may be
+/// anything.
 fn of_kind(kind: &str, table: Option<&Value>) -> Value {
     if let Some(items) = kind.strip_prefix("list of ") {
         let of = |one: &str| of_kind(one, table);

@@ -14,7 +14,8 @@ use crate::options::TlsVersion;
 /// How a site speaks TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// At least one; those that are ordered need not be there yet. The first is the one for clients whose server name none of them has.
+    /// At least one; those that are ordered need not be there yet. The first is the one for clients whose server name
+    /// none of them has.
     pub certificates: Vec<Certificate>,
     /// Clients that do not know it are refused.
     pub min_version: TlsVersion,

@@ -1,7 +1,8 @@
 //! Opens what is below a folder, and nothing else.
 //!
-//! In: a folder and a name below it. Out: an open regular file, or what else is there, or only what there is. The kernel itself keeps the way
-//! below the folder, whatever is renamed or linked meanwhile. Never: waits for a pipe, or returns anything that is no file.
+//! In: a folder and a name below it. Out: an open regular file, or what else is there, or only what there is. The
+//! kernel itself keeps the way below the folder, whatever is renamed or linked meanwhile. Never: waits for a pipe, or
+//! returns anything that is no file.
 
 use std::{
     io,
@@ -172,7 +173,8 @@ fn has_openat2() -> bool {
     known(&KNOWN, || openat2(CWD, "/", FOLDER, Mode::empty(), ResolveFlags::NO_MAGICLINKS).map(drop))
 }
 
-/// What a try of the call has shown once and for all. Before that it is taken to be there: if it is not, it says so by itself.
+/// What a try of the call has shown once and for all. Before that it is taken to be there: if it is not, it says so by
+/// itself.
 fn known(known: &OnceLock<bool>, attempt: impl FnOnce() -> Result<(), Errno>) -> bool {
     known.get().copied().unwrap_or_else(|| match attempt() {
         Ok(()) => *known.get_or_init(|| true),

@@ -94,8 +94,8 @@ fn names_html(accept: &[u8]) -> bool {
     accept.starts_with(HTML) || (accept.len() > HTML.len() && memchr::memmem::find(accept, HTML).is_some())
 }
 
-/// Whether a request with this `Content-Type` is a call of gRPC, whose clients understand nothing but a status of their own.
-/// `application/grpc-web` is another protocol.
+/// Whether a request with this `Content-Type` is a call of gRPC, whose clients understand nothing but a status of their
+/// own. `application/grpc-web` is another protocol.
 #[must_use]
 pub fn is_grpc(content: &[u8]) -> bool {
     matches!(content.strip_prefix(b"application/grpc"), Some(b"" | [b'+' | b';', ..]))

@@ -40,8 +40,8 @@ struct Look {
     ending: bool,
 }
 
-/// Ends `connection` when it has had no requests for `limit`, or a little longer. Others get to know from `pipeline` that it
-/// has none.
+/// Ends `connection` when it has had no requests for `limit`, or a little longer. Others get to know from `pipeline`
+/// that it has none.
 pub(super) fn ended<C>(
     connection: C,
     limit: Option<Duration>,

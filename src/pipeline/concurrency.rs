@@ -1,8 +1,8 @@
 //! An application has no more requests at a time than it may have.
 //!
 //! Those beyond the limit wait in order, without a thread; those beyond the queue get 503. A request counts from the moment
-//! when the application gets it until its answer is complete, or until it was cancelled: a client that leaves while it waits
-//! leaves the queue. An upgraded connection counts until the upgrade.
+//! when the application gets it until its answer is complete, or until it was cancelled: a client that leaves while it
+//! waits leaves the queue. An upgraded connection counts until the upgrade.
 //!
 //! Not tower's layers for this: they let go of a request with the head of its answer, and have no bound for who waits.
 

@@ -117,14 +117,16 @@ impl Part {
     fn make_room(&mut self, now: Duration) {
         if self.until_sweep == 0 {
             self.counts.retain(|_, count| count.running > 0 || count.full_at > now);
-            // So that a sweep costs each new key the same, however many there are; and there is one again, however many stay.
+            // So that a sweep costs each new key the same, however many there are; and there is one again, however many
+            // stay.
             self.until_sweep = self.counts.len().clamp(SAMPLE, ROOM / 8);
         }
         self.until_sweep -= 1;
         if self.counts.len() < ROOM {
             return;
         }
-        // All are busy: the one of a few that has least to lose starts anew. One that has requests running is never forgotten.
+        // All are busy: the one of a few that has least to lose starts anew. One that has requests running is never
+        // forgotten.
         let least =
             self.some().filter(|(_, count)| count.running == 0).min_by_key(|(_, count)| count.full_at);
         if let Some((least, _)) = least {

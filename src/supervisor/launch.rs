@@ -77,7 +77,8 @@ pub struct Launch {
     pub shutdown_timeout: Duration,
     /// How often it may fail within a minute before it is left alone.
     pub rapid_fails_per_minute: u32,
-    /// Whether whoever wants it tries it with requests of its own, and tells what came of that. Only then has it started well.
+    /// Whether whoever wants it tries it with requests of its own, and tells what came of that. Only then has it
+    /// started well.
     #[serde(default)]
     pub tried: bool,
 }

@@ -22,7 +22,8 @@ pub(crate) fn call_this_process(name: &std::ffi::CStr) {
     let _ = rustix::thread::set_name(name);
 }
 
-/// Has this thread, and those that it starts, hear signals, whatever the process has inherited from the one that started it.
+/// Has this thread, and those that it starts, hear signals, whatever the process has inherited from the one that
+/// started it.
 #[cfg(feature = "out-of-process")]
 pub(crate) fn hear_signals() {
     let _cannot_fail = nix::sys::signal::SigSet::empty().thread_set_mask();

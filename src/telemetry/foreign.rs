@@ -80,8 +80,8 @@ pub(crate) fn register(site: Callsite) -> (u64, Wanted) {
     (number, find(number).map_or(Wanted::Never, Leaked::wanted))
 }
 
-/// The same for callsites that another process tells of, which may tell anything: those beyond a number that no code reaches,
-/// or with names that nobody writes, are not made known.
+/// The same for callsites that another process tells of, which may tell anything: those beyond a number that no code
+/// reaches, or with names that nobody writes, are not made known.
 #[cfg(feature = "out-of-process")]
 pub(crate) fn register_told(site: Callsite) -> Result<(u64, Wanted), Callsite> {
     let is_known = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&site);

@@ -1,5 +1,5 @@
-//! An authority that speaks ACME: `pebble`, as Debian has it, which looks whether names are ours as others do. Names are told
-//! to it by the test.
+//! An authority that speaks ACME: `pebble`, as Debian has it, which looks whether names are ours as others do. Names
+//! are told to it by the test.
 
 use std::{
     io::{BufRead as _, BufReader},

@@ -1,9 +1,9 @@
 //! What runs in the worker that is to be replaced is started in the next one, before that takes over; and the next one gets
 //! to know which upstreams are not well.
 //!
-//! In: a worker that was started beside one that serves. Out: an order to start what runs there, with what is known there. Never: has the
-//! replacement wait longer than for what is preloaded, or fail: what does not start there will be tried by its next
-//! request.
+//! In: a worker that was started beside one that serves. Out: an order to start what runs there, with what is known
+//! there. Never: has the replacement wait longer than for what is preloaded, or fail: what does not start there will be
+//! tried by its next request.
 
 use std::time::SystemTime;
 

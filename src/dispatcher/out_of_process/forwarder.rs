@@ -89,8 +89,8 @@ impl Forwarder {
     /// Carries one request.
     ///
     /// # Errors
-    /// `connect_failed`, `tls_failed`, `instance_lost`, `bad_gateway`, `first_byte_timeout`; `bad_request` for a CONNECT that no
-    /// application can take; and the code of the request body's own failure, if it had one.
+    /// `connect_failed`, `tls_failed`, `instance_lost`, `bad_gateway`, `first_byte_timeout`; `bad_request` for a
+    /// CONNECT that no application can take; and the code of the request body's own failure, if it had one.
     pub async fn forward(&self, request: Request<Body>) -> Result<Response<Body>, Failure> {
         self.carry(request).await.map_err(|undelivered| undelivered.failure)
     }

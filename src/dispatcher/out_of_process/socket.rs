@@ -1,6 +1,7 @@
 //! A stream to an instance that still listens when it can no longer speak.
 //!
-//! In: a connected socket, in clear text or with TLS over it. Out: the bytes that are meant. Never: lets a failed write hide an answer that has already arrived.
+//! In: a connected socket, in clear text or with TLS over it. Out: the bytes that are meant. Never: lets a failed write
+//! hide an answer that has already arrived.
 //!
 //! An instance may answer early (413, 401) and close without reading the rest of the body. The next write then fails,
 //! and hyper would report that failure although the answer lies in the receive buffer. So a write that fails because

@@ -1,6 +1,7 @@
 //! Whom a forwarder speaks to, and how.
 //!
-//! In: what the supervisor or the configuration knows of an instance, or of a server that somebody else runs. Out: plain values. Never: a socket.
+//! In: what the supervisor or the configuration knows of an instance, or of a server that somebody else runs. Out:
+//! plain values. Never: a socket.
 
 use std::{fmt, time::Duration};
 

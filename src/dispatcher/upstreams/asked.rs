@@ -51,9 +51,9 @@ impl Asked {
 }
 
 impl Cookie {
-    /// Values that are the same after a restart, and are another application's nowhere. They name no address, but who guesses
-    /// one, and knows how the application is called, can find out whether it is right: there is no secret that lasts, and none
-    /// is worth keeping for that.
+    /// Values that are the same after a restart, and are another application's nowhere. They name no address, but who
+    /// guesses one, and knows how the application is called, can find out whether it is right: there is no secret that
+    /// lasts, and none is worth keeping for that.
     pub(super) fn new(name: &str, application: &str, upstreams: &Upstreams) -> Self {
         let value = |place: &crate::front::Place| {
             let digest = Sha256::digest(format!("{application}\n{place}"));

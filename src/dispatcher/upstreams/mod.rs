@@ -166,8 +166,8 @@ impl Balancer {
         &self.0.application
     }
 
-    /// The upstream at `place`, as [`status`](Self::status) has it, gets no requests: for so long, or until it is well when it
-    /// is asked. What somebody else has found out, to begin with; what is known here already stays.
+    /// The upstream at `place`, as [`status`](Self::status) has it, gets no requests: for so long, or until it is well
+    /// when it is asked. What somebody else has found out, to begin with; what is known here already stays.
     pub fn leave_alone(&self, place: &str, out: Option<Duration>) {
         let members = &self.0.upstreams.members;
         if let Some(index) = members.iter().position(|upstream| upstream.to_string() == place) {

@@ -1,7 +1,7 @@
 //! What is shown to authorities that look whether a name is ours: RFC 8737, the challenge `tls-alpn-01` of ACME.
 //!
-//! In: a hello with the protocol `acme-tls/1` alone. Out: a handshake with the certificate that the authority waits for, and
-//! the end. Never: anything of a site, whatever its terms are; or of HTTP.
+//! In: a hello with the protocol `acme-tls/1` alone. Out: a handshake with the certificate that the authority waits
+//! for, and the end. Never: anything of a site, whatever its terms are; or of HTTP.
 
 use std::{fmt, io, sync::Arc};
 

@@ -1,7 +1,8 @@
 //! TLS: what a listener presents to its clients, by the server name that they ask for, and what it wants of them.
 //!
-//! In: connections, and the terms of sites. Out: streams in clear text, with what was agreed on; nothing for authorities that
-//! merely look whether a name is ours. Never: reads a file, or goes on with a client that does not keep to a site's terms.
+//! In: connections, and the terms of sites. Out: streams in clear text, with what was agreed on; nothing for
+//! authorities that merely look whether a name is ours. Never: reads a file, or goes on with a client that does not
+//! keep to a site's terms.
 //!
 //! The cryptography is ring's: it needs a C compiler and nothing else.
 

@@ -7,7 +7,8 @@ mod forward;
 use self::{basic::Passwords, forward::ForwardAuth};
 use crate::{front::Auth, pipeline::Kept, stage::Stage};
 
-/// What `auth` wants around `inner`, with what is `kept` of it at `place`. The password comes first: it costs no other server anything.
+/// What `auth` wants around `inner`, with what is `kept` of it at `place`. The password comes first: it costs no other
+/// server anything.
 pub(super) fn around(auth: &Auth, place: &str, kept: &Kept, inner: Stage) -> Stage {
     let mut stage = inner;
     if let Some(forward) = &auth.forward {

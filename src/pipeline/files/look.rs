@@ -1,7 +1,7 @@
 //! What a name leads to on the disk, and what is said of it.
 //!
-//! In: a name below a folder. Out: an open file, or its bytes if they are few, with the head of its answer. It blocks for as
-//! long as the file system does, so it is called where that is allowed.
+//! In: a name below a folder. Out: an open file, or its bytes if they are few, with the head of its answer. It blocks
+//! for as long as the file system does, so it is called where that is allowed.
 
 use std::{
     borrow::Cow,

@@ -27,8 +27,8 @@ fn is_at(private: &Path, name: &Path) -> bool {
     !private.as_os_str().is_empty() && name.starts_with(private)
 }
 
-/// Whether the file or folder that was opened at `name`, below the folder of `files`, is what one of those paths leads to, or
-/// in it.
+/// Whether the file or folder that was opened at `name`, below the folder of `files`, is what one of those paths leads
+/// to, or in it.
 pub(super) fn is(files: &Files, name: &Path, opened: &Opened) -> bool {
     let own = identity(&opened.stat);
     let mut folders = None;

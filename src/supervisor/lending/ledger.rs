@@ -3,9 +3,9 @@
 //! In: what workers want and let go of, what became of starts, and the time. Out: what to do about it, in this order.
 //! Never: starts, asks or stops anything, or looks at a clock.
 //!
-//! Each [`Action::Start`] is answered by one of [`Event::Started`], [`Event::NotStarted`], also one that was called off; each
-//! instance that has started, by [`Event::Ended`] at last. Whatever runs is held by a worker that lives, or has a time at
-//! which it is stopped.
+//! Each [`Action::Start`] is answered by one of [`Event::Started`], [`Event::NotStarted`], also one that was called
+//! off; each instance that has started, by [`Event::Ended`] at last. Whatever runs is held by a worker that lives, or
+//! has a time at which it is stopped.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -73,7 +73,8 @@ pub(super) enum Action {
     Start(Number, Arc<Launch>),
     /// Tell the worker that it has this one.
     Lend(Loan, Number, Found),
-    /// Tell the worker that the start failed which it waited for, or that its trial counts, and until when there is no other.
+    /// Tell the worker that the start failed which it waited for, or that its trial counts, and until when there is no
+    /// other.
     Fail(Loan, Option<Pause>),
     /// Tell the worker that the application failed before, and is not tried now.
     Refuse(Loan, Arc<Launch>, Pause),

@@ -33,7 +33,8 @@ pub enum Order {
     Socket,
     /// All sockets are there: accept. Once.
     Serve,
-    /// Serve this in place of what it serves. The sockets that it has not yet come before, in the order of the configuration.
+    /// Serve this in place of what it serves. The sockets that it has not yet come before, in the order of the
+    /// configuration.
     Change(Change),
     /// Give up the change, unless it is done already; there is a newer one.
     GiveUp,

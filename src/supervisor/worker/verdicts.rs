@@ -250,7 +250,8 @@ impl Verdicts {
         self.applications.remove(application);
     }
 
-    /// Everybody gets a new chance at once: an operator says so. Those that have to be tried, or to change, before are still held.
+    /// Everybody gets a new chance at once: an operator says so. Those that have to be tried, or to change, before are
+    /// still held.
     pub fn forgive(&mut self) {
         self.applications.retain(|_, record| record.retry != Retry::Pause);
         self.applications.values_mut().for_each(|record| record.patience.forget());

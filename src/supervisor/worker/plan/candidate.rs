@@ -123,7 +123,8 @@ impl Plan {
         self.candidate.take_if(changing)
     }
 
-    /// Has another worker take over from one that is late with a change: what it serves is not known. It goes on until then.
+    /// Has another worker take over from one that is late with a change: what it serves is not known. It goes on until
+    /// then.
     pub(super) fn overdue_change(&mut self) {
         let Some(Candidate { way: Way::Change(generation, Some(due)), .. }) = self.candidate else { return };
         if due > self.now {
