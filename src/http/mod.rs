@@ -23,6 +23,7 @@ mod limits;
 #[cfg(feature = "server")]
 mod pace;
 mod page;
+#[cfg(feature = "server")]
 mod quiet;
 #[cfg(feature = "server")]
 mod record;
