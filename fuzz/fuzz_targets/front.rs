@@ -25,7 +25,7 @@ const EVERYTHING: &str = r#"
     name = "a"
     bindings = ["http://*"]
     canonical_host = "shop.example"
-    rewrite = [{ match = "^/(.*)$", rewrite = "/x/{1}{C:1}", conditions = [{ input = "cookie:a", matches = "^(.+)$" }] }]
+    rewrite = [{ match = "^(.*)$", rewrite = "/x/{1}{C:1}", conditions = [{ input = "cookie:a", matches = "^(.+)$" }] }]
     outbound = [{ field = "x-told", match = "(.*)", value = "{1}" }]
     [site.ip]
     deny = ["192.0.2.0/24"]

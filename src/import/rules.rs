@@ -6,6 +6,7 @@ use super::{
     reference::{Unknown, input, template},
     xml::Element,
 };
+use crate::front::rewrite::Pattern;
 
 pub(super) fn rewrite(element: &Element<'_>, draft: &mut Draft) {
     // A rule that looks something up is refused without its map.
@@ -112,7 +113,11 @@ fn rule(element: &Element<'_>, draft: &mut Draft) -> Result<Vec<String>, Unknown
     if let Some(matched) = element.child("match") {
         let url = matched.attribute("url").unwrap_or(".*");
         let pattern = syntax.pattern(url, matched.is("ignoreCase", true));
-        match matched.is("negate", false) {
+        let is_negated = matched.is("negate", false);
+        if !is_negated && pattern.parse::<Pattern>().is_ok_and(|pattern| pattern.without_slash().is_some()) {
+            return Err(BEGINS_WITH_SLASH.to_owned());
+        }
+        match is_negated {
             true => conditions.push(format!("{{ differs = {} }}", quoted(&with_slash(&pattern)))),
             false if matches!(url, ".*" | "(.*)" | "^(.*)$" | "^.*$") && !refers(element) => {}
             false => lines.push(format!("match = {}", quoted(&pattern))),
@@ -155,6 +160,10 @@ fn rule(element: &Element<'_>, draft: &mut Draft) -> Result<Vec<String>, Unknown
     }
     Ok(lines)
 }
+
+/// Why such a rule is not translated.
+const BEGINS_WITH_SLASH: &str =
+    "its pattern begins with a slash, which no path does there; in IIS, too, it matches nothing";
 
 /// Why such conditions are not translated.
 pub(super) const ALL_CAPTURES: &str =

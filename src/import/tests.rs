@@ -350,6 +350,15 @@ fn any_text() -> impl Strategy<Value = String> {
     })
 }
 
+#[test]
+fn a_rule_that_matches_nothing_is_left_out_and_the_reason_told() {
+    let file = "<configuration><system.webServer><rewrite><rules>\n<rule name=\"old\"><match url=\"^/old/(.*)\"/>\
+        <action type=\"Redirect\" url=\"/new/{R:1}\"/></rule></rules></rewrite></system.webServer></configuration>";
+    let imported = web_config(file, "x").unwrap();
+    assert_eq!(read(&imported).sites[0].front.rewrite, None);
+    assert!(notes(&imported, 2, "begins with a slash"), "{:?}", imported.notes);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

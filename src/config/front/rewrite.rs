@@ -67,7 +67,7 @@ fn rule<'a>(
         Section::new(site.reading, format!("{}.rewrite[{number}]", site.name), at, table, &keys::REWRITE);
     let name = section.read("name", Value::text).unwrap_or_else(|| format!("rewrite[{number}]"));
     let pattern = match section.value("match") {
-        Some(_) => section.read("match", parsed::<Pattern>),
+        Some(_) => section.read("match", of_paths),
         None => Some(Pattern::everything()),
     };
     let conditions = conditions(&section);
@@ -78,6 +78,18 @@ fn rule<'a>(
     let rule = Rule { name, pattern, conditions, any, action, then };
     check(&section, &rule, maps);
     Some(rule)
+}
+
+/// A pattern for paths, which are looked at without the slash that they begin with.
+fn of_paths(value: &Value<'_>) -> Result<Pattern, Refusal> {
+    let pattern: Pattern = parsed(value)?;
+    match pattern.without_slash() {
+        Some(without) => Err(Refusal::new(format!(
+            "matches no path, for they are looked at without the slash that they begin with; write {without:?} (is {:?})",
+            pattern.as_str()
+        ))),
+        None => Ok(pattern),
+    }
 }
 
 /// Notes what a rule refers to that is not there.

@@ -15,6 +15,10 @@ fn faults_of_rules_are_told_where_they_stand() {
         "7:9: site.shop.application./.rewrite[1].match: unclosed group (is \"(\")"
     );
     for (lines, fault) in [
+        (
+            "match = '(?i)^/a/(.*)$'\nstop = true",
+            "match: matches no path, for they are looked at without the slash that they begin with; write \"(?i)^a/(.*)$\" (is \"(?i)^/a/(.*)$\")",
+        ),
         ("match = 'a'", "rewrite: does nothing; give it rewrite, redirect, respond, abort or stop"),
         ("rewrite = '/a'\nabort = true", "abort: a rule does one thing, and this one has rewrite already"),
         ("rewrite = '/a'\nstatus = 301", "status: has no effect without redirect"),

@@ -70,6 +70,15 @@ impl Pattern {
         self.0.as_str()
     }
 
+    /// The same without the slash that it begins with, if it can only match a text that begins with one.
+    #[must_use]
+    pub fn without_slash(&self) -> Option<String> {
+        let ignores_case = if self.as_str().starts_with(IGNORES_CASE) { IGNORES_CASE } else { "" };
+        let rest = self.as_str()[ignores_case.len()..].strip_prefix("^/")?;
+        let is_one_of_several = rest.starts_with(['?', '*', '{']) || rest.contains('|');
+        (!is_one_of_several).then(|| format!("{ignores_case}^{rest}"))
+    }
+
     pub(super) fn has(&self, group: &Group) -> bool {
         match group {
             Group::Number(number) => *number < self.0.captures_len(),
@@ -120,5 +129,6 @@ impl Found<'_> {
     }
 }
 
+const IGNORES_CASE: &str = "(?i)";
 /// How large a compiled pattern may be.
 const LARGEST: usize = 1 << 20;
