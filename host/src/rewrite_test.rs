@@ -161,11 +161,16 @@ impl Serve for Telling {
     fn serve(&self, request: Request<Body>) -> Answering {
         if let Some(rules) = &self.rules {
             self.told.line(&self.title);
+            let mut one_fires = false;
             let mut tell = |rule: &Rule, what: Fired<'_>| {
+                one_fires = true;
                 self.told.line(&format!("  {}: {}", rule.name, done(what)));
             };
             // Why it fails is told by the stage that does it.
             let _ = fired(rules, &request, &mut tell);
+            if !one_fires {
+                self.told.line("  none of its rules fires");
+            }
         }
         self.behind.serve(request)
     }

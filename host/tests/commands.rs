@@ -84,6 +84,7 @@ fn a_url_is_tried_on_the_rules_of_the_example() {
     assert!(
         tried(&["http://a/x", "--method", "POST", "--header", "Cookie: lang=de"]).contains("gets POST /x")
     );
+    assert!(tried(&["http://shop.example/x"]).contains("site shop\n  none of its rules fires\napplication"));
     assert!(tried(&["http://a/.git/config"]).contains("scanners: closes the connection"));
 }
 
