@@ -1,6 +1,7 @@
 //! A connection of HTTP/1 whose client has been silent for a while: nothing is kept for it but its stream.
 //!
-//! hyper keeps what it has read into for as long as a connection lives, and a server may have very many that wait.
+//! hyper keeps what it has read into for as long as a connection lives, and a server may have very many that wait: see
+//! `docs/decisions/0025-a-silent-connection-keeps-its-stream.md`.
 //!
 //! In: a stream of which nothing is left unread. Out: the first bytes of the next request. Never: holds room for them while
 //! they do not come.
