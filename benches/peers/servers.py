@@ -234,7 +234,15 @@ http {{
         return place
 
 
+# All servers run at the same time, and none of them yet when their ports are chosen.
+TAKEN = set()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if port not in TAKEN:
+            TAKEN.add(port)
+            return port
