@@ -24,9 +24,10 @@ use super::{
     idle,
     idlers::{Idler, Idlers},
     limits::{Limits, Protocols},
+    progress::Progress,
     quiet,
     requests::{Around, Requests},
-    socket::{Pipeline, Socket},
+    socket::Socket,
     streams::Streams,
     version,
 };
@@ -75,10 +76,10 @@ impl<S: Handler> Connections<S> {
     where
         I: Read + Write + Unpin + Send + 'static,
     {
-        let pipeline = Arc::<Pipeline>::default();
-        self.idlers.enter(&pipeline);
+        let progress = Arc::<Progress>::default();
+        self.idlers.enter(&progress);
         let connection = Arc::new(connection);
-        let mut serving = Serving { protocols: self.protocols, connection, pipeline, stop };
+        let mut serving = Serving { protocols: self.protocols, connection, progress, stop };
         let Limits { header_timeout, keep_alive_timeout, .. } = serving.protocols.limits;
         let (version, mut first) = match version::agreed(&serving.connection) {
             Some(version) => (version, Vec::new()),
@@ -96,7 +97,7 @@ impl<S: Handler> Connections<S> {
             let Some(quiet) = serving.http1(stream, first, requests).await else { return };
             stream = quiet;
             let left =
-                keep_alive_timeout.map(|limit| limit.saturating_sub(serving.pipeline.idler().waited()));
+                keep_alive_timeout.map(|limit| limit.saturating_sub(serving.progress.idler().waited()));
             first = match serving.heard(left, quiet::first(&mut stream)).await {
                 Some(first) if !first.is_empty() => first,
                 _ => return quiet::end(stream).await,
@@ -109,14 +110,14 @@ impl<S: Handler> Connections<S> {
 struct Serving {
     protocols: Arc<Protocols>,
     connection: Arc<Connection>,
-    pipeline: Arc<Pipeline>,
+    progress: Arc<Progress>,
     stop: watch::Receiver<Stop>,
 }
 
 impl Serving {
     /// What surrounds its requests.
     fn requests<S>(&self, service: S, around: Around) -> Requests<S> {
-        Requests::new(service, around, Arc::clone(&self.connection), Arc::clone(&self.pipeline))
+        Requests::new(service, around, Arc::clone(&self.connection), Arc::clone(&self.progress))
     }
 
     /// What `hearing` comes to; `None` when the client says nothing within `limit`, or the connection is to end.
@@ -131,7 +132,7 @@ impl Serving {
                 None => hearing.await.ok(),
             }
         });
-        let (order, idler) = (self.stop.clone(), self.pipeline.idler());
+        let (order, idler) = (self.stop.clone(), self.progress.idler());
         match until(hearing.as_mut(), &order, self.stop.wait_for(is_ordered), idler).await {
             Until::Ended(heard) => heard,
             Until::Stop => {
@@ -150,17 +151,17 @@ impl Serving {
         S: Handler,
     {
         let limits = &self.protocols.limits;
-        let (connection, pipeline) = (Arc::clone(&self.connection), Arc::clone(&self.pipeline));
-        let socket = Socket::new(stream, first, Arc::clone(&pipeline), limits.send_timeout);
+        let (connection, progress) = (Arc::clone(&self.connection), Arc::clone(&self.progress));
+        let socket = Socket::new(stream, first, Arc::clone(&progress), limits.send_timeout);
         let home = socket.home();
         let mut http1 = self.protocols.http1.clone();
-        let waits = head_timer::Waits::new(limits, Arc::clone(&pipeline));
+        let waits = head_timer::Waits::new(limits, Arc::clone(&progress));
         let timed = head_timer::timed(waits, |timer| {
             http1.timer(timer);
             http1.serve_connection(socket, requests).with_upgrades()
         });
         // Boxed, so that nothing is kept of it while the client is silent.
-        let mut serving = Box::pin(Http1 { timed, pipeline, connection });
+        let mut serving = Box::pin(Http1 { timed, progress, connection });
         self.serve(serving.as_mut()).await;
         drop(serving);
         home.take()
@@ -173,14 +174,14 @@ impl Serving {
         S: Handler,
     {
         let limits = &self.protocols.limits;
-        let pipeline = Arc::clone(&self.pipeline);
-        let socket = Socket::new(stream, first, Arc::clone(&pipeline), limits.send_timeout);
+        let progress = Arc::clone(&self.progress);
+        let socket = Socket::new(stream, first, Arc::clone(&progress), limits.send_timeout);
         let streams = Streams::new(limits.send_timeout);
         let open = streams.open();
         let counted = TokioIo::new(Guarded::new(TokioIo::new(socket), limits.useless_frames));
         let connection = self.protocols.http2(streams).serve_connection(counted, requests);
         // Boxed, so that the others, of which there may be thousands, need no room for it.
-        let mut serving = Box::pin(idle::ended(connection, limits.keep_alive_timeout, open, pipeline));
+        let mut serving = Box::pin(idle::ended(connection, limits.keep_alive_timeout, open, progress));
         self.serve(serving.as_mut()).await;
     }
 
@@ -209,7 +210,7 @@ impl Serving {
 
     /// Serves to the end, also if that is brought about for want of places; `None` when the order to stop came first.
     async fn until_stop<C: Graceful>(&mut self, mut serving: Pin<&mut C>) -> Option<C::Output> {
-        let (order, idler) = (self.stop.clone(), self.pipeline.idler());
+        let (order, idler) = (self.stop.clone(), self.progress.idler());
         loop {
             match until(serving.as_mut(), &order, self.stop.wait_for(is_ordered), idler).await {
                 Until::Ended(ended) => return Some(ended),
@@ -232,11 +233,12 @@ pub(super) trait Graceful: Future<Output = hyper::Result<()>> {
 }
 
 pin_project_lite::pin_project! {
-    /// A connection of HTTP/1, which does not rest while answers are held, and ends for now when its client is silent.
+    /// A connection of HTTP/1, which does not rest while answers are held, and gives its stream back when its client is
+    /// silent.
     struct Http1<C> {
         #[pin]
         timed: C,
-        pipeline: Arc<Pipeline>,
+        progress: Arc<Progress>,
         connection: Arc<Connection>,
     }
 }
@@ -253,13 +255,13 @@ where
         if let Poll::Ready(ended) = this.timed.as_mut().poll(cx) {
             return Poll::Ready(ended);
         }
-        if this.pipeline.is_resting() {
+        if this.progress.is_resting() {
             // In each poll hyper flushes, and the next flush is one that sends.
-            this.pipeline.urgent();
+            this.progress.urgent();
             cx.waker().wake_by_ref();
         }
-        if this.timed.is_quiet() && this.pipeline.is_done() && !this.connection.is_closing() {
-            this.pipeline.part();
+        if this.timed.is_quiet() && this.progress.is_done() && !this.connection.is_closing() {
+            this.progress.part();
             return Poll::Ready(Ok(()));
         }
         Poll::Pending

@@ -21,7 +21,7 @@ use std::{
 use hyper::rt::{Sleep, Timer};
 use tokio::time;
 
-use super::{limits::Limits, socket::Pipeline};
+use super::{limits::Limits, progress::Progress};
 
 /// How long a connection waits for the head of a request.
 pub(super) struct Waits {
@@ -29,12 +29,12 @@ pub(super) struct Waits {
     silent: Option<Duration>,
     /// From when something has. `None`: for ever.
     begun: Option<Duration>,
-    pipeline: Arc<Pipeline>,
+    progress: Arc<Progress>,
 }
 
 impl Waits {
-    pub(super) fn new(limits: &Limits, pipeline: Arc<Pipeline>) -> Self {
-        Self { silent: limits.keep_alive_timeout, begun: limits.header_timeout, pipeline }
+    pub(super) fn new(limits: &Limits, progress: Arc<Progress>) -> Self {
+        Self { silent: limits.keep_alive_timeout, begun: limits.header_timeout, progress }
     }
 }
 
@@ -84,7 +84,7 @@ impl Timer for HeadTimer {
         // hyper waits for `begun`, or else for `silent`; nobody needs to look at the clock again.
         let waited = waits.begun.or(waits.silent).unwrap_or_default();
         let now = deadline.checked_sub(waited).unwrap_or(deadline);
-        waits.pipeline.idler().listen(now);
+        waits.progress.idler().listen(now);
         let deadline = waits.silent.map(|silent| now + silent);
         Box::pin(Head { due: self.0.clone(), quiet: now + QUIET, deadline, phase: Phase::New })
     }
@@ -115,7 +115,7 @@ impl Future for Head {
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
         let now = || time::Instant::now().into_std();
         let waits = self.due.waits();
-        let phase = if waits.pipeline.idler().has_heard() { Phase::Begun } else { Phase::Silent };
+        let phase = if waits.progress.idler().has_heard() { Phase::Begun } else { Phase::Silent };
         if phase == self.phase {
             let is_over = self.deadline.is_some_and(|deadline| now() >= deadline);
             return if is_over { Poll::Ready(()) } else { Poll::Pending };
@@ -221,12 +221,12 @@ mod tests {
 
     /// The same as [`super::timed`], with a connection that has heard something already, or not.
     fn timed<C>(heard: bool, make: impl FnOnce(HeadTimer) -> C) -> Timed<C> {
-        let pipeline = Arc::<Pipeline>::default();
-        let waits = Waits { silent: Some(IDLE), begun: Some(LONG), pipeline: Arc::clone(&pipeline) };
+        let progress = Arc::<Progress>::default();
+        let waits = Waits { silent: Some(IDLE), begun: Some(LONG), progress: Arc::clone(&progress) };
         super::timed(waits, |timer| {
             let connection = make(timer);
             if heard {
-                pipeline.idler().hear();
+                progress.idler().hear();
             }
             connection
         })
@@ -234,12 +234,12 @@ mod tests {
 
     /// Waits for `heads` heads, each of which is there after `each`; then for one that never comes.
     async fn wait(heads: u32, each: Duration) {
-        let pipeline = Arc::<Pipeline>::default();
-        let waits = Waits { silent: Some(IDLE), begun: Some(LONG), pipeline: Arc::clone(&pipeline) };
+        let progress = Arc::<Progress>::default();
+        let waits = Waits { silent: Some(IDLE), begun: Some(LONG), progress: Arc::clone(&progress) };
         super::timed(waits, |timer| async move {
             for _ in 0..heads {
                 let mut head = timer.sleep(LONG);
-                pipeline.idler().hear();
+                progress.idler().hear();
                 let mut there = Box::pin(time::sleep(each));
                 poll_fn(|cx| {
                     assert!(head.as_mut().poll(cx).is_pending(), "it had time");
@@ -248,7 +248,7 @@ mod tests {
                 .await;
             }
             let last = timer.sleep(LONG);
-            pipeline.idler().hear();
+            progress.idler().hear();
             last.await;
         })
         .await;
@@ -278,15 +278,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_byte_of_a_head_begins_its_time() {
         let began = time::Instant::now();
-        let pipeline = Arc::<Pipeline>::default();
-        let waits = Waits { silent: Some(IDLE), begun: Some(LONG), pipeline: Arc::clone(&pipeline) };
+        let progress = Arc::<Progress>::default();
+        let waits = Waits { silent: Some(IDLE), begun: Some(LONG), progress: Arc::clone(&progress) };
         super::timed(waits, |timer| async move {
             let mut head = timer.sleep(LONG);
             let mut byte = Some(Box::pin(time::sleep(Duration::from_secs(70))));
             poll_fn(|cx| {
                 if byte.as_mut().is_some_and(|byte| byte.as_mut().poll(cx).is_ready()) {
                     byte = None;
-                    pipeline.idler().hear();
+                    progress.idler().hear();
                 }
                 head.as_mut().poll(cx)
             })

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep};
 
-use super::{connection::Graceful, socket::Pipeline, streams::Open};
+use super::{connection::Graceful, progress::Progress, streams::Open};
 
 /// How often is looked within the time that a connection may be idle.
 const LOOKS: u32 = 4;
@@ -30,7 +30,7 @@ struct Look {
     /// Whether the timer has the task's waker, which stays the same.
     set: bool,
     open: Open,
-    pipeline: Arc<Pipeline>,
+    progress: Arc<Progress>,
     /// References there are without a request.
     none: usize,
     /// How often nothing was found, one time after the other.
@@ -40,19 +40,19 @@ struct Look {
     ending: bool,
 }
 
-/// Ends `connection` when it has had no requests for `limit`, or a little longer. Others get to know from `pipeline`
+/// Ends `connection` when it has had no requests for `limit`, or a little longer. Others get to know from `progress`
 /// that it has none.
 pub(super) fn ended<C>(
     connection: C,
     limit: Option<Duration>,
     open: Open,
-    pipeline: Arc<Pipeline>,
+    progress: Arc<Progress>,
 ) -> Ended<C> {
-    pipeline.idler().count(&open);
+    progress.idler().count(&open);
     let look = limit.map(|limit| {
         let every = limit / LOOKS;
         let (timer, none) = (Box::pin(tokio::time::sleep(every)), open.count());
-        Look { every, timer, set: false, open, pipeline, none, idle: 0, seen: 0, ending: false }
+        Look { every, timer, set: false, open, progress, none, idle: 0, seen: 0, ending: false }
     });
     Ended { connection, look }
 }
@@ -99,7 +99,7 @@ impl Look {
             self.seen = requests;
             self.idle = if idle { self.idle + 1 } else { 0 };
             if !idle {
-                self.pipeline.idler().had_requests();
+                self.progress.idler().had_requests();
             }
             if self.idle >= LOOKS {
                 return true;

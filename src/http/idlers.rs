@@ -19,7 +19,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::time;
 
-use super::{socket::Pipeline, streams::Open};
+use super::{progress::Progress, streams::Open};
 
 /// Connections that may have to leave. Clones are the same ones.
 #[derive(Clone, Default)]
@@ -27,11 +27,11 @@ pub(crate) struct Idlers(Arc<Mutex<All>>);
 
 #[derive(Default)]
 struct All {
-    open: Vec<Weak<Pipeline>>,
+    open: Vec<Weak<Progress>>,
     /// With so many, those that have ended are taken out.
     full: usize,
     /// Those that have waited longest, that one last; and since when.
-    next: Vec<(u64, Weak<Pipeline>)>,
+    next: Vec<(u64, Weak<Progress>)>,
     told: Option<Instant>,
 }
 
@@ -43,7 +43,7 @@ impl fmt::Debug for Idlers {
 
 impl Idlers {
     /// One more connection.
-    pub(super) fn enter(&self, connection: &Arc<Pipeline>) {
+    pub(super) fn enter(&self, connection: &Arc<Progress>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.open.len() >= all.full {
             all.open.retain(|open| open.strong_count() > 0);
@@ -234,9 +234,9 @@ mod tests {
     use super::*;
 
     /// Connections that have waited since these moments.
-    fn waiting(idlers: &Idlers, since: &[u64]) -> Vec<Arc<Pipeline>> {
+    fn waiting(idlers: &Idlers, since: &[u64]) -> Vec<Arc<Progress>> {
         let connection = |since: &u64| {
-            let connection = Arc::<Pipeline>::default();
+            let connection = Arc::<Progress>::default();
             connection.idler().since.store(*since, Ordering::Relaxed);
             idlers.enter(&connection);
             connection
@@ -249,7 +249,7 @@ mod tests {
         idlers.0.lock().unwrap().have_one_leave(began + Duration::from_millis(after + 1))
     }
 
-    fn told(connections: &[Arc<Pipeline>]) -> Vec<usize> {
+    fn told(connections: &[Arc<Progress>]) -> Vec<usize> {
         (0..connections.len()).filter(|index| connections[*index].idler().is_told()).collect()
     }
 

@@ -24,6 +24,8 @@ mod limits;
 mod pace;
 mod page;
 #[cfg(feature = "server")]
+mod progress;
+#[cfg(feature = "server")]
 mod quiet;
 #[cfg(feature = "server")]
 mod record;

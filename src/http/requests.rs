@@ -20,8 +20,8 @@ use super::{
     ahead::{self, Ahead, Mode, Over},
     answer::{self, Form, Wants},
     limits::{Limits, Pace},
+    progress::Progress,
     record::{Kept, Record},
-    socket::Pipeline,
     target,
 };
 use crate::{
@@ -60,7 +60,7 @@ pub(super) struct Requests<S> {
     /// Whether the peer is a proxy that is believed for whom it speaks.
     trusted: bool,
     connection: Arc<Connection>,
-    pipeline: Arc<Pipeline>,
+    progress: Arc<Progress>,
 }
 
 impl<S> Requests<S> {
@@ -68,10 +68,10 @@ impl<S> Requests<S> {
         service: S,
         around: Around,
         connection: Arc<Connection>,
-        pipeline: Arc<Pipeline>,
+        progress: Arc<Progress>,
     ) -> Self {
         let trusted = around.trust.covers(&connection.peer);
-        Self { service: Mutex::new(service), around, trusted, connection, pipeline }
+        Self { service: Mutex::new(service), around, trusted, connection, progress }
     }
 }
 
@@ -87,11 +87,11 @@ where
         // What follows a change of protocols is no answer, and nobody reads for more requests.
         let upgrade = request.extensions().get::<OnUpgrade>().is_some();
         match request.version() <= Version::HTTP_11 && !upgrade {
-            true => self.pipeline.request(),
-            false => self.pipeline.urgent(),
+            true => self.progress.request(),
+            false => self.progress.urgent(),
         }
         if let Some(length @ 1..) = request.body().size_hint().exact() {
-            self.pipeline.body(length);
+            self.progress.body(length);
         }
         let mut facts = Facts::new(Arc::clone(&self.connection));
         if self.trusted {

@@ -12,99 +12,19 @@ use std::{
     io::{self, IoSlice},
     mem::MaybeUninit,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
-use super::{idlers::Idler, stall::Stall};
+use super::{progress::Progress, stall::Stall};
 
 /// Bytes of answers that wait for those behind them.
 const MOST: usize = 16 * 1024;
 /// Mostly the whole head of a request.
 const HEAD: usize = 4 * 1024;
-
-/// What there is to know of a connection of HTTP/1, on all sides of hyper. All of them run in one task.
-#[derive(Debug, Default)]
-pub(super) struct Pipeline {
-    /// Requests that have come without a read in between.
-    requests: AtomicU32,
-    /// Whether bytes are held that nobody has tried to send.
-    resting: AtomicBool,
-    /// Whether what was read last ends as a head does. Then hyper has no part of another one.
-    whole: AtomicBool,
-    /// How many bytes came behind the head that is here, together with all of it.
-    behind: AtomicUsize,
-    /// Whether there may be bytes that hyper could not send yet.
-    unsent: AtomicBool,
-    /// Whether hyper is let go of.
-    parted: AtomicBool,
-    /// Whether something has been read since a head was waited for, and if not, since when.
-    idler: Idler,
-}
-
-impl Pipeline {
-    /// Here is one more request of HTTP/1.
-    pub(super) fn request(&self) {
-        // No two at a time, so this need not be one step.
-        self.requests.store(self.requests.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
-    }
-
-    /// The request that is here has a body of so many bytes.
-    pub(super) fn body(&self, length: u64) {
-        let came = self.behind.load(Ordering::Relaxed) as u64;
-        if came == length && self.requests.load(Ordering::Relaxed) == 1 {
-            self.whole.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// What came first of a request, with whatever came with it.
-    fn came(&self, first: &[u8]) {
-        let whole = first.ends_with(EMPTY_LINE);
-        let head = || memchr::memmem::find(first, EMPTY_LINE).map_or(first.len(), |at| at + EMPTY_LINE.len());
-        // Behind a part of a head, the first empty line may be one of its body.
-        let begins = self.whole.load(Ordering::Relaxed);
-        self.whole.store(whole, Ordering::Relaxed);
-        let behind = if begins && !whole { first.len() - head() } else { 0 };
-        self.behind.store(behind, Ordering::Relaxed);
-    }
-
-    /// The answer to the request that is here is not to wait for anything.
-    pub(super) fn urgent(&self) {
-        self.requests.store(0, Ordering::Relaxed);
-    }
-
-    /// Whether bytes are held that nobody has tried to send.
-    pub(super) fn is_resting(&self) -> bool {
-        self.resting.load(Ordering::Relaxed)
-    }
-
-    /// Whether hyper has nothing of this connection: no request, no part of one, and nothing to send.
-    pub(super) fn is_done(&self) -> bool {
-        let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
-        !self.idler.has_heard() && is(&self.whole) && !is(&self.unsent) && !is(&self.resting)
-    }
-
-    /// Has the stream outlive hyper.
-    pub(super) fn part(&self) {
-        self.parted.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the connection waits for its client.
-    pub(super) fn idler(&self) -> &Idler {
-        &self.idler
-    }
-
-    /// Whether there was another request behind the one before, so that there may be more.
-    fn is_busy(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) > 1
-    }
-}
 
 /// Where a stream is to be found after hyper was let go of.
 pub(super) struct Home<I>(Arc<Mutex<Option<I>>>);
@@ -114,7 +34,7 @@ impl<I> Home<I> {
         Self(Arc::default())
     }
 
-    /// The stream, if [`Pipeline::part`] was called before its socket was dropped.
+    /// The stream, if [`Progress::part`] was called before its socket was dropped.
     pub(super) fn take(&self) -> Option<I> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -128,7 +48,7 @@ pub(super) struct Socket<I: Write + Unpin> {
     first: Vec<u8>,
     /// How much of `first` has been read again.
     again: usize,
-    pipeline: Arc<Pipeline>,
+    progress: Arc<Progress>,
     held: Vec<u8>,
     /// How much of `held` has left.
     sent: usize,
@@ -142,13 +62,12 @@ impl<I: Write + Unpin> Socket<I> {
     pub(super) fn new(
         io: I,
         first: Vec<u8>,
-        pipeline: Arc<Pipeline>,
+        progress: Arc<Progress>,
         send_timeout: Option<Duration>,
     ) -> Self {
         let (stall, home) = (Stall::new(send_timeout), Home::new());
-        pipeline.parted.store(false, Ordering::Relaxed);
-        pipeline.whole.store(true, Ordering::Relaxed);
-        Self { io: Some(io), home, first, again: 0, pipeline, held: Vec::new(), sent: 0, grown: false, stall }
+        progress.begin();
+        Self { io: Some(io), home, first, again: 0, progress, held: Vec::new(), sent: 0, grown: false, stall }
     }
 
     /// Where its stream will be.
@@ -164,7 +83,7 @@ impl<I: Write + Unpin> Socket<I> {
         let left = &self.first[self.again..];
         let now = left.len().min(into.remaining());
         into.put_slice(&left[..now]);
-        self.pipeline.came(&left[..now]);
+        self.progress.came(&left[..now]);
         self.again += now;
         if self.again == self.first.len() {
             self.first = Vec::new();
@@ -174,7 +93,7 @@ impl<I: Write + Unpin> Socket<I> {
     /// Takes bytes to be sent later. `None` when they have to be written now, behind all that is held.
     fn poll_hold(&mut self, cx: &mut Context<'_>, from: &[IoSlice<'_>]) -> Poll<io::Result<Option<usize>>> {
         let length = from.iter().map(|piece| piece.len()).sum();
-        let later = self.pipeline.is_busy() && length <= MOST;
+        let later = self.progress.is_busy() && length <= MOST;
         if !later || self.held.len() + length > MOST {
             ready!(self.poll_send(cx))?;
         }
@@ -188,7 +107,7 @@ impl<I: Write + Unpin> Socket<I> {
             self.held.extend_from_slice(piece);
         }
         self.grown = true;
-        self.pipeline.resting.store(true, Ordering::Relaxed);
+        self.progress.rests(true);
         Poll::Ready(Ok(Some(length)))
     }
 
@@ -198,7 +117,7 @@ impl<I: Write + Unpin> Socket<I> {
             return Poll::Ready(Ok(()));
         }
         // If it cannot go now, the stream wakes the task when it can.
-        self.pipeline.resting.store(false, Ordering::Relaxed);
+        self.progress.rests(false);
         while self.sent < self.held.len() {
             let sent = there(&mut self.io).poll_write(cx, &self.held[self.sent..]);
             let sent = ready!(self.stall.watch(cx, sent))?;
@@ -229,7 +148,7 @@ impl<I: Read + Write + Unpin> Socket<I> {
         let mut read = ReadBuf::uninit(&mut room[..most]);
         ready!(self.io().poll_read(cx, read.unfilled()))?;
         into.put_slice(read.filled());
-        self.pipeline.came(read.filled());
+        self.progress.came(read.filled());
         Poll::Ready(Ok(()))
     }
 }
@@ -241,22 +160,22 @@ impl<I: Read + Write + Unpin> Read for Socket<I> {
         mut into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         // hyper has handled all that it had read.
-        self.pipeline.requests.store(0, Ordering::Relaxed);
+        self.progress.urgent();
         if let Poll::Ready(Err(error)) = self.poll_send(cx) {
             return Poll::Ready(Err(error));
         }
         // Also while that cannot be sent: the client may be one that first sends everything.
         if !self.first.is_empty() {
             self.read_again(&mut into);
-            self.pipeline.idler.hear();
+            self.progress.idler().hear();
             return Poll::Ready(Ok(()));
         }
-        let is_first = !self.pipeline.idler.has_heard();
+        let is_first = !self.progress.idler().has_heard();
         let read = if is_first { self.poll_first(cx, &mut into) } else { self.io().poll_read(cx, into) };
         if read.is_ready() {
             match is_first {
-                true => self.pipeline.idler.hear(),
-                false => self.pipeline.whole.store(false, Ordering::Relaxed),
+                true => self.progress.idler().hear(),
+                false => self.progress.more(),
             }
         }
         read
@@ -265,7 +184,7 @@ impl<I: Read + Write + Unpin> Read for Socket<I> {
 
 impl<I: Write + Unpin> Write for Socket<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        self.pipeline.unsent.store(true, Ordering::Relaxed);
+        self.progress.sends();
         match ready!(self.poll_hold(cx, &[IoSlice::new(from)]))? {
             Some(held) => Poll::Ready(Ok(held)),
             None => {
@@ -280,7 +199,7 @@ impl<I: Write + Unpin> Write for Socket<I> {
         cx: &mut Context<'_>,
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.pipeline.unsent.store(true, Ordering::Relaxed);
+        self.progress.sends();
         match ready!(self.poll_hold(cx, from))? {
             Some(held) => Poll::Ready(Ok(held)),
             None => {
@@ -296,13 +215,13 @@ impl<I: Write + Unpin> Write for Socket<I> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes behind every answer, and once more when it has to wait for the next one.
-        if std::mem::take(&mut self.grown) && self.pipeline.is_busy() {
+        if std::mem::take(&mut self.grown) && self.progress.is_busy() {
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_send(cx))?;
         let flushed = self.io().poll_flush(cx);
         if flushed.is_ready() {
-            self.pipeline.unsent.store(false, Ordering::Relaxed);
+            self.progress.has_sent();
         }
         // TLS takes what it cannot send; a stream without it is flushed always, which says nothing.
         if flushed.is_pending() { self.stall.watch(cx, flushed) } else { flushed }
@@ -316,7 +235,7 @@ impl<I: Write + Unpin> Write for Socket<I> {
 
 impl<I: Write + Unpin> Drop for Socket<I> {
     fn drop(&mut self) {
-        if self.pipeline.parted.load(Ordering::Relaxed) {
+        if self.progress.is_parted() {
             *self.home.0.lock().unwrap_or_else(PoisonError::into_inner) = self.io.take();
             return;
         }
@@ -327,6 +246,3 @@ impl<I: Write + Unpin> Drop for Socket<I> {
         let _ = self.poll_send(&mut Context::from_waker(Waker::noop()));
     }
 }
-
-/// What a head ends with.
-const EMPTY_LINE: &[u8] = b"\r\n\r\n";
